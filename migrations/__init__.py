@@ -1,0 +1,1 @@
+"""Alembic migrations, numbered; the Procfile's release line runs them."""

@@ -1,0 +1,64 @@
+"""How Alembic reaches the database: one migrator at a time, and never waiting long for a lock."""
+
+import logging
+import os
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from models.database import make_engine
+from models.logs import set_up_logging
+from models.settings import Settings
+from models.tables import metadata
+
+# Any number will do, as long as no other lock of this database uses it.
+MIGRATION_LOCK = 7_203_114_001
+
+
+def configure(connection: Connection) -> None:
+    """Point Alembic at this connection, comparing with the models' tables."""
+    context.configure(
+        connection=connection,
+        target_metadata=metadata(),
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        compare_server_default=True,
+        include_object=lambda _object, name, kind, _reflected, _to: (
+            not (kind == "table" and (name or "").startswith(("meeting_titles", "sqlite_")))
+        ),
+    )
+
+
+def lock(connection: Connection) -> None:
+    """Wait for another migrator, then refuse to wait behind a busy table."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = '5min'"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(text("SET LOCAL lock_timeout = '3s'"))
+
+
+def migrate(connection: Connection) -> None:
+    """Run the steps asked for, all or none."""
+    configure(connection)
+    with context.begin_transaction():
+        lock(connection)
+        context.run_migrations()
+
+
+def main() -> None:
+    """Migrate over the connection a test hands in, or one of our own."""
+    given = context.config.attributes.get("connection")
+    if given is not None:
+        migrate(given)
+        return
+    settings = Settings.read(os.environ)
+    set_up_logging(settings)
+    logging.getLogger("alembic").setLevel(settings.log_level)
+    engine = make_engine(settings, "write")
+    with engine.connect() as connection:
+        migrate(connection)
+    engine.dispose()
+
+
+main()

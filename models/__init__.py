@@ -1,0 +1,1 @@
+"""What the receiver and the workers agree on: settings, tables, reads."""

@@ -1,0 +1,80 @@
+"""Recall's Calendar V1 side, as it was last seen: users, meetings, people, tokens."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base
+
+MeetingState = Literal["found", "gone", "forbidden", "unfetchable", "owed"]
+
+
+class CalendarUser(Base):
+    """One calendar user; a deleted and re-created one comes back with a new id."""
+
+    __tablename__ = "calendar_users"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    external_id: Mapped[str | None] = mapped_column(index=True)
+
+
+class CalendarMeeting(Base):
+    """One meeting in one user's calendar, with why its details are missing where they are."""
+
+    __tablename__ = "calendar_meetings"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    calendar_user_id: Mapped[str | None]
+    # The meeting's own times once it was found; until then as the bot's body told them.
+    start_time: Mapped[datetime]
+    end_time: Mapped[datetime]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    title: Mapped[str | None]
+    ical_uid: Mapped[str | None] = mapped_column(index=True)
+    organizer_email: Mapped[str | None]
+    calendar_platform: Mapped[str | None]
+    meeting_platform: Mapped[str | None]
+    is_recurring: Mapped[bool | None]
+    is_external: Mapped[bool | None]
+    is_hosted_by_me: Mapped[bool | None]
+    will_record: Mapped[bool | None]
+    will_record_reason: Mapped[str | None]
+    attendees: Mapped[list[dict[str, Any]] | None]
+    details: Mapped[dict[str, Any] | None]
+    fetched_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "start_time", "id"),)
+
+
+class MeetingPerson(Base):
+    """Who a meeting can be looked up by: organiser and attendees, lower-cased."""
+
+    __tablename__ = "meeting_people"
+
+    meeting_id: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class CalendarToken(Base):
+    """One user's calendar token, encrypted; the id it is for is kept as a hash."""
+
+    __tablename__ = "calendar_tokens"
+
+    external_id_hash: Mapped[str] = mapped_column(primary_key=True)
+    ciphertext: Mapped[bytes]
+    fingerprint: Mapped[str]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ErasedUser(Base):
+    """A tombstone: no worker asks a token for this user, since asking would create it again."""
+
+    __tablename__ = "erased_users"
+
+    external_id_hash: Mapped[str] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime]
+    reason: Mapped[str]
+    lifted_at: Mapped[datetime | None]

@@ -1,0 +1,29 @@
+"""All tables in one place: whoever needs the whole metadata imports this."""
+
+from sqlalchemy import MetaData
+
+from models.base import Base
+from models.bot import Bot, BotStatus
+from models.calendar import CalendarMeeting, CalendarToken, CalendarUser, ErasedUser, MeetingPerson
+from models.delivery import Delivery
+from models.link import Link, LinkAttempt
+from models.workspace import WorkspaceState
+
+TABLES = (
+    Bot,
+    BotStatus,
+    CalendarMeeting,
+    CalendarToken,
+    CalendarUser,
+    Delivery,
+    ErasedUser,
+    Link,
+    LinkAttempt,
+    MeetingPerson,
+    WorkspaceState,
+)
+
+
+def metadata() -> MetaData:
+    """Return the metadata with every table in it."""
+    return Base.metadata
