@@ -1,0 +1,1 @@
+"""The tests of recall-links, and the lab they run against."""

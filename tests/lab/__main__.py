@@ -1,0 +1,29 @@
+"""The lab by hand: `python -m tests.lab recall`, `… send`, `… secret`."""
+
+import click
+
+from tests.lab.cli_demo import demo, up
+from tests.lab.cli_recall import recall
+from tests.lab.cli_send import send
+from tests.lab.signing import new_secret
+
+
+@click.group()
+def main() -> None:
+    """Stand in for Recall and its webhooks."""
+
+
+@click.command()
+def secret() -> None:
+    """Print a new whsec_ secret."""
+    click.echo(new_secret())
+
+
+main.add_command(demo)
+main.add_command(up)
+main.add_command(recall)
+main.add_command(send)
+main.add_command(secret)
+
+if __name__ == "__main__":
+    main()
