@@ -1,0 +1,1 @@
+"""Everything that happens later: applying deliveries, linking bots, sweeping."""

@@ -1,0 +1,36 @@
+"""`python -m workers`: one worker dyno."""
+
+import gc
+import os
+import sys
+
+from sqlalchemy.orm import configure_mappers
+
+from models.logs import set_up_logging
+from models.settings import Settings, SettingsError
+from models.tables import TABLES
+from workers.dyno import Dyno
+from workers.wire import make_ssl_context
+
+
+def main() -> int:
+    """Run until SIGTERM; 2 when a setting is missing or malformed."""
+    try:
+        settings = Settings.read(os.environ)
+        set_up_logging(settings)
+        # What children share is made before they are forked: roots, mappers, and no garbage
+        # collector that would touch, and so copy, every page.
+        _ = settings.api_key, TABLES
+        context = make_ssl_context(os.environ.get("SSL_CERT_FILE"))
+        configure_mappers()
+    except SettingsError as error:
+        print(f"recall-links worker: {error}", file=sys.stderr)
+        return 2
+    gc.collect()
+    gc.freeze()
+    Dyno(settings, context).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Deliveries into bots: status history, the current status, and what is due. No network in here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, cast
+
+import structlog
+from sqlalchemy import Connection, Engine, Row, Table, case, func, select, text, update
+
+from models.base import db_now
+from models.bot import Bot, BotStatus
+from models.delivery import Delivery
+from models.status import TERMINAL, UNINFORMATIVE, Status
+from workers.patience import is_the_rows_fault
+from workers.upsert import Insert, insert_into, upsert
+
+BATCH = 500
+# Any number will do, as long as no other lock of this database uses it.
+APPLY_LOCK = 7_203_114_002
+_BOTS = cast("Table", Bot.__table__)
+_STATUSES = cast("Table", BotStatus.__table__)
+
+logger = structlog.stdlib.get_logger(__name__)
+
+Delivered = Row[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A bot as far as applying cares: its current status, and how often it became due."""
+
+    bot_id: str
+    status: Status
+    seen_at: datetime
+    due_seq: int = 0
+    is_owed_anew: bool = False
+
+    def after(self, status: Status) -> "Standing":
+        """Return how the bot stands after one more status; in whatever order they come."""
+        first_informative = self.due_seq == 0 and status.code not in UNINFORMATIVE
+        first_terminal = status.code in TERMINAL and self.status.code not in TERMINAL
+        is_owed_anew = first_informative or first_terminal
+        return replace(
+            self,
+            status=max(self.status, status, key=lambda s: s.key),
+            due_seq=self.due_seq + is_owed_anew,
+            is_owed_anew=self.is_owed_anew or is_owed_anew,
+        )
+
+
+def apply_all(engine: Engine) -> int:
+    """Apply every unapplied delivery, a transaction a batch; returns how many there were."""
+    total = 0
+    while applied := apply_batch(engine):
+        total += applied
+        if applied < BATCH:
+            break
+    return total
+
+
+def apply_batch(engine: Engine, size: int = BATCH) -> int:
+    """Apply one batch; a batch that fails is tried again row by row, so one row blocks no other."""
+    try:
+        with engine.begin() as connection:
+            rows = _next_rows(connection, size)
+            _apply(connection, rows)
+            return len(rows)
+    except Exception as error:
+        if not is_the_rows_fault(error):
+            raise
+        logger.warning("a batch of deliveries did not apply, going row by row")
+    with engine.begin() as connection:
+        rows = _next_rows(connection, size)
+        for row in rows:
+            _apply_alone(connection, row)
+        return len(rows)
+
+
+def _next_rows(connection: Connection, size: int) -> Sequence[Delivered]:
+    if connection.dialect.name == "postgresql":
+        # Waiting, not trying: whoever holds it may have read before our delivery was committed.
+        connection.execute(select(func.pg_advisory_xact_lock(APPLY_LOCK)))
+    wanted = (
+        select(
+            Delivery.id,
+            Delivery.bot_id,
+            Delivery.code,
+            Delivery.sub_code,
+            Delivery.message,
+            Delivery.occurred_at,
+            Delivery.received_at,
+        )
+        .where(text(Delivery.IS_UNAPPLIED))
+        # By bot, so that two writers lock bots in one order.
+        .order_by(Delivery.bot_id, Delivery.received_at)
+        .limit(size)
+    )
+    return connection.execute(wanted).all()
+
+
+def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
+    if not rows:
+        return
+    on_file = _read_standings(connection, {row.bot_id for row in rows})
+    standings = fold(on_file, rows)
+    _write_standings(connection, standings.values())
+    upsert(connection, _STATUSES, [_status_row(row) for row in rows])
+    applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
+    connection.execute(applied.values(applied_at=db_now()))
+
+
+def fold(on_file: Mapping[str, Standing], rows: Iterable[Delivered]) -> dict[str, Standing]:
+    """Return how each bot stands after these deliveries."""
+    standings: dict[str, Standing] = {}
+    for row in rows:
+        before = standings.get(row.bot_id) or on_file.get(row.bot_id)
+        if before is None:
+            before = Standing(row.bot_id, _status(row), row.received_at)
+        standings[row.bot_id] = before.after(_status(row))
+    return standings
+
+
+def _apply_alone(connection: Connection, row: Delivered) -> None:
+    try:
+        with connection.begin_nested():
+            _apply(connection, [row])
+    except Exception as error:
+        if not is_the_rows_fault(error):
+            raise
+        logger.exception("delivery cannot be applied", delivery_id=row.id)
+        malformed = {"outcome": "malformed", "reason": "apply_failed"}
+        connection.execute(update(Delivery).where(Delivery.id == row.id).values(malformed))
+
+
+def _read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Standing]:
+    found = connection.execute(
+        select(Bot.id, Bot.status, Bot.sub_code, Bot.status_at, Bot.first_seen_at, Bot.due_seq)
+        .where(Bot.id.in_(bot_ids))
+        .order_by(Bot.id)
+        .with_for_update()
+    )
+    return {
+        row.id: Standing(
+            row.id,
+            Status(row.status, row.status_at, row.sub_code),
+            row.first_seen_at,
+            row.due_seq,
+        )
+        for row in found
+    }
+
+
+def _write_standings(connection: Connection, standings: Iterable[Standing]) -> None:
+    ordered = sorted(standings, key=lambda standing: standing.bot_id)
+    for is_owed_anew in (False, True):
+        rows = [_bot_row(s) for s in ordered if s.is_owed_anew is is_owed_anew]
+        if rows:
+            connection.execute(_bots_upsert(connection, is_owed_anew=is_owed_anew), rows)
+
+
+def _bots_upsert(connection: Connection, *, is_owed_anew: bool) -> Insert:
+    statement = insert_into(connection, _BOTS)
+    changed: dict[str, Any] = {
+        name: statement.excluded[name] for name in ("status", "sub_code", "status_at", "due_seq")
+    }
+    if is_owed_anew:
+        owed = {"due_at": db_now(), "owed_since": db_now()}
+        statement = statement.values(**owed)
+        # A bot that was given up gets another chance with every new reason.
+        failed = case((Bot.link_state == "failed", "pending"), else_=Bot.link_state)
+        changed |= {**owed, "attempts": 0, "crashes": 0, "link_state": failed}
+    return statement.on_conflict_do_update(index_elements=["id"], set_=changed)
+
+
+def _bot_row(standing: Standing) -> dict[str, Any]:
+    return {
+        "id": standing.bot_id,
+        "status": standing.status.code,
+        "sub_code": standing.status.sub_code,
+        "status_at": standing.status.occurred_at,
+        "first_seen_at": standing.seen_at,
+        "due_seq": standing.due_seq,
+    }
+
+
+def _status(row: Delivered) -> Status:
+    return Status(row.code, row.occurred_at, row.sub_code, row.message, row.id)
+
+
+def _status_row(row: Delivered) -> dict[str, Any]:
+    return {
+        "bot_id": row.bot_id,
+        "code": row.code,
+        "occurred_at": row.occurred_at,
+        "sub_code": row.sub_code,
+        "message": row.message,
+        "delivery_id": row.id,
+    }

@@ -1,0 +1,188 @@
+"""Recall's answers as typed values: what is needed is read, what is strange is survived."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from models.outside import plain_uuid, storable, utc_time
+from workers import fields
+from workers.errors import Endpoint, Fault, RecallError
+
+EXTERNAL_ID_LIMIT = 255
+LONGEST_TOKEN = 4096
+_DETAILS = (
+    "platform",
+    "platform_id",
+    "zoom_invite",
+    "teams_invite",
+    "meet_invite",
+    "webex_invite",
+    "goto_meeting_invite",
+    "bot_id",
+    "override_should_record",
+    "visibility",
+)
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingRef:
+    """One item of a bot's `calendar_meetings`; `external_id` is exactly as Recall spelt it."""
+
+    meeting_id: str
+    start_time: datetime
+    end_time: datetime
+    calendar_user_id: str | None
+    external_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BotBody:
+    """What a bot says of itself (https://docs.recall.ai/reference/bot_retrieve)."""
+
+    meetings: tuple[MeetingRef, ...]
+    unusable: int
+    meeting_url: dict[str, Any] | None
+    meeting_platform: str | None
+    bot_name: str | None
+    metadata: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingBody:
+    """What a calendar meeting says of itself (https://docs.recall.ai/reference/calendar_meetings_retrieve)."""
+
+    start_time: datetime | None
+    end_time: datetime | None
+    title: str | None
+    ical_uid: str | None
+    organizer_email: str | None
+    calendar_platform: str | None
+    meeting_platform: str | None
+    is_recurring: bool | None
+    is_external: bool | None
+    is_hosted_by_me: bool | None
+    will_record: bool | None
+    will_record_reason: str | None
+    attendees: tuple[dict[str, Any], ...]
+    people: frozenset[str]
+    details: dict[str, Any]
+
+
+def read_object(raw: bytes, endpoint: Endpoint) -> Body:
+    """Parse a JSON object; RecallError (unreadable) for anything else."""
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise _unreadable(endpoint, "not JSON") from None
+    if not isinstance(value, dict):
+        raise _unreadable(endpoint, "not a JSON object")
+    return value
+
+
+def read_bot(body: Body, bot_id: str) -> BotBody:
+    """Read a bot's body; RecallError when it is another bot's or has no usable meeting list."""
+    if plain_uuid(body.get("id")) != bot_id:
+        raise RecallError(Fault.WRONG_BODY, Endpoint.BOT, status=200, detail="another bot's body")
+    items = body.get("calendar_meetings")
+    # Null and missing are an ad hoc bot's; another shape is a fault, which may pass.
+    if items is None:
+        items = []
+    if not isinstance(items, list):
+        raise _unreadable(Endpoint.BOT, "calendar_meetings is not a list")
+    # The last of two equal ids stands; order is otherwise kept.
+    refs = [_read_ref(item) for item in items]
+    meetings = {ref.meeting_id: ref for ref in refs if ref}
+    url = body.get("meeting_url")
+    return BotBody(
+        meetings=tuple(meetings.values()),
+        unusable=refs.count(None),
+        meeting_url=fields.json_object(url),
+        meeting_platform=fields.text(url.get("platform")) if isinstance(url, dict) else None,
+        bot_name=fields.text(body.get("bot_name")),
+        metadata=fields.json_object(body.get("metadata")),
+    )
+
+
+def read_token(body: Body) -> str:
+    """Read a calendar token; RecallError when it could not be sent as a header."""
+    token = body.get("token")
+    fits = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN
+    if not isinstance(token, str) or not fits or not all("!" <= c <= "~" for c in token):
+        raise _unreadable(Endpoint.AUTHENTICATE, "no usable token")
+    return token
+
+
+def read_meeting(body: Body, meeting_id: str) -> MeetingBody:
+    """Read a meeting's body; RecallError when it is another meeting's."""
+    if plain_uuid(body.get("id")) != meeting_id:
+        raise RecallError(
+            Fault.WRONG_BODY, Endpoint.MEETING, status=200, detail="another meeting's body"
+        )
+    # An attendee may be in one of the two lists alone, and guests may be hidden from this user.
+    attendees = tuple(_attendee(item) for item in fields.objects(body.get("attendees")))
+    organizer = fields.email(body.get("organizer_email"))
+    people = {fields.email(item.get("email")) for item in attendees} | {organizer}
+    people |= {fields.email(item) for item in fields.items(body.get("attendee_emails"))}
+    return MeetingBody(
+        start_time=utc_time(body.get("start_time")),
+        end_time=utc_time(body.get("end_time")),
+        title=fields.text(body.get("title")),
+        ical_uid=fields.text(body.get("ical_uid")),
+        organizer_email=organizer,
+        calendar_platform=fields.text(body.get("calendar_platform")),
+        meeting_platform=fields.text(body.get("meeting_platform")),
+        is_recurring=fields.flag(body.get("is_recurring")),
+        is_external=fields.flag(body.get("is_external")),
+        is_hosted_by_me=fields.flag(body.get("is_hosted_by_me")),
+        will_record=fields.flag(body.get("will_record")),
+        will_record_reason=fields.text(body.get("will_record_reason")),
+        attendees=attendees,
+        people=frozenset(email for email in people if email),
+        details=fields.json_object({key: body[key] for key in _DETAILS if key in body}) or {},
+    )
+
+
+def is_usable_external_id(external_id: str) -> bool:
+    """Whether a token may be asked for this id: altered, it would create another user."""
+    return bool(external_id.strip()) and storable(external_id, EXTERNAL_ID_LIMIT) == external_id
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _unreadable(endpoint: Endpoint, detail: str) -> RecallError:
+    return RecallError(Fault.UNREADABLE, endpoint, status=200, detail=detail)
+
+
+def _read_ref(item: object) -> MeetingRef | None:
+    if not isinstance(item, dict):
+        return None
+    meeting_id = plain_uuid(item.get("id"))
+    start, end = utc_time(item.get("start_time")), utc_time(item.get("end_time"))
+    if not meeting_id or not start or not end:
+        return None
+    user = item.get("calendar_user")
+    user = user if isinstance(user, dict) else {}
+    external_id = user.get("external_id")
+    return MeetingRef(
+        meeting_id=meeting_id,
+        start_time=start,
+        end_time=end,
+        calendar_user_id=plain_uuid(user.get("id")),
+        # A number is not coerced: asking a token for its text would create a second user.
+        external_id=external_id if isinstance(external_id, str) else None,
+    )
+
+
+def _attendee(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": fields.text(item.get("name")),
+        "email": fields.text(item.get("email")),
+        "is_organizer": fields.flag(item.get("is_organizer")),
+        "status": fields.text(item.get("status")),
+    }

@@ -1,0 +1,92 @@
+"""The link threads: each with a connection of its own, none with SQL."""
+
+import queue
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from workers.claims import Claim, LinkResult
+from workers.errors import Endpoint, Fault, RecallError
+from workers.limits import Bucket, Limits
+from workers.recall import Caller
+from workers.retry import decide
+from workers.stop import Stop
+from workers.wire import Wire
+
+# A turn further away than this is not waited for: the thread is worth more elsewhere.
+LONGEST_HOLD = 3.0
+
+logger = structlog.stdlib.get_logger(__name__)
+
+Link = Callable[[Caller, Claim], LinkResult]
+
+
+class LimitTurnstile:
+    """Lets calls through as the shared limits allow, until the drain's end."""
+
+    def __init__(self, limits: Limits, stop: Stop, until: float) -> None:
+        self._limits = limits
+        self._stop = stop
+        self._until = until
+
+    def enter(self, endpoint: Endpoint, bucket: Bucket) -> None:
+        """Wait for a turn; RecallError (held) for a far one, (cut) when the drain stops."""
+        while not (grant := self._limits.take(bucket)).count:
+            if grant.wait > min(LONGEST_HOLD, self._until - time.monotonic()):
+                raise RecallError(Fault.HELD, endpoint, retry_after=grant.wait)
+            time.sleep(grant.wait)
+            if self._stop.is_requested:
+                raise RecallError(Fault.CUT, endpoint)
+
+    def close(self, bucket: Bucket, error: RecallError) -> None:
+        """Close the bucket for everybody, for as long as the 429 says and never less."""
+        self._limits.close(bucket, decide(error, 1).longest)
+
+
+class Crew:
+    """Threads that link what they are handed; results come back by the inbox."""
+
+    def __init__(
+        self, size: int, link: Link, context: ssl.SSLContext, inbox: "queue.SimpleQueue[object]"
+    ) -> None:
+        self._size = size
+        self._link = link
+        self._context = context
+        self._inbox = inbox
+        self._claims: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self._started = 0
+
+    def hand(self, claim: Claim, in_flight: int) -> None:
+        """Give a claim to the next free thread; one is started only while fewer than needed are."""
+        if self._started < min(self._size, in_flight):
+            self._started += 1
+            # Daemons: the end of a drain must not wait for a call that hangs.
+            threading.Thread(target=self._work, name=f"link-{self._started}", daemon=True).start()
+        self._claims.put(claim)
+
+    def dismiss(self) -> None:
+        """Let each thread end after the call it is in."""
+        for _ in range(self._started):
+            self._claims.put(None)
+
+    def _work(self) -> None:
+        # Its own for life: the handshake is paid once, and keep-alive does the rest.
+        wire = Wire(self._context)
+        while (claim := self._claims.get()) is not None:
+            try:
+                self._inbox.put(self._link(wire, claim))
+            except Exception as error:
+                # A bug of ours: the thread must live on, and the bot keeps its debt.
+                logger.exception("linking broke", bot_id=claim.bot_id)
+                self._inbox.put(_broken(claim, error))
+        wire.close()
+
+
+def _broken(claim: Claim, error: Exception) -> LinkResult:
+    now = datetime.now(UTC)
+    failure = RecallError(Fault.INTERNAL, Endpoint.BOT, detail=type(error).__name__)
+    return LinkResult(claim, started_at=now, finished_at=now, calls=(), failure=failure)

@@ -1,0 +1,115 @@
+"""The parent of a worker dyno: two children, the sweeper and the RQ worker, kept alive.
+
+It holds no SQL, no Redis and no thread, so that a child that dies can be forked afresh, with all
+modules already loaded.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkProcess
+from types import FrameType
+
+import structlog
+
+from models.settings import Settings
+from workers.horse import run_worker
+from workers.process import die_with_parent
+from workers.stop import Stop
+from workers.sweep import Sweeper
+from workers.tools import make_tools
+
+# Longer than a drain's own 4 s and a last transaction, and well inside a dyno's 30.
+STOP_SECONDS = 12.0
+# A child that dies at once is not started in a tight circle.
+RESTART_SECONDS = 1.0
+
+logger = structlog.stdlib.get_logger(__name__)
+
+Work = Callable[[Settings, ssl.SSLContext], None]
+
+
+def run_sweeper(settings: Settings, context: ssl.SSLContext) -> None:
+    """Sweep until SIGTERM."""
+    stop = Stop()
+    signal.signal(signal.SIGTERM, lambda *_: stop.request())
+    Sweeper(make_tools(settings, context), stop).run()
+
+
+class Dyno:
+    """Runs the children until SIGTERM or SIGINT, and ends them within 12 s."""
+
+    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
+        self._arguments = (settings, context)
+        self._work: dict[str, Work] = {"sweeper": run_sweeper}
+        if settings.redis_url is None:
+            logger.warning("REDIS_URL is not set: this worker sweeps only")
+        else:
+            self._work["rq worker"] = run_worker
+        self._children: dict[str, ForkProcess] = {}
+        self._restart_at: dict[str, float] = dict.fromkeys(self._work, 0.0)
+        self._is_stopping = False
+        self._wake_reader, self._wake_writer = socket.socketpair()
+
+    def run(self) -> None:
+        """Keep the children alive until told to stop."""
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, self._request_stop)
+        while not self._is_stopping:
+            self._start_missing()
+            sentinels = [child.sentinel for child in self._children.values()]
+            wait([self._wake_reader, *sentinels], timeout=RESTART_SECONDS)
+            self._bury_dead()
+        self._end_children()
+
+    def _request_stop(self, _signum: int, _frame: FrameType | None) -> None:
+        self._is_stopping = True
+        # A byte is what wakes the wait: the interrupted call goes on otherwise.
+        self._wake_writer.send(b"!")
+
+    def _start_missing(self) -> None:
+        now = time.monotonic()
+        for name, work in self._work.items():
+            if name not in self._children and now >= self._restart_at[name]:
+                self._restart_at[name] = now + RESTART_SECONDS
+                self._children[name] = self._fork(name, work)
+
+    def _fork(self, name: str, work: Work) -> ForkProcess:
+        # Forked, not spawned: the children share the pages of everything already imported.
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=_child, args=(work, *self._arguments), name=name)
+        child.start()
+        return child
+
+    def _bury_dead(self) -> None:
+        for name, child in list(self._children.items()):
+            if child.exitcode is not None:
+                del self._children[name]
+                if not self._is_stopping:
+                    logger.warning("child ended, starting another", child=name, code=child.exitcode)
+
+    def _end_children(self) -> None:
+        for child in self._children.values():
+            child.terminate()
+        until = time.monotonic() + STOP_SECONDS
+        for name, child in self._children.items():
+            child.join(max(0.0, until - time.monotonic()))
+            if child.exitcode is None:
+                logger.warning("child did not end in time, killed", child=name)
+                child.kill()
+                child.join()
+
+
+def _child(work: Work, settings: Settings, context: ssl.SSLContext) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C reaches the whole terminal: the parent answers it for all.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    work(settings, context)
+    # Link threads may still hang in a call; nothing of theirs is worth waiting for.
+    os._exit(0)

@@ -1,0 +1,246 @@
+"""Recall's rate limits, kept by every worker together so that none of them meets a 429.
+
+Limits per minute by https://docs.recall.ai/reference/bot_retrieve and its neighbours. A bucket
+lets `burst` calls go at once and refills so slowly that burst + a minute's refill stay under the
+limit: never above it in any 60 seconds, wherever the window is laid.
+"""
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import redis
+
+BOT_GET = "bot_get"
+AUTHENTICATE = "authenticate"
+# Recall counts by the minute, and does not say where its minute begins.
+WINDOW_SECONDS = 60.0
+# Calls leave evenly but arrive with the network's jitter: this share stays unused.
+HEADROOM = 0.013
+BURST_SHARE = 0.027
+# After one failed try: each costs up to a second, on a thread that has calls to make.
+AWAY_SECONDS = 2.0
+# Far longer than any window, so that a forgotten bucket is never a fresh one.
+IDLE_SECONDS = 3600
+# While Redis is away each process keeps to this share, since it cannot see the others.
+LOCAL_SHARE = 0.5
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One limit of Recall's: its name, and how many calls a minute it allows."""
+
+    name: str
+    per_minute: float
+
+    @property
+    def burst(self) -> float:
+        """How many calls may go at once."""
+        return max(1.0, math.floor(self.per_minute * BURST_SHARE))
+
+    @property
+    def per_second(self) -> float:
+        """How many calls refill in a second."""
+        usable = self.per_minute * (1 - HEADROOM) - self.burst
+        return max(usable, 1.0) / WINDOW_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """How many calls may go now; where none may, how many seconds until one may."""
+
+    count: int
+    wait: float = 0.0
+
+
+class Limits(Protocol):
+    """A set of buckets that several threads and processes draw from."""
+
+    def take(self, bucket: Bucket, count: int = 1) -> Grant:
+        """Take up to `count` calls out of the bucket."""
+
+    def give_back(self, bucket: Bucket, count: int) -> None:
+        """Return calls that were taken and not made."""
+
+    def close(self, bucket: Bucket, seconds: float) -> None:
+        """Let nobody draw from the bucket for so long: Recall answered 429."""
+
+    def heed(self, closed: Mapping[str, float]) -> None:
+        """Take note of buckets, by name, that another worker has closed for so many seconds."""
+
+
+class Buckets:
+    """The buckets of a workspace, scaled to the share of Recall's limits that is ours."""
+
+    def __init__(self, share: float = 1.0) -> None:
+        self.bot_get = Bucket(BOT_GET, 300 * share)
+        self.authenticate = Bucket(AUTHENTICATE, 300 * share)
+        self._per_user = 120 * share
+
+    def of_user(self, external_id: str) -> Bucket:
+        """Return the bucket of one calendar user's endpoints."""
+        digest = hashlib.sha256(external_id.encode()).hexdigest()[:16]
+        return Bucket(f"user:{digest}", self._per_user)
+
+
+class LocalLimits:
+    """Buckets of this process alone, at a share of each limit."""
+
+    def __init__(self, share: float = LOCAL_SHARE, clock: Clock = time.monotonic) -> None:
+        self._share = share
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._levels: dict[str, tuple[float, float]] = {}
+        self._closed: dict[str, float] = {}
+
+    def take(self, bucket: Bucket, count: int = 1) -> Grant:
+        """Take up to `count` calls out of this process's share of the bucket."""
+        if closed := self.closed_for(bucket):
+            return Grant(0, closed)
+        mine = Bucket(bucket.name, bucket.per_minute * self._share)
+        with self._lock:
+            now = self._clock()
+            level, at = self._levels.get(bucket.name, (1.0, now))
+            level = min(mine.burst, level + (now - at) * mine.per_second)
+            granted = min(count, int(level))
+            self._levels[bucket.name] = (level - granted, now)
+        return Grant(granted, 0.0 if granted else (1 - level) / mine.per_second)
+
+    def give_back(self, bucket: Bucket, count: int) -> None:
+        """Return calls to this process's share."""
+        with self._lock:
+            level, at = self._levels.get(bucket.name, (0.0, self._clock()))
+            self._levels[bucket.name] = (level + count, at)
+
+    def close(self, bucket: Bucket, seconds: float) -> None:
+        """Close the bucket for this process."""
+        self.heed({bucket.name: seconds})
+
+    def heed(self, closed: Mapping[str, float]) -> None:
+        """Close buckets for this process, by name."""
+        now = self._clock()
+        with self._lock:
+            for name, seconds in closed.items():
+                self._closed[name] = max(now + seconds, self._closed.get(name, 0.0))
+
+    def closed_for(self, bucket: Bucket) -> float:
+        """Return for how many seconds the bucket is still closed; 0 when it is open."""
+        with self._lock:
+            return max(0.0, self._closed.get(bucket.name, 0.0) - self._clock())
+
+
+# One round trip, and Redis's own clock, so that no dyno's clock counts. A bucket that Redis forgot
+# starts with one call and not with a burst: a flush must not double a minute's calls.
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local burst, rate, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local kept = redis.call('HMGET', KEYS[1], 'level', 'at', 'closed')
+local closed = tonumber(kept[3] or 0)
+if closed > now then return {0, tostring(closed - now)} end
+local level = math.min(burst, tonumber(kept[1] or 1) + (now - tonumber(kept[2] or now)) * rate)
+local granted = math.min(count, math.floor(level))
+redis.call('HSET', KEYS[1], 'level', tostring(level - granted), 'at', string.format('%.6f', now))
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+if granted > 0 then return {granted, '0'} end
+return {0, tostring((1 - level) / rate)}
+"""
+_CLOSE = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local before = tonumber(redis.call('HGET', KEYS[1], 'closed') or 0)
+local closed = math.max(now + tonumber(ARGV[1]), before)
+redis.call('HSET', KEYS[1], 'closed', string.format('%.6f', closed))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+
+
+class RedisLimits:
+    """The shared buckets; redis.RedisError when Redis is away."""
+
+    def __init__(self, client: redis.Redis, workspace: str) -> None:
+        self._client = client
+        self._prefix = f"recall-links:{workspace}:limit:"
+        self._take = client.register_script(_TAKE)
+        self._close = client.register_script(_CLOSE)
+
+    def take(self, bucket: Bucket, count: int = 1) -> Grant:
+        """Take up to `count` calls out of the shared bucket."""
+        args = [bucket.burst, bucket.per_second, count, IDLE_SECONDS]
+        reply = cast("list[bytes]", self._take(keys=[self._key(bucket)], args=args))
+        return Grant(int(reply[0]), float(reply[1]))
+
+    def give_back(self, bucket: Bucket, count: int) -> None:
+        """Return calls to the shared bucket."""
+        self._client.hincrbyfloat(self._key(bucket), "level", count)
+
+    def close(self, bucket: Bucket, seconds: float) -> None:
+        """Close the bucket for every worker."""
+        self._close(keys=[self._key(bucket)], args=[seconds, IDLE_SECONDS])
+
+    def _key(self, bucket: Bucket) -> str:
+        return self._prefix + bucket.name
+
+
+class SteadyLimits:
+    """The shared buckets, and the local half of them while Redis is away."""
+
+    def __init__(
+        self,
+        shared: RedisLimits | None,
+        local: LocalLimits,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._shared = shared
+        self._local = local
+        self._away_until = 0.0
+
+    def take(self, bucket: Bucket, count: int = 1) -> Grant:
+        """Take from the shared bucket, or from the local one."""
+        if closed := self._local.closed_for(bucket):
+            return Grant(0, closed)
+        if (shared := self._reachable()) is not None:
+            try:
+                return shared.take(bucket, count)
+            except redis.RedisError:
+                self._mark_away()
+        return self._local.take(bucket, count)
+
+    def give_back(self, bucket: Bucket, count: int) -> None:
+        """Return calls; lost when Redis is away, which only errs on the slow side."""
+        if (shared := self._reachable()) is not None:
+            try:
+                shared.give_back(bucket, count)
+            except redis.RedisError:
+                self._mark_away()
+
+    def close(self, bucket: Bucket, seconds: float) -> None:
+        """Close the bucket here, and for everybody where Redis is there."""
+        self._local.close(bucket, seconds)
+        if (shared := self._reachable()) is not None:
+            try:
+                shared.close(bucket, seconds)
+            except redis.RedisError:
+                self._mark_away()
+
+    def heed(self, closed: Mapping[str, float]) -> None:
+        """Close buckets here, by name."""
+        self._local.heed(closed)
+
+    def _reachable(self) -> RedisLimits | None:
+        return self._shared if self._clock() >= self._away_until else None
+
+    def _mark_away(self) -> None:
+        self._away_until = self._clock() + AWAY_SECONDS
+
+
+def workspace_name(api_url: str, api_key: str) -> str:
+    """Return a name for the workspace that tells nothing of its key."""
+    return hashlib.sha256(f"{api_url} {api_key}".encode()).hexdigest()[:12]

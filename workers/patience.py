@@ -1,0 +1,50 @@
+"""Transactions of a drain that outlive a database's short absence."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    StatementError,
+)
+
+ABSENCE_SECONDS = 15.0
+PAUSE_SECONDS = 0.3
+
+T = TypeVar("T")
+logger = structlog.stdlib.get_logger(__name__)
+
+
+def in_transaction(
+    engine: Engine, work: Callable[[Connection], T], patience: float = ABSENCE_SECONDS
+) -> T:
+    """Run `work` in a transaction; while the database is away, again, for `patience` seconds.
+
+    What was fetched from Recall is worth waiting for: losing it would cost its calls anew. A
+    deadlock's victim comes here too. `work` may run several times, so it must not mind.
+    """
+    give_up_at = time.monotonic() + patience
+    while True:
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() >= give_up_at:
+                raise
+            logger.warning("database away, trying again", error=type(error.orig).__name__)
+            time.sleep(PAUSE_SECONDS)
+
+
+def is_the_rows_fault(error: Exception) -> bool:
+    """Whether what a row holds made it fail, and not the database's health or our schema."""
+    # A missing table is a ProgrammingError: no row is to blame for a release that did not run.
+    if isinstance(error, DBAPIError):
+        return isinstance(error, DataError | IntegrityError)
+    return isinstance(error, StatementError | ValueError | TypeError | LookupError)

@@ -1,0 +1,220 @@
+"""Recall's API, one method an endpoint: each call is journalled, each failure a RecallError."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from models.outside import storable
+from workers.bodies import BotBody, MeetingBody, read_bot, read_meeting, read_object, read_token
+from workers.errors import Endpoint, Fault, RecallError
+from workers.wire import Answer, BodyTooLargeError
+
+CALL_SECONDS = 15.0
+CLOCK_SLACK_SECONDS = 0.05
+DETAIL_LIMIT = 500
+_SECONDS = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
+_FAULTS = {
+    402: Fault.WORKSPACE,
+    404: Fault.NOT_FOUND,
+    408: Fault.TIMEOUT,
+    409: Fault.BUSY,
+    425: Fault.BUSY,
+    429: Fault.RATE_LIMITED,
+}
+
+
+class Caller(Protocol):
+    """What carries a call: a Wire, or a fake."""
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        json: object = None,
+        *,
+        seconds: float,
+    ) -> Answer:
+        """Make one call of at most `seconds`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it is kept: no header, no body, no id of a person."""
+
+    method: str
+    path: str
+    about: str | None
+    status: int | None
+    ms: int
+    error: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `link_attempts.calls` holds of it."""
+        return asdict(self)
+
+
+class Recall:
+    """Recall for one bot's link: carries the key, keeps the journal, obeys `until`.
+
+    `until` is a monotonic time after which no call goes on (Fault.CUT), so that a drain can end.
+    """
+
+    def __init__(self, wire: Caller, base_url: str, api_key: str, *, until: float) -> None:
+        self._wire = wire
+        self._api = f"{base_url}/api/v1"
+        self._api_key = api_key
+        self._until = until
+        self.calls: list[Call] = []
+
+    def bot(self, bot_id: str) -> BotBody:
+        """Retrieve a bot (https://docs.recall.ai/reference/bot_retrieve)."""
+        raw = self._call(Endpoint.BOT, f"bot/{_escape(bot_id)}/", self._key_header())
+        return read_bot(read_object(raw, Endpoint.BOT), bot_id)
+
+    def authenticate(self, external_id: str) -> str:
+        """Ask a calendar token; creates an unknown user.
+
+        https://docs.recall.ai/reference/calendar_authenticate_create
+        """
+        raw = self._call(
+            Endpoint.AUTHENTICATE,
+            "calendar/authenticate/",
+            self._key_header(),
+            json={"user_id": external_id},
+        )
+        return read_token(read_object(raw, Endpoint.AUTHENTICATE))
+
+    def meeting(self, meeting_id: str, token: str) -> MeetingBody:
+        """Retrieve a meeting (https://docs.recall.ai/reference/calendar_meetings_retrieve)."""
+        raw = self._call(
+            Endpoint.MEETING,
+            f"calendar/meetings/{_escape(meeting_id)}/",
+            {"x-recallcalendarauthtoken": token},
+            about=meeting_id,
+        )
+        return read_meeting(read_object(raw, Endpoint.MEETING), meeting_id)
+
+    def _key_header(self) -> dict[str, str]:
+        # Newer pages show the bare key; with the word both old and new workspaces take it.
+        return {"authorization": f"Token {self._api_key}"}
+
+    def _call(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        json: object = None,
+        about: str | None = None,
+    ) -> bytes:
+        method = "GET" if json is None else "POST"
+        started = time.monotonic()
+        status, error = None, None
+        try:
+            answer = self._send(endpoint, method, path, headers, json)
+            status = answer.status
+            if failure := failure_of(answer, endpoint, hide=tuple(headers.values())):
+                raise failure
+        except RecallError as failure:
+            error = failure.reason
+            raise
+        else:
+            return answer.body
+        finally:
+            ms = round((time.monotonic() - started) * 1000)
+            self.calls.append(Call(method, str(endpoint), about, status, ms, error))
+
+    def _send(
+        self, endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], json: object
+    ) -> Answer:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise RecallError(Fault.CUT, endpoint)
+        seconds = min(CALL_SECONDS, left)
+        try:
+            return self._wire.call(method, f"{self._api}/{path}", headers, json, seconds=seconds)
+        except httpx.TimeoutException as error:
+            # The drain's end is not Recall's fault and counts as nobody's attempt.
+            is_cut = time.monotonic() >= self._until - CLOCK_SLACK_SECONDS
+            fault = Fault.CUT if is_cut else Fault.TIMEOUT
+            raise RecallError(fault, endpoint, detail=type(error).__name__) from None
+        except httpx.TransportError as error:
+            detail = storable(f"{type(error).__name__}: {error}", DETAIL_LIMIT)
+            raise RecallError(Fault.NETWORK, endpoint, detail=detail) from None
+        except BodyTooLargeError:
+            raise RecallError(Fault.TOO_LARGE, endpoint, detail="over 2 MiB") from None
+
+
+def failure_of(answer: Answer, endpoint: Endpoint, hide: tuple[str, ...]) -> RecallError | None:
+    """Return what an answer's status says went wrong; None for a 200.
+
+    Bodies of errors are not always JSON (https://docs.recall.ai/reference/errors); `hide` is
+    taken out of what is kept of them, since an answer may echo a header.
+    """
+    if answer.status == 200:
+        return None
+    return RecallError(
+        _fault_of(answer, endpoint),
+        endpoint,
+        status=answer.status,
+        retry_after=parse_retry_after(answer.headers.get("retry-after"), datetime.now(UTC)),
+        detail=_excerpt(answer.body, hide),
+    )
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Read Retry-After, seconds or HTTP date, as seconds from now; None when it says neither."""
+    if value is None:
+        return None
+    if _SECONDS.match(value.strip()):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - now).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _fault_of(answer: Answer, endpoint: Endpoint) -> Fault:
+    status = answer.status
+    # A 2xx that is no 200 carries no body we know; what is unknown below 500 is not retried.
+    if status in (401, 403):
+        return _refusal_of(answer, endpoint)
+    if status in _FAULTS:
+        return _FAULTS[status]
+    if status >= 500:
+        return Fault.SERVER
+    return Fault.UNREADABLE if 200 <= status < 300 else Fault.REFUSED
+
+
+def _refusal_of(answer: Answer, endpoint: Endpoint) -> Fault:
+    # HTML is the firewall before Recall, which looks at where a call comes from.
+    if answer.status == 403 and _is_html(answer):
+        return Fault.WORKSPACE
+    if not endpoint.by_api_key:
+        return Fault.TOKEN_REFUSED
+    return Fault.WORKSPACE if answer.status == 401 else Fault.REFUSED
+
+
+def _is_html(answer: Answer) -> bool:
+    return "html" in answer.headers.get("content-type", "") or answer.body.lstrip()[:1] == b"<"
+
+
+def _excerpt(body: bytes, hide: tuple[str, ...]) -> str:
+    text = body[: 4 * DETAIL_LIMIT].decode("utf-8", errors="replace")
+    for secret in hide:
+        text = text.replace(secret.removeprefix("Token "), "…")
+    return storable(text, DETAIL_LIMIT)
+
+
+def _escape(identifier: str) -> str:
+    return quote(identifier, safe="")

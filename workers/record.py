@@ -1,0 +1,140 @@
+"""What a settle records beside the bot: calendar users, meetings, people, links."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Connection, Table, Update, delete, null, update
+
+from models.base import db_now
+from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.link import Link
+from models.outside import storable
+from workers.bodies import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef
+from workers.claims import MeetingResult
+from workers.judge import Verdict
+from workers.upsert import insert_into, upsert
+
+_MEETINGS = cast("Table", CalendarMeeting.__table__)
+_USERS = cast("Table", CalendarUser.__table__)
+_PEOPLE = cast("Table", MeetingPerson.__table__)
+_LINKS = cast("Table", Link.__table__)
+_FROM_BODY = (
+    "title",
+    "ical_uid",
+    "organizer_email",
+    "calendar_platform",
+    "meeting_platform",
+    "is_recurring",
+    "is_external",
+    "is_hosted_by_me",
+    "will_record",
+    "will_record_reason",
+    "details",
+)
+
+Row = dict[str, Any]
+
+
+def write_meetings(connection: Connection, meetings: Sequence[MeetingResult]) -> None:
+    """Record how each meeting stands; details that were found once are never emptied."""
+    _write_users(connection, [meeting.ref for meeting in meetings])
+    found = {m.ref.meeting_id: (m, m.body) for m in meetings if m.body is not None}
+    others = [m for m in meetings if m.body is None]
+    columns = ("calendar_user_id", "start_time", "end_time", "state", "reason")
+    rows = [_found_row(meeting, body) for meeting, body in found.values()]
+    all_columns = (*columns, *_FROM_BODY, "attendees", "fetched_at")
+    upsert(connection, _MEETINGS, rows, update=all_columns)
+    # Slim rows: what was found once stays, whatever state the meeting is in now.
+    answered = [_meeting_row(m) for m in others if m.state != "owed"]
+    upsert(connection, _MEETINGS, answered, update=(*columns, "fetched_at"))
+    owed = [_meeting_row(m) for m in others if m.state == "owed"]
+    upsert(connection, _MEETINGS, owed, update=columns)
+    _write_people(connection, {key: body.people for key, (_, body) in found.items()})
+
+
+def _meeting_row(meeting: MeetingResult) -> Row:
+    return {
+        "id": meeting.ref.meeting_id,
+        "calendar_user_id": meeting.ref.calendar_user_id,
+        "start_time": meeting.ref.start_time,
+        "end_time": meeting.ref.end_time,
+        "state": meeting.state,
+        "reason": meeting.reason,
+        "fetched_at": meeting.fetched_at,
+    }
+
+
+def _found_row(meeting: MeetingResult, body: MeetingBody) -> Row:
+    return {
+        **_meeting_row(meeting),
+        "start_time": body.start_time or meeting.ref.start_time,
+        "end_time": body.end_time or meeting.ref.end_time,
+        "attendees": list(body.attendees),
+        **{name: getattr(body, name) for name in _FROM_BODY},
+    }
+
+
+def _write_users(connection: Connection, refs: Iterable[MeetingRef]) -> None:
+    users = {
+        ref.calendar_user_id: {
+            "id": ref.calendar_user_id,
+            "external_id": _shown_external_id(ref.external_id),
+        }
+        for ref in refs
+        if ref.calendar_user_id
+    }
+    upsert(connection, _USERS, list(users.values()), update=("external_id",))
+
+
+def _shown_external_id(external_id: str | None) -> str | None:
+    return storable(external_id, EXTERNAL_ID_LIMIT) if external_id is not None else None
+
+
+def _write_people(connection: Connection, people: Mapping[str, frozenset[str]]) -> None:
+    if not people:
+        return
+    # Replaced whole, or somebody who was taken off the list would still be found by it.
+    connection.execute(delete(MeetingPerson).where(MeetingPerson.meeting_id.in_(sorted(people))))
+    rows = [{"meeting_id": key, "email": e} for key, emails in people.items() for e in emails]
+    upsert(connection, _PEOPLE, rows)
+
+
+def write_links(connection: Connection, verdicts: Sequence[Verdict]) -> None:
+    """Open, reopen and end links as the bots' bodies say; a row is never deleted."""
+    rows = [
+        _link_row(verdict.result.claim.bot_id, ref)
+        for verdict in verdicts
+        if verdict.result.bot is not None
+        for ref in verdict.open_refs
+    ]
+    if rows:
+        statement = insert_into(connection, _LINKS)
+        seen = ("calendar_user_id", "external_id", "seen_start", "seen_end")
+        changed: Row = {name: statement.excluded[name] for name in seen}
+        changed |= {"last_seen_at": db_now(), "ended_at": null(), "end_reason": null()}
+        statement = statement.values(linked_at=db_now(), last_seen_at=db_now())
+        keys = ["bot_id", "meeting_id"]
+        upserted = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+        connection.execute(upserted, sorted(rows, key=lambda r: (r["bot_id"], r["meeting_id"])))
+    for verdict in verdicts:
+        if verdict.left:
+            connection.execute(_end_links(verdict))
+
+
+def _link_row(bot_id: str, ref: MeetingRef) -> Row:
+    return {
+        "bot_id": bot_id,
+        "meeting_id": ref.meeting_id,
+        "calendar_user_id": ref.calendar_user_id,
+        "external_id": _shown_external_id(ref.external_id),
+        "seen_start": ref.start_time,
+        "seen_end": ref.end_time,
+    }
+
+
+def _end_links(verdict: Verdict) -> Update:
+    claim = verdict.result.claim
+    left = update(Link).where(Link.bot_id == claim.bot_id, Link.meeting_id.in_(verdict.left))
+    # What was recorded stays linked: a reconnected calendar empties Recall's list, not history.
+    ended_at = Link.ended_at if claim.is_sealed else db_now()
+    return left.values(ended_at=ended_at, end_reason="left_calendar_meetings")

@@ -1,0 +1,95 @@
+"""The sweep: every worker dyno looks for work by itself, so that a lost bell delays little.
+
+It runs in a process of its own: draining here, while Redis is away, needs threads and SQL, which a
+process that RQ forks must not hold.
+"""
+
+import queue
+import time
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from workers.drain import Drain
+from workers.outlook import Outlook, look
+from workers.retain import Retention
+from workers.stop import Stop
+from workers.tools import Tools
+
+# Work that a rung bell has not moved for so many sweeps is drained here: the ring may have gone
+# to a worker that hangs, and two drains at once do no harm.
+PATIENT_SWEEPS = 2
+SHORTEST_REST = 0.1
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class Sweeper:
+    """Looks, rings, and drains by itself where nobody hears the bell."""
+
+    def __init__(
+        self, tools: Tools, stop: Stop, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._tools = tools
+        self._stop = stop
+        self._clock = clock
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._retention = Retention(tools.engine, tools.settings)
+        self._unmoved_since: float | None = None
+        self._last_attempt = -1
+        self._is_deaf = False
+        self._is_blind = False
+
+    def run(self) -> None:
+        """Sweep until asked to stop."""
+        self._stop.wakes(self._inbox)
+        while not self._stop.is_requested:
+            rest = self._sweep_or_wait()
+            try:
+                self._inbox.get(timeout=max(SHORTEST_REST, rest))
+            except queue.Empty:
+                continue
+
+    def sweep(self) -> float:
+        """Look once and act on it; returns the seconds until it is worth looking again."""
+        with self._tools.engine.begin() as connection:
+            outlook = look(connection)
+        if outlook.is_work:
+            self._get_it_done(outlook)
+        else:
+            self._unmoved_since = None
+        # After the work: it is the only thing here that can wait.
+        self._retention.purge_when_due()
+        every = self._tools.settings.sweep_seconds
+        return every if outlook.next_due_in is None else min(every, outlook.next_due_in)
+
+    def _sweep_or_wait(self) -> float:
+        try:
+            rest = self.sweep()
+        except SQLAlchemyError as error:
+            if not self._is_blind:
+                logger.warning("waiting for the database", error=type(error).__name__)
+            self._is_blind = True
+            return self._tools.settings.sweep_seconds
+        if self._is_blind:
+            logger.info("the database is back")
+        self._is_blind = False
+        return rest
+
+    def _get_it_done(self, outlook: Outlook) -> None:
+        is_heard = self._tools.bell.ring()
+        if is_heard == self._is_deaf:
+            logger.info("Redis is back") if is_heard else logger.warning(
+                "Redis is away: draining without it"
+            )
+        self._is_deaf = not is_heard
+        if not is_heard or self._is_unmoved(outlook):
+            Drain(self._tools, self._stop).run()
+
+    def _is_unmoved(self, outlook: Outlook) -> bool:
+        now = self._clock()
+        if self._unmoved_since is None or outlook.last_attempt != self._last_attempt:
+            self._unmoved_since = now
+        self._last_attempt = outlook.last_attempt
+        return now - self._unmoved_since >= PATIENT_SWEEPS * self._tools.settings.sweep_seconds

@@ -1,0 +1,49 @@
+"""What draining works with, made in the process that drains: after a fork, never before."""
+
+import ssl
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from models.database import make_engine
+from models.settings import Settings
+from workers.limits import (
+    Buckets,
+    Limits,
+    LocalLimits,
+    RedisLimits,
+    SteadyLimits,
+    workspace_name,
+)
+from workers.queue import Bell, quick_redis
+from workers.tokens import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Connections, limits and keys of one process."""
+
+    settings: Settings
+    engine: Engine
+    context: ssl.SSLContext
+    limits: Limits
+    buckets: Buckets
+    vault: Vault
+    bell: Bell
+
+
+def make_tools(settings: Settings, context: ssl.SSLContext) -> Tools:
+    """Make the tools; nothing is connected yet."""
+    client = quick_redis(settings)
+    shared = None
+    if client is not None:
+        shared = RedisLimits(client, workspace_name(settings.api_url, settings.api_key))
+    return Tools(
+        settings=settings,
+        engine=make_engine(settings, "write"),
+        context=context,
+        limits=SteadyLimits(shared, LocalLimits()),
+        buckets=Buckets(settings.recall_rate_share / 100),
+        vault=Vault(settings.api_key),
+        bell=Bell(client),
+    )

@@ -1,0 +1,161 @@
+"""One kept-alive connection to Recall whose every call ends by its deadline.
+
+httpx's timeouts are per read: an answer that drips a byte each half second outlives all of them, so
+the network backend hands each read no more than the time the whole call has left.
+"""
+
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import certifi
+import httpcore
+import httpx
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+USER_AGENT = "recall-links"
+
+
+class BodyTooLargeError(Exception):
+    """An answer is over 2 MiB; the rest of it was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: status, headers, and the body's bytes as they were sent."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class Deadline:
+    """The moment at which the call under way must be over, by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def start(self, seconds: float) -> None:
+        """Allow the call that begins now this many seconds in all."""
+        self._until = time.monotonic() + seconds
+
+    def within(self, timeout: float | None) -> float:
+        """Return the smaller of `timeout` and the time left; httpcore.ReadTimeout when none is."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the call's deadline has passed")
+        return left if timeout is None else min(left, timeout)
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.within(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._deadline.within(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        within = self._deadline.within(timeout)
+        tls = self._stream.start_tls(ssl_context, server_hostname, within)
+        return _DeadlineStream(tls, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _DeadlineBackend(httpcore.SyncBackend):
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        within = self._deadline.within(timeout)
+        stream = super().connect_tcp(host, port, within, local_address, socket_options)
+        return _DeadlineStream(stream, self._deadline)
+
+
+class _DeadlineTransport(httpx.HTTPTransport):
+    """httpx's transport over a pool of one connection that obeys the deadline."""
+
+    def __init__(self, context: ssl.SSLContext, deadline: Deadline) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            # One thread, one connection: a shared client collapses above sixteen calls at once.
+            max_connections=1,
+            max_keepalive_connections=1,
+            keepalive_expiry=60.0,
+            network_backend=_DeadlineBackend(deadline),
+        )
+
+
+class Wire:
+    """A connection of one thread; not to be shared."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._deadline = Deadline()
+        self._client = httpx.Client(
+            transport=_DeadlineTransport(context, self._deadline),
+            # A proxy or .netrc of the machine must not see the key.
+            trust_env=False,
+            # httpx would take the calendar token along to another host.
+            follow_redirects=False,
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            headers={
+                "accept": "application/json",
+                "accept-encoding": "identity",
+                "user-agent": USER_AGENT,
+            },
+        )
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        json: object = None,
+        *,
+        seconds: float,
+    ) -> Answer:
+        """Make one call of at most `seconds`; httpx.TransportError or BodyTooLargeError."""
+        self._deadline.start(seconds)
+        with self._client.stream(method, url, headers=headers, json=json) as response:
+            return Answer(response.status_code, response.headers, _read(response))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Load the trusted roots once: 35 ms that a client would otherwise spend each."""
+    return ssl.create_default_context(cafile=ca_file or certifi.where())
+
+
+def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLargeError
+    return bytes(body)
