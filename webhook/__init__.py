@@ -1,0 +1,1 @@
+"""Everything that faces a sender or a person; Flask lives here alone."""

@@ -1,0 +1,25 @@
+"""`python -m webhook`: the web process."""
+
+import os
+import sys
+
+from models.logs import set_up_logging
+from models.settings import Settings, SettingsError
+from webhook.app import create_app
+from webhook.server import WebServer
+
+
+def main() -> int:
+    """Serve until SIGTERM; 2 when a setting is malformed."""
+    try:
+        settings = Settings.read(os.environ)
+    except SettingsError as error:
+        print(f"recall-links web: {error}", file=sys.stderr)
+        return 2
+    set_up_logging(settings)
+    WebServer(create_app(settings), settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

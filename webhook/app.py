@@ -1,0 +1,50 @@
+"""The one application factory."""
+
+import time
+from collections.abc import Callable
+
+from flask import Flask
+
+from models.database import make_engine
+from models.settings import Settings
+from webhook import health, problem, receiver
+from webhook.inbox import Inbox
+from webhook.ringer import Ringer
+from workers.queue import Bell, quick_redis
+
+READ_CONNECTIONS = 2
+
+
+class Resources:
+    """What an application holds open, and closes."""
+
+    def __init__(self, settings: Settings) -> None:
+        client = quick_redis(settings)
+        self.inbox = Inbox(settings)
+        self.ringer = Ringer(Bell(client))
+        self.reads = make_engine(settings, "read", pool_size=READ_CONNECTIONS)
+        self.health = health.Health(self.reads, client)
+
+    def close(self) -> None:
+        """Close everything; only when no request is under way."""
+        self.ringer.close()
+        self.inbox.close()
+        self.reads.dispose()
+
+
+def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
+    """Return the application; nothing is connected before the first request."""
+    app = Flask("webhook")
+    resources = Resources(settings)
+    app.extensions["recall-links"] = resources
+    problem.init_app(app)
+    taking = receiver.Receiver(settings, resources.inbox, resources.ringer, clock)
+    app.register_blueprint(receiver.blueprint(taking))
+    app.register_blueprint(health.blueprint(resources.health))
+    return app
+
+
+def resources_of(app: Flask) -> Resources:
+    """Return what this application holds open."""
+    resources: Resources = app.extensions["recall-links"]
+    return resources

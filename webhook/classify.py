@@ -1,0 +1,136 @@
+"""What a verified body says: pure, and never an error, since the sender is proved to be Recall.
+
+Both generations come to the same values: the legacy one
+(https://docs.recall.ai/v1.10/docs/bot-status-change-events) and v1.11's
+(https://docs.recall.ai/docs/bot-status-change-events).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from models.delivery import Outcome
+from models.outside import plain_uuid, storable, utc_time
+
+LEGACY_EVENT = "bot.status_change"
+BOT_LOGS = frozenset({"bot.log", "bot.output_log"})
+# One event of the year 9999 would stand for ever as the bot's latest status.
+MOST_AHEAD = timedelta(days=1)
+LONGEST_WORD = 200
+_CODE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,64}\Z")
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A body's outcome, and as much of it as could be read."""
+
+    outcome: Outcome
+    reason: str | None = None
+    event: str | None = None
+    bot_id: str | None = None
+    code: str | None = None
+    sub_code: str | None = None
+    message: str | None = None
+    occurred_at: datetime | None = None
+
+
+class _UnreadableError(Exception):
+    pass
+
+
+def classify(body: bytes, now: datetime) -> Classified:
+    """Say what to do with a body: accepted, ignored or malformed, the last two with a reason."""
+    try:
+        top = _parse(body)
+    except _UnreadableError as error:
+        return Classified("malformed", str(error))
+    event, data = top.get("event"), top.get("data")
+    if not isinstance(event, str):
+        return Classified("malformed", "no_event")
+    read = Classified("malformed", event=storable(event, LONGEST_WORD))
+    if not isinstance(data, dict):
+        return replace(read, reason="no_data")
+    if event == LEGACY_EVENT:
+        return _read_status(read, data.get("bot_id"), data.get("status"), "created_at", now)
+    return _classify_other(read, event, data, now)
+
+
+def _classify_other(read: Classified, event: str, data: Object, now: datetime) -> Classified:
+    bot, status = data.get("bot"), data.get("data")
+    bot_id = bot.get("id") if isinstance(bot, dict) else data.get("bot_id")
+    is_of_a_bot = event.startswith("bot.") and event not in BOT_LOGS
+    # Logs carry a bot's id too, and new kinds of bot events may come without a status.
+    if not is_of_a_bot or not isinstance(status, dict) or "code" not in status:
+        return replace(
+            read, outcome="ignored", reason="not_a_bot_status", bot_id=plain_uuid(bot_id)
+        )
+    if not _is_code(status["code"]):
+        return replace(read, reason="bad_code", bot_id=plain_uuid(bot_id))
+    # The event's name decides: `recording.done` has the code `done` as well.
+    named = {**status, "code": event.removeprefix("bot.")}
+    return _read_status(read, bot_id, named, "updated_at", now)
+
+
+def _read_status(
+    read: Classified, bot_id: object, status: object, time_key: str, now: datetime
+) -> Classified:
+    read = replace(read, bot_id=plain_uuid(bot_id))
+    if read.bot_id is None:
+        return replace(read, reason="bad_bot_id")
+    if not isinstance(status, dict):
+        return replace(read, reason="no_status")
+    if not _is_code(status.get("code")):
+        return replace(read, reason="bad_code")
+    read = replace(
+        read,
+        code=status["code"],
+        sub_code=_text(status.get("sub_code"), LONGEST_WORD),
+        message=_text(status.get("message")),
+        occurred_at=utc_time(status.get(time_key)),
+    )
+    if read.occurred_at is None:
+        return replace(read, reason="bad_time")
+    if read.occurred_at > now + MOST_AHEAD:
+        return replace(read, reason="time_ahead")
+    return replace(read, outcome="accepted")
+
+
+def _parse(body: bytes) -> Object:
+    try:
+        top = json.loads(
+            body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_without_doubles
+        )
+    except UnicodeDecodeError:
+        raise _UnreadableError("not_utf8") from None
+    except RecursionError:
+        raise _UnreadableError("too_deep") from None
+    except ValueError:
+        raise _UnreadableError("not_json") from None
+    if not isinstance(top, dict):
+        raise _UnreadableError("not_an_object")
+    return top
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Of two equal keys each reader takes another: a body that says two things says nothing.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _UnreadableError("duplicate_key")
+    return found
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and _CODE.match(value) is not None
+
+
+def _text(value: object, limit: int = 1000) -> str | None:
+    return storable(value, limit) if isinstance(value, str) and value else None

@@ -1,0 +1,68 @@
+"""GET /healthz and /readyz: alive, and able to work."""
+
+import json
+
+import redis
+from flask import Blueprint, Response
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.schema import HEAD
+
+
+class Health:
+    """Says whether this process may be sent requests."""
+
+    def __init__(self, engine: Engine, client: redis.Redis | None) -> None:
+        self._engine = engine
+        self._client = client
+        self.is_draining = False
+
+    def checks(self) -> dict[str, str]:
+        """Return what each part answers: ok, or why not. A stranger learns no more than that."""
+        return {
+            "serving": "draining" if self.is_draining else "ok",
+            "database": self._database(),
+            "redis": self._redis(),
+        }
+
+    @staticmethod
+    def is_ready(checks: dict[str, str]) -> bool:
+        """Whether these checks let requests in; Redis is reported, but its absence is no reason."""
+        return checks["serving"] == checks["database"] == "ok"
+
+    def _database(self) -> str:
+        # Not SELECT 1: a database without our tables is of no use either.
+        try:
+            with self._engine.connect() as connection:
+                version = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        except SQLAlchemyError:
+            return "away"
+        return "ok" if version == HEAD else "not migrated"
+
+    def _redis(self) -> str:
+        if self._client is None:
+            return "not set"
+        try:
+            self._client.ping()
+        except redis.RedisError:
+            return "away"
+        return "ok"
+
+
+def blueprint(health: Health) -> Blueprint:
+    """Return the two routes; they need no token, as load balancers have none."""
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        return Response('{"status": "ok"}', mimetype="application/json")
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        checks = health.checks()
+        is_ready = health.is_ready(checks)
+        body = {"status": "ready" if is_ready else "not ready", "checks": checks}
+        return Response(json.dumps(body), 200 if is_ready else 503, mimetype="application/json")
+
+    return routes

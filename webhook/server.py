@@ -1,0 +1,101 @@
+"""The web server: waitress, with a stop that finishes what it has begun.
+
+waitress reads a request whole before a thread sees it, so slow senders hold none.
+"""
+
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+import structlog
+from flask import Flask
+from waitress import create_server
+
+from models.settings import Settings
+from webhook.app import Resources, resources_of
+
+# waitress stops listening here; its default of 100 is soon filled by slow senders.
+CONNECTION_LIMIT = 1000
+# Heroku's router keeps an idle connection for 90 s: a shorter time races a POST against a close.
+KEEP_ALIVE_SECONDS = 120
+MAX_BODY_BYTES = 1024 * 1024
+MAX_HEADER_BYTES = 64 * 1024
+# While readyz already says no, whoever has not read it yet is still served.
+LINGER_SECONDS = 1.0
+# Then what is still under way is cut off: a platform kills at 30 s, and 10 is our word.
+STOP_SECONDS = 8.0
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class WebServer:
+    """Serves until SIGTERM or SIGINT, then finishes what is in flight and ends within 10 s."""
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._resources: Resources = resources_of(app)
+        self._server: Any = create_server(app, **_adjustments(settings))
+        self._map: dict[int, Any] = self._server._map
+        self._stop_at: float | None = None
+        self._is_listening = True
+        self.port = int(self._server.effective_port)
+
+    def run(self) -> None:
+        """Serve; returns when stopped and drained."""
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, self._request_stop)
+        logger.info("listening", port=self.port)
+        while not self._is_drained():
+            self._server.asyncore.loop(timeout=0.2, use_poll=True, map=self._map, count=1)
+        self._server.task_dispatcher.shutdown(timeout=1)
+        self._resources.close()
+        logger.info("stopped")
+
+    def _request_stop(self, _signum: int, _frame: FrameType | None) -> None:
+        if self._stop_at is None:
+            self._stop_at = time.monotonic()
+            self._resources.health.is_draining = True
+            self._server.pull_trigger()
+
+    def _is_drained(self) -> bool:
+        if self._stop_at is None:
+            return False
+        stopping_for = time.monotonic() - self._stop_at
+        if stopping_for < LINGER_SECONDS:
+            return False
+        if self._is_listening:
+            self._is_listening = False
+            self._server.del_channel(self._map)
+            self._server.socket.close()
+        self._close_idle()
+        return not self._server.active_channels or stopping_for > STOP_SECONDS
+
+    def _close_idle(self) -> None:
+        for channel in list(self._server.active_channels.values()):
+            # An answer still on its way out is in flight as well.
+            if not channel.requests and not channel.total_outbufs_len:
+                channel.handle_close()
+
+
+def _adjustments(settings: Settings) -> dict[str, Any]:
+    behind_router = {
+        "trusted_proxy": "*",
+        "trusted_proxy_count": 1,
+        "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto x-forwarded-port",
+    }
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "threads": settings.web_threads,
+        "connection_limit": CONNECTION_LIMIT,
+        # select() cannot hold the thousandth descriptor.
+        "asyncore_use_poll": True,
+        "channel_timeout": KEEP_ALIVE_SECONDS,
+        "cleanup_interval": 10,
+        "max_request_body_size": MAX_BODY_BYTES,
+        "max_request_header_size": MAX_HEADER_BYTES,
+        # A client may claim any address; only the platform's router is believed.
+        "clear_untrusted_proxy_headers": True,
+        "ident": None,
+        **(behind_router if settings.dyno else {}),
+    }
