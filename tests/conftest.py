@@ -1,0 +1,205 @@
+"""What the tests stand on: real servers, started once, and a fresh database for each test."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy import Engine, make_url
+
+from models.database import make_engine
+from models.settings import Settings
+from tests.lab.postgres import start_postgres, stop_postgres
+from tests.lab.recall import FakeRecall
+from tests.lab.servers import Server, ServerUnavailableError, start_redis
+from workers import tools
+from workers.tools import Tools
+from workers.wire import make_ssl_context
+
+ROOT = Path(__file__).parent.parent
+SECRET = "whsec_cmVjYWxsLWxpbmtzIHRlc3Qgc2VjcmV0IG51bWJlciBvbmU="
+API_KEY = "test-api-key-0123456789"
+
+MakeSettings = Callable[..., Settings]
+MakeTools = Callable[..., Tools]
+
+
+def alembic_config() -> Config:
+    """Return Alembic's configuration as the Procfile's release line finds it."""
+    return Config(toml_file=ROOT / "pyproject.toml")
+
+
+def migrate(settings: Settings, revision: str = "head") -> None:
+    """Bring a database to a revision."""
+    engine = make_engine(settings, "write")
+    config = alembic_config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+@contextmanager
+def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
+    """Create a database on a server, and drop it afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'")
+    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+    # A connection each: in between a test may have stopped the server.
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(drop.format(sql.Identifier(name)))
+
+
+def unavailable(error: ServerUnavailableError) -> None:
+    """Skip with the reason, except in CI, where a server that is missing is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(str(error))
+    pytest.skip(str(error))
+
+
+@contextmanager
+def a_postgres() -> Iterator[Server]:
+    """Run a PostgreSQL server of one's own; skipped where none can be had."""
+    # Not in pytest's folders: started by root it runs as nobody, who cannot walk into those.
+    with tempfile.TemporaryDirectory(prefix="recall-links-") as folder:
+        try:
+            server = start_postgres(Path(folder))
+        except ServerUnavailableError as error:
+            unavailable(error)
+            raise
+        yield server
+        stop_postgres(server)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server's administrative URL."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with a_postgres() as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Server]:
+    """A PostgreSQL server of this test's own, to be broken."""
+    with a_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Redis-protocol server of this test's own, to be broken."""
+    server = start_redis(tmp_path_factory.mktemp("r"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> Iterator[str]:
+    """The name of a migrated database to copy from."""
+    with new_database(postgres_url) as url:
+        migrate(Settings.read({"DATABASE_URL": url}))
+        yield str(make_url(url).database)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy from."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate(Settings.read({"DATABASE_URL": f"sqlite:///{path}"}))
+    return path
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, migrated database; a test that takes this runs on both kinds."""
+    if request.param == "sqlite":
+        path = tmp_path / "test.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server_url = request.getfixturevalue("postgres_url")
+    with new_database(server_url, request.getfixturevalue("postgres_template")) as url:
+        yield url
+
+
+@pytest.fixture
+def make_settings(database_url: str) -> MakeSettings:
+    """Make settings for this test's database, with any others by their environment names."""
+
+    def make(**environ: object) -> Settings:
+        given = {"DATABASE_URL": database_url, "RECALL_API_KEY": API_KEY}
+        given |= {"RECALL_WEBHOOK_SECRETS": SECRET, "RECALL_API_BASE_URL": "http://127.0.0.1:9"}
+        return Settings.read(given | {name: str(value) for name, value in environ.items()})
+
+    return make
+
+
+@pytest.fixture
+def engine(make_settings: MakeSettings) -> Iterator[Engine]:
+    """A writing engine on this test's database."""
+    engine = make_engine(make_settings(), "write", pool_size=4)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Redis-protocol server, shared: a test that breaks one starts its own."""
+    try:
+        server = start_redis(tmp_path_factory.mktemp("redis"))
+    except ServerUnavailableError as error:
+        unavailable(error)
+        raise
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: Server) -> str:
+    """The shared server's URL, emptied."""
+    client = redis.Redis.from_url(redis_server.url)
+    client.flushall()
+    client.close()
+    return redis_server.url
+
+
+@pytest.fixture
+def recall() -> Iterator[FakeRecall]:
+    """A fake Recall without rate limits."""
+    with FakeRecall(limits=False) as recall:
+        yield recall
+
+
+@pytest.fixture
+def make_tools(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[MakeTools]:
+    """Make a worker's tools against the fake Recall, with our rate limits out of the way."""
+    made: list[Tools] = []
+
+    def make(**environ: object) -> Tools:
+        given: dict[str, object] = {
+            "RECALL_API_BASE_URL": recall.url,
+            "RECALL_API_KEY": recall.api_key,
+            "RECALL_RATE_SHARE": 100_000,
+            "WORKER_THREADS": 4,
+        }
+        made.append(tools.make_tools(make_settings(**given | environ), make_ssl_context()))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.engine.dispose()

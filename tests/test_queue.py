@@ -1,0 +1,149 @@
+"""The queue: one job by one name, and a bell that may be lost."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import redis
+from rq import SimpleWorker
+from rq.job import Job
+from rq.registry import FailedJobRegistry
+
+from models.settings import Settings, SettingsError
+from tests.conftest import API_KEY
+from workers.queue import (
+    DRAIN,
+    MOST_QUEUED,
+    QUEUE,
+    Bell,
+    links_queue,
+    listed_jobs,
+    quick_redis,
+)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the shared server."""
+    client = redis.Redis.from_url(redis_url)
+    yield client
+    client.close()
+
+
+def settings(url: str | None, **environ: str) -> Settings:
+    """Settings with this Redis."""
+    given = {"RECALL_API_KEY": API_KEY} | ({"REDIS_URL": url} if url else {})
+    return Settings.read(given | environ)
+
+
+def work(client: redis.Redis, ran: list[str]) -> None:
+    """Run what is queued, in this process."""
+    jobs = listed_jobs({DRAIN: lambda: ran.append("drain")})
+    queue = links_queue(client, jobs)
+    worker = SimpleWorker([queue], connection=client, job_class=jobs, serializer="json")
+    worker.work(burst=True, logging_level="ERROR")
+
+
+def test_a_ring_is_one_drain(client: redis.Redis) -> None:
+    """And leaves nothing behind in Redis."""
+    ran: list[str] = []
+    assert Bell(client).ring()
+    work(client, ran)
+    assert ran == ["drain"]
+    assert client.keys("rq:job:*") == []
+
+
+def test_a_few_rings_at_most_are_queued(client: redis.Redis) -> None:
+    """However often it is rung; each with an end to its life."""
+    bell = Bell(client)
+    assert all(bell.ring() for _ in range(20))
+    queue = links_queue(client)
+    assert queue.count == MOST_QUEUED
+    for job in queue.jobs:
+        assert (job.ttl, job.timeout, job.args, job.kwargs) == (60, 60, [], {})
+
+
+def test_what_lies_in_redis_names_no_code_and_tells_nothing(client: redis.Redis) -> None:
+    """JSON, a name of our table, no arguments."""
+    Bell(client).ring()
+    (job,) = links_queue(client).jobs
+    assert json.loads(job.data) == [DRAIN, None, [], {}]
+    assert job.description == DRAIN
+
+
+@pytest.mark.parametrize("name", ["os.system", "workers.queue.Bell", "builtins.exec", "", "Drain"])
+def test_a_name_that_is_not_listed_is_not_run(client: redis.Redis, name: str) -> None:
+    """A JSON payload can name any callable; ours are a table."""
+    ran: list[str] = []
+    queue = links_queue(client)
+    queue.enqueue_call(name or "x", args=("touch /nonexistent/pwned",))
+    Bell(client).ring()
+    work(client, ran)
+    assert ran == ["drain"]
+    assert len(FailedJobRegistry(QUEUE, connection=client)) == 1
+
+
+def test_callbacks_in_a_payload_are_not_run(client: redis.Redis) -> None:
+    """They name code as well."""
+    ran: list[str] = []
+    Bell(client).ring()
+    (job,) = links_queue(client).jobs
+    client.hset(job.key, "success_callback_name", "builtins.print")
+    client.hset(job.key, "failure_callback_name", "builtins.print")
+    client.hset(job.key, "webhooks", json.dumps([{"url": "http://127.0.0.1:9/"}]))
+    work(client, ran)
+    assert ran == ["drain"]
+
+
+def test_a_pickled_payload_is_refused(client: redis.Redis) -> None:
+    """It is not even read."""
+    ran: list[str] = []
+    Bell(client).ring()
+    (job,) = links_queue(client).jobs
+    client.hset(job.key, "data", b"\x80\x04\x8c\x05print\x94.")
+    work(client, ran)
+    assert ran == []
+
+
+def test_without_a_redis_nobody_hears_the_bell() -> None:
+    """It says so at once, and raises nothing."""
+    assert not Bell(None).ring()
+    away = quick_redis(settings("unix:///nonexistent/redis.sock"))
+    assert not Bell(away).ring()
+    assert quick_redis(settings(None)) is None
+
+
+def test_a_full_redis_hears_no_bell(client: redis.Redis) -> None:
+    """With noeviction, one at its limit refuses the enqueue: the sweep drains instead."""
+    client.config_set("maxmemory", "1")
+    try:
+        assert not Bell(client).ring()
+    finally:
+        client.config_set("maxmemory", "0")
+    assert Bell(client).ring()
+
+
+def test_a_redis_url_that_is_none_stops_the_boot() -> None:
+    """And is named."""
+    with pytest.raises(SettingsError, match="REDIS_URL"):
+        settings("http://example.com")
+
+
+def test_a_self_signed_redis_is_trusted_only_when_told_to(client: redis.Redis) -> None:
+    """Heroku's certificate cannot be verified; REDIS_TLS_VERIFY=none says to live with that."""
+    url = "rediss://127.0.0.1:6390"
+    strict = quick_redis(settings(url))
+    lax = quick_redis(settings(url, REDIS_TLS_VERIFY="none"))
+    assert strict is not None
+    assert lax is not None
+    assert "ssl_cert_reqs" not in strict.connection_pool.connection_kwargs
+    assert lax.connection_pool.connection_kwargs["ssl_cert_reqs"] == "none"
+
+
+def test_jobs_of_an_old_release_do_no_harm(client: redis.Redis) -> None:
+    """In mid-deploy a name may be gone: the hint fails, the next one works."""
+    ran: list[str] = []
+    links_queue(client, Job).enqueue_call("jobs.drain_everything")  # type: ignore[arg-type]
+    Bell(client).ring()
+    work(client, ran)
+    assert ran == ["drain"]

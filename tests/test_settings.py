@@ -1,0 +1,133 @@
+"""Settings: read once, named when malformed, never shown, all documented."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models.settings import Settings, SettingsError
+
+ROOT = Path(__file__).parent.parent
+# The platform's own word, not a setting of ours.
+NOT_OURS = {"DYNO"}
+NAMES = {name.upper() for name in Settings.model_fields} - NOT_OURS
+
+
+def test_nothing_set_is_a_laptop() -> None:
+    """Every setting has a default that runs, or is asked for by whoever needs it."""
+    settings = Settings.read({})
+    assert settings.on_sqlite
+    assert settings.api_url == "https://us-east-1.recall.ai"
+    assert (settings.port, settings.worker_threads, settings.lease_seconds) == (8000, 16, 20)
+    with pytest.raises(SettingsError, match="RECALL_API_KEY"):
+        _ = settings.api_key
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECALL_REGION", "mars-1"),
+        ("RECALL_API_BASE_URL", "ftp://recall.test"),
+        ("RECALL_WEBHOOK_SECRETS", "whsec_dGVzdA==,hunter2"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("DATABASE_URL", "hunter2"),
+        ("REDIS_URL", "hunter2"),
+        ("PORT", "hunter2"),
+        ("WEBHOOK_MAX_BYTES", "12"),
+        ("WEBHOOK_TOLERANCE_SECONDS", "-1"),
+        ("WORKER_THREADS", "0"),
+        ("SWEEP_SECONDS", "nan"),
+        ("LEASE_SECONDS", "0"),
+        ("LOG_LEVEL", "hunter2"),
+        ("LOG_FORMAT", "xml"),
+        ("RETAIN_PAYLOAD_DAYS", "0"),
+        ("REDIS_TLS_VERIFY", "maybe"),
+        ("RECALL_RATE_SHARE", "0"),
+    ],
+)
+def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -> None:
+    """The message may end up in a log."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({name: value})
+    assert str(caught.value).startswith(f"{name}: ")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_all_malformed_settings_are_named_at_once() -> None:
+    """Not one a deploy."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({"PORT": "x", "LOG_FORMAT": "y"})
+    assert "PORT" in str(caught.value)
+    assert "LOG_FORMAT" in str(caught.value)
+
+
+def test_an_empty_setting_counts_as_unset() -> None:
+    """As a config var that was cleared."""
+    assert Settings.read({"PORT": "", "RECALL_API_KEY": ""}).recall_api_key is None
+
+
+@pytest.mark.parametrize("url", ["postgres://u:p@h:5432/d", "postgresql://u:p@h:5432/d"])
+def test_herokus_database_url_means_psycopg_3(url: str) -> None:
+    """SQLAlchemy itself refuses postgres://."""
+    found = Settings.read({"DATABASE_URL": url}).database_url
+    assert found.drivername == "postgresql+psycopg"
+    assert (found.host, found.password) == ("h", "p")
+
+
+def test_sqlite_is_refused_on_a_dyno() -> None:
+    """Its disk is lost daily, and the links with it."""
+    for environ in ({"DYNO": "web.1"}, {"DYNO": "web.1", "DATABASE_URL": "sqlite:///x.db"}):
+        with pytest.raises(SettingsError, match="DATABASE_URL"):
+            Settings.read(environ)
+    assert Settings.read({"DYNO": "web.1", "DATABASE_URL": "postgres://h/d"}).dyno
+
+
+def test_no_secret_is_in_what_settings_print() -> None:
+    """Not by repr, not by str."""
+    environ = {
+        "RECALL_API_KEY": "hunter2",
+        "RECALL_WEBHOOK_SECRETS": "whsec_aHVudGVyMg==",
+        "DATABASE_URL": "postgres://u:hunter2@h/d",
+        "REDIS_URL": "rediss://:hunter2@h:6379",
+    }
+    settings = Settings.read(environ)
+    for words in (repr(settings), str(settings), str(settings.recall_webhook_secrets)):
+        assert "hunter2" not in words
+        assert "aHVudGVyMg" not in words
+
+
+def test_settings_are_frozen() -> None:
+    """Read once, at an entrance."""
+    settings = Settings.read({})
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """In the README's table, and in .env.example."""
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    documented = dict(rows)
+    assert set(documented) == NAMES
+    for name, default in documented.items():
+        value = Settings.model_fields[name.lower()].default
+        if isinstance(value, int | float):
+            assert default == f"`{float(value):.15g}`", name
+        elif isinstance(value, str):
+            assert default == f"`{value}`", name
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE)) == NAMES
+
+
+def test_app_json_asks_for_settings_that_exist() -> None:
+    """And for the add-ons that hold DATABASE_URL and REDIS_URL."""
+    app = json.loads((ROOT / "app.json").read_text())
+    assert set(app["env"]) <= NAMES
+    assert {addon["plan"].partition(":")[0] for addon in app["addons"]} == {
+        "heroku-postgresql",
+        "heroku-redis",
+    }
+    assert set(app["formation"]) == {"web", "worker"}
