@@ -58,6 +58,9 @@ class Bot(Base):
             postgresql_where=text("link_state <> 'linked'"),
             sqlite_where=text("link_state <> 'linked'"),
         ),
+        Index(None, "first_seen_at", "id"),
+        Index(None, "link_state", "first_seen_at", "id"),
+        Index(None, "status", "first_seen_at", "id"),
     )
 
 

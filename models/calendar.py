@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -46,7 +46,15 @@ class CalendarMeeting(Base):
     details: Mapped[dict[str, Any] | None]
     fetched_at: Mapped[datetime | None]
 
-    __table_args__ = (Index(None, "start_time", "id"),)
+    # SQLite has a full-text table beside this one instead: its index takes no expression of words.
+    __table_args__ = (
+        Index(None, "start_time", "id"),
+        Index(
+            "ix_calendar_meetings_title_words",
+            text("to_tsvector('simple', coalesce(title, ''))"),
+            postgresql_using="gin",
+        ).ddl_if(dialect="postgresql"),
+    )
 
 
 class MeetingPerson(Base):

@@ -41,11 +41,12 @@ class Delivery(Base):
     __table_args__ = (
         Index(
             "ix_deliveries_unapplied",
-            "bot_id",
             "received_at",
+            "bot_id",
             postgresql_where=text(IS_UNAPPLIED),
             sqlite_where=text(IS_UNAPPLIED),
         ),
         Index(None, "received_at", "id"),
         Index(None, "bot_id", "received_at"),
+        Index(None, "outcome", "received_at", "id"),
     )

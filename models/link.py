@@ -30,7 +30,8 @@ class Link(Base):
 
     __table_args__ = (
         Index(None, "meeting_id", "bot_id"),
-        Index(None, "external_id", "linked_at"),
+        Index(None, "linked_at", "bot_id", "meeting_id"),
+        Index(None, "external_id", "linked_at", "bot_id", "meeting_id"),
     )
 
 

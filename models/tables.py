@@ -6,10 +6,12 @@ from models.base import Base
 from models.bot import Bot, BotStatus
 from models.calendar import CalendarMeeting, CalendarToken, CalendarUser, ErasedUser, MeetingPerson
 from models.delivery import Delivery
+from models.ledger import Audit, Rejection, Tally
 from models.link import Link, LinkAttempt
 from models.workspace import WorkspaceState
 
 TABLES = (
+    Audit,
     Bot,
     BotStatus,
     CalendarMeeting,
@@ -20,6 +22,8 @@ TABLES = (
     Link,
     LinkAttempt,
     MeetingPerson,
+    Rejection,
+    Tally,
     WorkspaceState,
 )
 

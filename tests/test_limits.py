@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.lab.clock import ManualClock
 from tests.lab.servers import Server
-from workers.limits import Bucket, Buckets, LocalLimits, RedisLimits, SteadyLimits
+from workers.limits import Bucket, Buckets, LocalLimits, SteadyLimits
+from workers.redis_limits import RedisLimits
 
 LIMITS = [300, 120, 60]
 

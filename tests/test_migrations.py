@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -43,12 +44,17 @@ def test_each_migration_is_numbered_and_imports_nothing_of_ours() -> None:
         )
 
 
+@pytest.mark.filterwarnings("ignore:autogenerate skipping")
 def test_migrated_tables_are_the_models_tables(engine: Engine) -> None:
     """What the code believes of the tables is what a release makes of them."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
-        )
+        opts = {
+            "compare_type": True,
+            "compare_server_default": True,
+            # SQLite's full-text search is a family of tables that no model speaks to.
+            "include_name": lambda name, *_: not str(name).startswith("meeting_title"),
+        }
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata()) == []
 
 

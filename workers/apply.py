@@ -92,11 +92,11 @@ def _next_rows(connection: Connection, size: int) -> Sequence[Delivered]:
             Delivery.received_at,
         )
         .where(text(Delivery.IS_UNAPPLIED))
-        # By bot, so that two writers lock bots in one order.
-        .order_by(Delivery.bot_id, Delivery.received_at)
+        .order_by(Delivery.received_at)
         .limit(size)
     )
-    return connection.execute(wanted).all()
+    # The longest waiting, then by bot, so that two writers lock bots in one order.
+    return sorted(connection.execute(wanted), key=lambda row: (row.bot_id or "", row.received_at))
 
 
 def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:

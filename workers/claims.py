@@ -41,6 +41,8 @@ class Claim:
     is_fetched: bool
     is_terminal: bool
     is_sealed: bool
+    # From its first webhook to this claim; None when it was settled before.
+    waited_seconds: float | None = None
     known: Mapping[str, KnownLink] = field(default_factory=dict)
 
 

@@ -24,6 +24,7 @@ from workers.patience import in_transaction, is_the_rows_fault
 from workers.recall import Caller, Recall
 from workers.settle import log_settled, settle, settle_one_by_one
 from workers.stop import Stop
+from workers.tally import add_tallies, tallies_of
 from workers.tools import Tools
 from workers.workspace import close_circuit, learn
 
@@ -142,7 +143,9 @@ class Drain:
             learn(connection, results)
             if self._is_probing and any(result.bot for result in results):
                 close_circuit(connection)
-            return by(connection, verdicts)
+            settled = by(connection, verdicts)
+            add_tallies(connection, tallies_of(settled))
+            return settled
 
         try:
             settled = in_transaction(self._tools.engine, partial(write, by=settle))

@@ -1,7 +1,7 @@
 """Which bots a drain may link: claimed, renewed and released by the database's clock."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -132,6 +132,8 @@ def _lease(
             Bot.owed_since,
             Bot.fetched_at,
             Bot.sealed_at,
+            Bot.first_seen_at,
+            Bot.settled_at,
             db_now().label("claimed_at"),
         )
     ).all()
@@ -151,8 +153,16 @@ def _claim(row: Found, known: dict[str, KnownLink]) -> Claim:
         is_fetched=row.fetched_at is not None and row.fetched_at >= owed_since,
         is_terminal=row.status in TERMINAL,
         is_sealed=row.sealed_at is not None,
+        waited_seconds=_waited_seconds(row),
         known=known,
     )
+
+
+def _waited_seconds(row: Found) -> float | None:
+    if row.settled_at is not None:
+        return None
+    waited: timedelta = row.claimed_at - row.first_seen_at
+    return waited.total_seconds()
 
 
 def _known_links(connection: Connection, bot_ids: Sequence[str]) -> dict[str, dict[str, KnownLink]]:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import redis
 
@@ -24,8 +24,6 @@ HEADROOM = 0.013
 BURST_SHARE = 0.027
 # After one failed try: each costs up to a second, on a thread that has calls to make.
 AWAY_SECONDS = 2.0
-# Far longer than any window, so that a forgotten bucket is never a fresh one.
-IDLE_SECONDS = 3600
 # While Redis is away each process keeps to this share, since it cannot see the others.
 LOCAL_SHARE = 0.5
 
@@ -73,6 +71,9 @@ class Limits(Protocol):
 
     def heed(self, closed: Mapping[str, float]) -> None:
         """Take note of buckets, by name, that another worker has closed for so many seconds."""
+
+    def left(self, bucket: Bucket) -> float | None:
+        """Return how many calls could go now; None when that cannot be known."""
 
 
 class Buckets:
@@ -135,57 +136,20 @@ class LocalLimits:
             return max(0.0, self._closed.get(bucket.name, 0.0) - self._clock())
 
 
-# One round trip, and Redis's own clock, so that no dyno's clock counts. A bucket that Redis forgot
-# starts with one call and not with a burst: a flush must not double a minute's calls.
-_TAKE = """
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local burst, rate, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local kept = redis.call('HMGET', KEYS[1], 'level', 'at', 'closed')
-local closed = tonumber(kept[3] or 0)
-if closed > now then return {0, tostring(closed - now)} end
-local level = math.min(burst, tonumber(kept[1] or 1) + (now - tonumber(kept[2] or now)) * rate)
-local granted = math.min(count, math.floor(level))
-redis.call('HSET', KEYS[1], 'level', tostring(level - granted), 'at', string.format('%.6f', now))
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-if granted > 0 then return {granted, '0'} end
-return {0, tostring((1 - level) / rate)}
-"""
-_CLOSE = """
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local before = tonumber(redis.call('HGET', KEYS[1], 'closed') or 0)
-local closed = math.max(now + tonumber(ARGV[1]), before)
-redis.call('HSET', KEYS[1], 'closed', string.format('%.6f', closed))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-"""
-
-
-class RedisLimits:
-    """The shared buckets; redis.RedisError when Redis is away."""
-
-    def __init__(self, client: redis.Redis, workspace: str) -> None:
-        self._client = client
-        self._prefix = f"recall-links:{workspace}:limit:"
-        self._take = client.register_script(_TAKE)
-        self._close = client.register_script(_CLOSE)
+class SharedLimits(Protocol):
+    """Buckets in Redis; each method may raise redis.RedisError."""
 
     def take(self, bucket: Bucket, count: int = 1) -> Grant:
         """Take up to `count` calls out of the shared bucket."""
-        args = [bucket.burst, bucket.per_second, count, IDLE_SECONDS]
-        reply = cast("list[bytes]", self._take(keys=[self._key(bucket)], args=args))
-        return Grant(int(reply[0]), float(reply[1]))
+
+    def left(self, bucket: Bucket) -> float:
+        """Return how many calls could go now."""
 
     def give_back(self, bucket: Bucket, count: int) -> None:
         """Return calls to the shared bucket."""
-        self._client.hincrbyfloat(self._key(bucket), "level", count)
 
     def close(self, bucket: Bucket, seconds: float) -> None:
         """Close the bucket for every worker."""
-        self._close(keys=[self._key(bucket)], args=[seconds, IDLE_SECONDS])
-
-    def _key(self, bucket: Bucket) -> str:
-        return self._prefix + bucket.name
 
 
 class SteadyLimits:
@@ -193,7 +157,7 @@ class SteadyLimits:
 
     def __init__(
         self,
-        shared: RedisLimits | None,
+        shared: SharedLimits | None,
         local: LocalLimits,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -212,6 +176,15 @@ class SteadyLimits:
             except redis.RedisError:
                 self._mark_away()
         return self._local.take(bucket, count)
+
+    def left(self, bucket: Bucket) -> float | None:
+        """Return how many calls could go now by the shared bucket; None while Redis is away."""
+        if (shared := self._reachable()) is not None:
+            try:
+                return shared.left(bucket)
+            except redis.RedisError:
+                self._mark_away()
+        return None
 
     def give_back(self, bucket: Bucket, count: int) -> None:
         """Return calls; lost when Redis is away, which only errs on the slow side."""
@@ -234,7 +207,7 @@ class SteadyLimits:
         """Close buckets here, by name."""
         self._local.heed(closed)
 
-    def _reachable(self) -> RedisLimits | None:
+    def _reachable(self) -> SharedLimits | None:
         return self._shared if self._clock() >= self._away_until else None
 
     def _mark_away(self) -> None:

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from workers.drain import Drain
+from workers.heartbeat import Heartbeat
 from workers.outlook import Outlook, look
 from workers.retain import Retention
 from workers.stop import Stop
@@ -35,6 +36,7 @@ class Sweeper:
         self._stop = stop
         self._clock = clock
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._heartbeat = Heartbeat(tools)
         self._retention = Retention(tools.engine, tools.settings)
         self._unmoved_since: float | None = None
         self._last_attempt = -1
@@ -59,7 +61,8 @@ class Sweeper:
             self._get_it_done(outlook)
         else:
             self._unmoved_since = None
-        # After the work: it is the only thing here that can wait.
+        # After the work: these are the only things here that can wait.
+        self._heartbeat.beat_when_due()
         self._retention.purge_when_due()
         every = self._tools.settings.sweep_seconds
         return every if outlook.next_due_in is None else min(every, outlook.next_due_in)

@@ -11,11 +11,11 @@ from workers.limits import (
     Buckets,
     Limits,
     LocalLimits,
-    RedisLimits,
     SteadyLimits,
     workspace_name,
 )
 from workers.queue import Bell, quick_redis
+from workers.redis_limits import RedisLimits
 from workers.tokens import Vault
 
 

@@ -62,7 +62,7 @@ def _create_deliveries() -> None:
     op.create_index(
         "ix_deliveries_unapplied",
         "deliveries",
-        ["bot_id", "received_at"],
+        ["received_at", "bot_id"],
         postgresql_where=UNAPPLIED,
         sqlite_where=UNAPPLIED,
     )
