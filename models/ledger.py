@@ -1,6 +1,6 @@
 """What operators ask about beside bots: refused requests, counts by the hour, who changed what."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Index, Integer, text
@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
 
+# The hour under which a tally counts everything there ever was: before all hours.
+TOTAL = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW_ID = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -46,6 +48,8 @@ class Tally(Base):
     label: Mapped[str] = mapped_column(primary_key=True)
     hour: Mapped[datetime] = mapped_column(primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger())
+
+    __table_args__ = (Index(None, "hour"),)
 
 
 class Audit(Base):

@@ -21,6 +21,7 @@ from pydantic import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+SHORTEST_TOKEN = 16
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
 Region = Literal["us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1"]
 
@@ -88,6 +89,15 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _long_enough(value: str) -> str:
+    if len(value) < SHORTEST_TOKEN:
+        raise ValueError(f"each must have at least {SHORTEST_TOKEN} characters")
+    return value
+
+
+Tokens = Annotated[
+    tuple[Annotated[str, AfterValidator(_long_enough)], ...], BeforeValidator(_comma_separated)
+]
 Secrets = Annotated[
     tuple[Annotated[WebhookSecret, BeforeValidator(WebhookSecret.parse)], ...],
     BeforeValidator(_comma_separated),
@@ -116,6 +126,8 @@ class Settings(BaseModel):
     database_url: Annotated[URL, BeforeValidator(_database_url)] = make_url(SQLITE_DEFAULT)
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(default=None, repr=False)
     redis_tls_verify: Literal["full", "none"] = "full"
+    ops_read_tokens: Tokens = Field(default=(), repr=False)
+    ops_write_tokens: Tokens = Field(default=(), repr=False)
     webhook_tolerance_seconds: PositiveInt = 300
     webhook_max_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 262_144
     worker_threads: Annotated[int, Field(ge=1, le=128)] = 16

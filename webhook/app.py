@@ -10,6 +10,7 @@ from models.settings import Settings
 from webhook import health, problem, receiver
 from webhook.inbox import Inbox
 from webhook.ringer import Ringer
+from webhook.scribe import Scribe
 from workers.queue import Bell, quick_redis
 
 READ_CONNECTIONS = 2
@@ -21,15 +22,20 @@ class Resources:
     def __init__(self, settings: Settings) -> None:
         client = quick_redis(settings)
         self.inbox = Inbox(settings)
-        self.ringer = Ringer(Bell(client))
+        self.bell = Bell(client)
+        self.ringer = Ringer(self.bell)
         self.reads = make_engine(settings, "read", pool_size=READ_CONNECTIONS)
+        self.writes = make_engine(settings, "write")
+        self.scribe = Scribe(self.writes)
         self.health = health.Health(self.reads, client)
 
     def close(self) -> None:
         """Close everything; only when no request is under way."""
         self.ringer.close()
+        self.scribe.close()
         self.inbox.close()
         self.reads.dispose()
+        self.writes.dispose()
 
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
@@ -38,7 +44,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     resources = Resources(settings)
     app.extensions["recall-links"] = resources
     problem.init_app(app)
-    taking = receiver.Receiver(settings, resources.inbox, resources.ringer, clock)
+    taking = receiver.Receiver(settings, resources.inbox, resources.ringer, resources.scribe, clock)
     app.register_blueprint(receiver.blueprint(taking))
     app.register_blueprint(health.blueprint(resources.health))
     return app

@@ -10,13 +10,17 @@ from typing import Any
 import structlog
 from flask import Blueprint, Request, Response, request
 
+from models.outside import storable
 from models.settings import Settings
 from webhook.classify import Classified, classify
-from webhook.inbox import DatabaseAwayError, Inbox
+from webhook.inbox import DatabaseAwayError, Inbox, Stored
 from webhook.ringer import Ringer
-from webhook.signature import UnverifiedError, Verified, verify
+from webhook.scribe import Refused, Scribe
+from webhook.signature import HEADERS, SCHEMES, Reason, UnverifiedError, Verified, verify
 
 PATH = "/webhooks/recall"
+LONGEST_MESSAGE_ID = 200
+LONGEST_HEADER = 4096
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -29,11 +33,13 @@ class Receiver:
         settings: Settings,
         inbox: Inbox,
         ringer: Ringer,
+        scribe: Scribe,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._inbox = inbox
         self._ringer = ringer
+        self._scribe = scribe
         self._clock = clock
 
     def receive(self, request: Request) -> Response:
@@ -56,36 +62,58 @@ class Receiver:
                 self._settings.webhook_tolerance_seconds,
             )
         except UnverifiedError as error:
+            self._scribe.refuse(_refused(request, body, error.reason))
             return _answer(401, {"error": "unverified", "reason": str(error.reason)})
         classified = classify(body, datetime.fromtimestamp(now, UTC))
         try:
-            return self._store(verified, classified, body)
+            stored = self._inbox.store(delivery_row(verified, classified, body))
         except DatabaseAwayError as error:
             retry_after = {"Retry-After": str(error.retry_after)}
             return _answer(503, {"error": "database_away"}, retry_after)
+        return self._answer_stored(verified, classified, stored)
 
-    def _store(self, verified: Verified, classified: Classified, body: bytes) -> Response:
-        row = {
-            "id": verified.message_id,
-            "body": body,
-            "scheme": verified.scheme,
-            "secret_fingerprint": verified.secret_fingerprint,
-            **asdict(classified),
-        }
-        stored = self._inbox.store(row)
+    def _answer_stored(
+        self, verified: Verified, classified: Classified, stored: Stored
+    ) -> Response:
+        outcome = "duplicate" if stored.copies > 1 else classified.outcome
+        self._scribe.count("delivery", outcome)
         log = logger.bind(delivery_id=verified.message_id, bot_id=classified.bot_id)
         if stored.copies > 1:
             # The first body was committed and perhaps applied; a second one cannot replace it.
             if not stored.is_same_body:
                 log.warning("a copy says something else, the first one stands")
-            return _answer(200, {"outcome": "duplicate", "delivery": verified.message_id})
-        if classified.outcome == "accepted":
+        elif classified.outcome == "malformed":
+            log.warning("malformed", reason=classified.reason, webhook_event=classified.event)
+        else:
+            log.debug(outcome, code=classified.code, webhook_event=classified.event)
+        if outcome == "accepted":
             self._ringer.wake()
-            log.debug("accepted", code=classified.code)
-            return _answer(202, {"outcome": "accepted", "delivery": verified.message_id})
-        say = log.debug if classified.outcome == "ignored" else log.warning
-        say(classified.outcome, reason=classified.reason, webhook_event=classified.event)
-        return _answer(200, {"outcome": classified.outcome, "delivery": verified.message_id})
+        status = 202 if outcome == "accepted" else 200
+        return _answer(status, {"outcome": outcome, "delivery": verified.message_id})
+
+
+def delivery_row(verified: Verified, classified: Classified, body: bytes) -> dict[str, Any]:
+    """Return a delivery as the inbox stores it."""
+    return {
+        "id": verified.message_id,
+        "body": body,
+        "scheme": verified.scheme,
+        "secret_fingerprint": verified.secret_fingerprint,
+        **asdict(classified),
+    }
+
+
+def _refused(request: Request, body: bytes, reason: Reason) -> Refused:
+    names = [f"{scheme}-{name}" for scheme in SCHEMES for name in HEADERS]
+    headers = {name: request.headers[name] for name in names if name in request.headers}
+    message_id = next((headers[name] for name in headers if name.endswith("-id")), None)
+    return Refused(
+        str(reason),
+        request.remote_addr,
+        storable(message_id, LONGEST_MESSAGE_ID) if message_id else None,
+        {name: storable(value, LONGEST_HEADER) for name, value in headers.items()},
+        body,
+    )
 
 
 def blueprint(receiver: Receiver) -> Blueprint:

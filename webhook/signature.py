@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 from models.settings import WebhookSecret
 
 Scheme = Literal["svix", "webhook"]
+HEADERS = ("id", "timestamp", "signature")
 SCHEMES: tuple[Scheme, ...] = ("webhook", "svix")
 # A rotation shows two or three; more than this is somebody's attempt to cost us time.
 MOST_SIGNATURES = 16
@@ -93,7 +94,7 @@ def verify(
 
 def read_stamp(headers: Headers, scheme: Scheme) -> Stamp | None:
     """Return a family's headers; None when one is missing or empty."""
-    values = [headers.get(f"{scheme}-{name}", "") for name in ("id", "timestamp", "signature")]
+    values = [headers.get(f"{scheme}-{name}", "") for name in HEADERS]
     return Stamp(scheme, *values) if all(values) else None
 
 

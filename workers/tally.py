@@ -7,7 +7,7 @@ from typing import cast
 from sqlalchemy import Connection, Table, func
 
 from models.base import db_now
-from models.ledger import Tally
+from models.ledger import TOTAL, Tally
 from workers.judge import Verdict
 from workers.upsert import insert_into
 
@@ -19,16 +19,17 @@ Counts = Mapping[tuple[str, str], int]
 
 
 def add_tallies(connection: Connection, counts: Counts) -> None:
-    """Add to this hour's counts, by (name, label)."""
+    """Add to this hour's counts and to the totals, by (name, label)."""
     if not counts:
         return
     statement = insert_into(connection, _TALLIES)
     raised = {"count": _TALLIES.c.count + statement.excluded.count}
-    statement = statement.values(hour=_this_hour(connection))
     keys = ["name", "label", "hour"]
+    upserted = statement.on_conflict_do_update(index_elements=keys, set_=raised)
     # In one order, as every writer does: two of them never wait for each other in a ring.
     rows = [{"name": n, "label": v, "count": c} for (n, v), c in sorted(counts.items())]
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=raised), rows)
+    connection.execute(upserted.values(hour=_this_hour(connection)), rows)
+    connection.execute(upserted.values(hour=TOTAL), rows)
 
 
 def tallies_of(verdicts: Iterable[Verdict]) -> Counts:

@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", "label", "hour", name="pk_tallies"),
     )
+    op.create_index("ix_tallies_hour", "tallies", ["hour"])
     op.create_table(
         "audit",
         _row_id(),

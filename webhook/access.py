@@ -1,0 +1,119 @@
+"""Who may ask, and who may change: bearer tokens for scripts, a signed cookie for the console."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from flask import Request, Response, g, request
+
+from models.settings import Settings
+from webhook.keys import FORM, SESSION, Signer
+from webhook.problem import problem
+
+Scope = Literal["read", "write"]
+SESSION_SECONDS = 12 * 3600
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+BEARER = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: what they may do, what the audit calls them, and how they came."""
+
+    scope: Scope
+    name: str
+    by_cookie: bool = False
+
+
+class Access:
+    """Checks tokens and cookies; without a token set, nobody comes in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._write = _digests(settings.ops_write_tokens)
+        self._read = _digests(settings.ops_read_tokens)
+        self._sessions = Signer(settings, SESSION)
+        self._forms = Signer(settings, FORM)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether any token is set."""
+        return bool(self._write or self._read)
+
+    def by_token(self, token: str) -> Caller | None:
+        """Return who holds this token; compared in constant time, against every one."""
+        digest = hashlib.sha256(token.encode()).digest()
+        name = f"token {digest.hex()[:8]}"
+        can_write = _is_among(digest, self._write)
+        can_read = _is_among(digest, self._read)
+        if can_write:
+            return Caller("write", name)
+        return Caller("read", name) if can_read else None
+
+    def caller(self, asked: Request) -> Caller | None:
+        """Return who makes this request."""
+        header = asked.headers.get("authorization", "")
+        if header.startswith(BEARER):
+            return self.by_token(header.removeprefix(BEARER).strip())
+        cookie = asked.cookies.get(cookie_name(asked))
+        kept = self._sessions.read(cookie, SESSION_SECONDS) if cookie else None
+        if not isinstance(kept, list) or len(kept) != 3 or kept[0] not in ("read", "write"):
+            return None
+        return Caller(kept[0], str(kept[1]), by_cookie=True)
+
+    def session(self, caller: Caller) -> str:
+        """Return the cookie's value for somebody who showed a token."""
+        return self._sessions.sign([caller.scope, caller.name, secrets.token_hex(8)])
+
+    def form_token(self, asked: Request) -> str:
+        """Return what a page's forms carry, so that no other site's form can pass for them."""
+        return self._forms.sign(asked.cookies.get(cookie_name(asked), ""))
+
+    def is_own_form(self, asked: Request) -> bool:
+        """Whether a change by cookie came from a form of ours."""
+        if asked.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return False
+        kept = self._forms.read(asked.form.get("form_token", ""), SESSION_SECONDS)
+        return kept is not None and kept == asked.cookies.get(cookie_name(asked))
+
+    def guard(self) -> Response | None:
+        """Let a request through (None), or answer it: for a blueprint's before_request."""
+        if not self.is_set:
+            return problem(503, "set OPS_READ_TOKENS or OPS_WRITE_TOKENS to open this")
+        caller = self.caller(request)
+        if caller is None:
+            refused = problem(401, "a bearer token is needed: Authorization: Bearer …")
+            refused.headers["WWW-Authenticate"] = 'Bearer realm="recall-links"'
+            return refused
+        if request.method not in SAFE_METHODS:
+            if caller.scope != "write":
+                return problem(403, "this token may read, not change")
+            if caller.by_cookie and not self.is_own_form(request):
+                return problem(403, "the form is not ours, or too old: load the page again")
+        g.caller = caller
+        return None
+
+
+def cookie_name(asked: Request) -> str:
+    """Return the cookie's name; browsers take `__Host-` only over TLS."""
+    return "__Host-recall-links" if asked.is_secure else "recall-links"
+
+
+def current_caller() -> Caller:
+    """Return who makes the request under way, behind `guard`."""
+    caller: Caller = g.caller
+    return caller
+
+
+def _digests(tokens: Iterable[str]) -> list[bytes]:
+    return [hashlib.sha256(token.encode()).digest() for token in tokens]
+
+
+def _is_among(digest: bytes, known: Iterable[bytes]) -> bool:
+    # No early end: how long it takes tells nothing of which one matched.
+    return max([hmac.compare_digest(digest, one) for one in known], default=False)
+
+
+Guard = Callable[[], Response | None]

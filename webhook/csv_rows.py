@@ -1,0 +1,41 @@
+"""CSV that opens in a spreadsheet without running anything (RFC 4180)."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+# Cells that begin so are formulas to a spreadsheet; a meeting's title is anybody's to choose.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+CHUNK = 500
+
+
+def csv_lines(rows: Iterable[Any], row_type: type) -> Iterator[str]:
+    """Yield CSV text, the header first, some rows at a time."""
+    names = [field.name for field in dataclasses.fields(row_type)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(names)
+    for number, row in enumerate(rows, 1):
+        writer.writerow([cell(getattr(row, name)) for name in names])
+        if number % CHUNK == 0:
+            yield _take(buffer)
+    yield _take(buffer)
+
+
+def cell(value: object) -> object:
+    """Return a value as a cell: times in ISO 8601, nothing as empty, formulas as text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+def _take(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text
