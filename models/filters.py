@@ -35,7 +35,7 @@ def _not_a_number(value: object) -> object:
     return value
 
 
-Uuid = Annotated[str, AfterValidator(_uuid)]
+Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=3)]
 Time = Annotated[datetime, BeforeValidator(_not_a_number), AfterValidator(_utc)]

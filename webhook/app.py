@@ -7,8 +7,11 @@ from flask import Flask
 
 from models.database import make_engine
 from models.settings import Settings
-from webhook import health, problem, receiver
+from webhook import api, health, problem, receiver
+from webhook.access import Access
 from webhook.inbox import Inbox
+from webhook.putback import PutBack
+from webhook.reader import Reader
 from webhook.ringer import Ringer
 from webhook.scribe import Scribe
 from workers.queue import Bell, quick_redis
@@ -47,6 +50,9 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     taking = receiver.Receiver(settings, resources.inbox, resources.ringer, resources.scribe, clock)
     app.register_blueprint(receiver.blueprint(taking))
     app.register_blueprint(health.blueprint(resources.health))
+    access, reader = Access(settings), Reader(resources.reads)
+    put_back = PutBack(reader, resources.writes, resources.bell)
+    app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
     return app
 
 

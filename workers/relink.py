@@ -15,8 +15,8 @@ from models.link import Link
 STAGGER_SECONDS = 0.25
 
 
-def relink(connection: Connection, bot_ids: Sequence[str]) -> int:
-    """Make bots due again, one after the other; returns how many of them there are."""
+def relink(connection: Connection, bot_ids: Sequence[str], first_in: float = 0.0) -> int:
+    """Make bots due again, the first in so many seconds; returns how many of them there are."""
     found = select(Bot.id).where(Bot.id.in_(bot_ids)).order_by(Bot.id).with_for_update()
     known = list(connection.scalars(found))
     if not known:
@@ -24,7 +24,9 @@ def relink(connection: Connection, bot_ids: Sequence[str]) -> int:
     links = select(Link.meeting_id).where(Link.bot_id.in_(known), Link.ended_at.is_(None))
     owed = update(CalendarMeeting).where(CalendarMeeting.id.in_(links))
     connection.execute(owed.values(state="owed", reason="relink"))
-    rows = [{"bot": bot_id, "wait": n * STAGGER_SECONDS} for n, bot_id in enumerate(known)]
+    rows = [
+        {"bot": bot_id, "wait": first_in + n * STAGGER_SECONDS} for n, bot_id in enumerate(known)
+    ]
     put_back = update(Bot).where(Bot.id == bindparam("bot")).values(_owed_anew())
     connection.execute(put_back.execution_options(synchronize_session=False), rows)
     return len(known)

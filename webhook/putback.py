@@ -1,0 +1,93 @@
+"""Putting bots back to be looked up again: one, or all that a filter holds, previewed first."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import Field
+from sqlalchemy import Engine
+
+from models.bot import Bot
+from models.filters import BotFilter, Uuid
+from models.queries import bots
+from models.rows import BotRow
+from webhook.asked import BadParameterError
+from webhook.reader import Reader
+from workers.queue import Bell
+from workers.relink import STAGGER_SECONDS, audit, relink
+
+MOST = 10_000
+BATCH = 500
+SAMPLE = 10
+
+
+class PutBackRequest(BotFilter):
+    """Which bots to put back: by ids, or by a filter; `preview` changes nothing."""
+
+    bot_ids: Annotated[list[Uuid], Field(min_length=1, max_length=MOST)] | None = None
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What putting back would touch: how many (at most 10,000), whether more, and some of them."""
+
+    count: int
+    is_more: bool
+    sample: list[BotRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many bots were put back, and over how many seconds they fall due."""
+
+    relinked: int
+    over_seconds: float
+    is_more: bool
+
+
+class PutBack:
+    """Reads what a filter holds, and makes it due."""
+
+    def __init__(self, reader: Reader, writes: Engine, bell: Bell) -> None:
+        self._reader = reader
+        self._writes = writes
+        self._bell = bell
+
+    def one(self, bot_id: str, actor: str) -> bool:
+        """Put one bot back; False when it is unknown."""
+        with self._writes.begin() as connection:
+            done = relink(connection, [bot_id])
+            if done:
+                audit(connection, actor, "relink", bot_id, {})
+        self._bell.ring()
+        return bool(done)
+
+    def preview(self, wanted: PutBackRequest) -> Preview:
+        """Say what `many` would put back."""
+        rows = self._chosen(wanted)
+        return Preview(min(len(rows), MOST), len(rows) > MOST, rows[:SAMPLE])
+
+    def many(self, wanted: PutBackRequest, actor: str) -> Done:
+        """Put back all that the filter holds, at most 10,000, a batch a transaction."""
+        rows = self._chosen(wanted)
+        ids = [row.bot_id for row in rows[:MOST]]
+        total = 0
+        for start in range(0, len(ids), BATCH):
+            with self._writes.begin() as connection:
+                batch = ids[start : start + BATCH]
+                total += relink(connection, batch, first_in=start * STAGGER_SECONDS)
+        with self._writes.begin() as connection:
+            asked = wanted.model_dump(mode="json", exclude_none=True, exclude={"preview"})
+            audit(connection, actor, "relink", None, {"asked": asked, "relinked": total})
+        self._bell.ring()
+        return Done(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
+
+    def _chosen(self, wanted: PutBackRequest) -> list[BotRow]:
+        filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
+        if not wanted.bot_ids and not filters:
+            raise BadParameterError("body", "name bot_ids or a filter: not every bot at once")
+        if not wanted.bot_ids:
+            return self._reader.read(lambda c: bots(wanted).page(c, MOST + 1).rows)
+        listing = bots(wanted)
+        by_id = replace(listing, select=listing.select.where(Bot.id.in_(wanted.bot_ids)))
+        return self._reader.read(lambda c: by_id.page(c, MOST + 1).rows)
