@@ -127,6 +127,12 @@ def tallies_since(connection: Connection, since: datetime) -> list[TallyRow]:
     return [TallyRow(*row) for row in connection.execute(kept)]
 
 
+def tallies_of_hour(connection: Connection, hour: datetime) -> list[TallyRow]:
+    """Read the counts of one hour; those of TOTAL count everything there ever was."""
+    kept = select(Tally.name, Tally.label, Tally.hour, Tally.count).where(Tally.hour == hour)
+    return [TallyRow(*row) for row in connection.execute(kept)]
+
+
 def _backlog(connection: Connection, now: datetime) -> Backlog:
     def counted(condition: ColumnElement[bool]) -> int:
         some = select(text("1")).select_from(Bot).where(condition).limit(MOST_COUNTED)

@@ -1,5 +1,6 @@
 """Putting bots back to be looked up again: one, or all that a filter holds, previewed first."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -67,7 +68,12 @@ class PutBack:
         rows = self._chosen(wanted)
         return Preview(min(len(rows), MOST), len(rows) > MOST, rows[:SAMPLE])
 
-    def many(self, wanted: PutBackRequest, actor: str) -> Done:
+    def many(
+        self,
+        wanted: PutBackRequest,
+        actor: str,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> Done:
         """Put back all that the filter holds, at most 10,000, a batch a transaction."""
         rows = self._chosen(wanted)
         ids = [row.bot_id for row in rows[:MOST]]
@@ -76,6 +82,7 @@ class PutBack:
             with self._writes.begin() as connection:
                 batch = ids[start : start + BATCH]
                 total += relink(connection, batch, first_in=start * STAGGER_SECONDS)
+            on_progress(total)
         with self._writes.begin() as connection:
             asked = wanted.model_dump(mode="json", exclude_none=True, exclude={"preview"})
             audit(connection, actor, "relink", None, {"asked": asked, "relinked": total})

@@ -1,0 +1,1 @@
+"""The commands of recall-links, a file for each kind."""

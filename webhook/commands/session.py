@@ -1,0 +1,71 @@
+"""What a command works with: settings, and connections that are opened when they are needed."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+from sqlalchemy import Connection, Engine
+
+from models.database import Mode, make_engine
+from models.settings import Settings
+from webhook.inbox import Inbox
+from webhook.putback import PutBack
+from webhook.reader import Reader
+from workers.queue import Bell, quick_redis
+
+T = TypeVar("T")
+
+
+class Session:
+    """One call of the command line."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._engines: list[Engine] = []
+
+    def reads(self) -> Engine:
+        """Return connections that only read."""
+        return self._engine("read")
+
+    def reader(self) -> Reader:
+        """Return what reads."""
+        return Reader(self.reads())
+
+    def writes(self) -> Engine:
+        """Return what writes."""
+        return self._engine("write")
+
+    def inbox(self) -> Inbox:
+        """Return what takes deliveries in."""
+        return Inbox(self.settings)
+
+    def redis(self) -> redis.Redis | None:
+        """Return a client that answers or fails within a second; None where no Redis is set."""
+        return quick_redis(self.settings)
+
+    def bell(self) -> Bell:
+        """Return the workers' bell."""
+        return Bell(self.redis())
+
+    def put_back(self) -> PutBack:
+        """Return what puts bots back."""
+        return PutBack(self.reader(), self.writes(), self.bell())
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run one read."""
+        return self.reader().read(work)
+
+    def actor(self) -> str:
+        """Return what the audit calls whoever types this."""
+        return f"cli {os.environ.get('USER') or os.environ.get('DYNO') or 'unknown'}"
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for engine in self._engines:
+            engine.dispose()
+
+    def _engine(self, mode: Mode) -> Engine:
+        engine = make_engine(self.settings, mode)
+        self._engines.append(engine)
+        return engine
