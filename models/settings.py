@@ -138,6 +138,7 @@ class Settings(BaseModel):
     web_threads: Annotated[int, Field(ge=1, le=128)] = 16
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
+    sentry_dsn: SecretStr | None = None
     retain_payload_days: PositiveInt = 30
     retain_attempt_days: PositiveInt = 30
     dyno: str | None = None

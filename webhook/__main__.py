@@ -4,6 +4,7 @@ import os
 import sys
 
 from models.logs import set_up_logging
+from models.sentry import set_up_sentry
 from models.settings import Settings, SettingsError
 from webhook.app import create_app
 from webhook.server import WebServer
@@ -17,6 +18,7 @@ def main() -> int:
         print(f"recall-links web: {error}", file=sys.stderr)
         return 2
     set_up_logging(settings)
+    set_up_sentry(settings)
     WebServer(create_app(settings), settings).run()
     return 0
 

@@ -4,10 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import structlog
 from flask import Blueprint, Response, request
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models.alarms import alarms
 from models.explain import explain
@@ -25,8 +22,6 @@ from webhook.putback import PutBack, PutBackRequest
 from webhook.reader import Reader
 
 PREFIX = "/api"
-
-logger = structlog.stdlib.get_logger(__name__)
 
 View = Callable[..., Response]
 
@@ -96,17 +91,7 @@ def blueprint(api: Api, access: Access) -> Blueprint:
     routes.add_url_rule("/relink", "relink_many", api.relink_many, methods=["POST"])
     routes.add_url_rule("/openapi.json", "openapi", lambda: _json(document()))
     routes.register_error_handler(BadParameterError, _bad_parameter)
-    for kind_of_absence in (DBAPIError, PoolTimeoutError):
-        routes.register_error_handler(kind_of_absence, database_away)
     return routes
-
-
-def database_away(error: Exception) -> Response:
-    """Answer 503: what is asked is in the database."""
-    logger.warning("a read failed", error=type(error).__name__, detail=str(error)[:300])
-    response = problem(503, "the database does not answer")
-    response.headers["Retry-After"] = "5"
-    return response
 
 
 def _bad_parameter(error: Exception) -> Response:

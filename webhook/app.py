@@ -7,7 +7,7 @@ from flask import Flask
 
 from models.database import make_engine
 from models.settings import Settings
-from webhook import api, health, problem, receiver
+from webhook import api, health, metrics, problem, receiver
 from webhook.access import Access
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
@@ -52,6 +52,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(health.blueprint(resources.health))
     access, reader = Access(settings), Reader(resources.reads)
     put_back = PutBack(reader, resources.writes, resources.bell)
+    app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
     return app
 

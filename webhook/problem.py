@@ -4,8 +4,13 @@ import json
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from flask import Flask, Response
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
+
+logger = structlog.stdlib.get_logger(__name__)
 
 
 def problem(status: int, detail: str, **members: Any) -> Response:
@@ -15,7 +20,15 @@ def problem(status: int, detail: str, **members: Any) -> Response:
 
 
 def init_app(app: Flask) -> None:
-    """Answer every HTTP error, and every bug of ours, with a problem document."""
+    """Answer every HTTP error, and a database that is away, with a problem document."""
+
+    @app.errorhandler(DBAPIError)
+    @app.errorhandler(PoolTimeoutError)
+    def of_the_database(error: Exception) -> Response:
+        logger.warning("a read failed", error=type(error).__name__, detail=str(error)[:300])
+        response = problem(503, "the database does not answer")
+        response.headers["Retry-After"] = "5"
+        return response
 
     # Werkzeug's own pages are HTML, and a sender's or a script's errors should be one kind.
     @app.errorhandler(HTTPException)

@@ -17,6 +17,7 @@ from types import FrameType
 
 import structlog
 
+from models.sentry import set_up_sentry
 from models.settings import Settings
 from workers.horse import run_worker
 from workers.process import die_with_parent
@@ -38,6 +39,7 @@ def run_sweeper(settings: Settings, context: ssl.SSLContext) -> None:
     """Sweep until SIGTERM."""
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
+    set_up_sentry(settings)
     Sweeper(make_tools(settings, context), stop).run()
 
 

@@ -12,6 +12,7 @@ import redis
 import structlog
 from rq.worker import HerokuWorker
 
+from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
 from workers.process import HORSE_STOP, die_with_parent
@@ -40,11 +41,13 @@ class Horse:
         """Drain once; returns how many bots were settled."""
         # RQ puts a horse into a group of its own: it would outlive a killed worker and drain on.
         die_with_parent(HORSE_STOP)
+        set_up_sentry(self._settings)
         tools = make_tools(self._settings, self._context)
         try:
             return Drain(tools, self.stop).run()
         finally:
             tools.engine.dispose()
+            flush_sentry()
 
 
 class LinksWorker(HerokuWorker):
