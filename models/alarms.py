@@ -60,6 +60,7 @@ def _silence(found: Overview, week: Sequence[TallyRow]) -> Alarm | None:
         return None
     silent = found.at - found.last_delivery_at
     expected = _expected(week, found.at)
+    # Compared with a week ago, because nights and weekends are silent by themselves.
     is_odd = expected >= EXPECTED_AT_LEAST and silent >= timedelta(hours=SILENT_HOURS)
     if not is_odd and silent < timedelta(days=WARN_DAYS):
         return None

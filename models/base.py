@@ -17,6 +17,7 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 class UtcDateTime(TypeDecorator[datetime]):
     """A timezone-aware UTC time, to the microsecond; a naive one is refused."""
 
+    # timestamptz on PostgreSQL: without a zone it would be read in the session's.
     impl = DateTime(timezone=True)
     cache_ok = True
 

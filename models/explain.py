@@ -69,6 +69,7 @@ def _attempts(connection: Connection, bot_id: str) -> list[AttemptRow]:
             LinkAttempt.calls,
         )
         .where(LinkAttempt.bot_id == bot_id)
+        # The last ones count when there are more than fit; they are turned round below.
         .order_by(LinkAttempt.id.desc())
         .limit(MOST)
     ).all()

@@ -39,6 +39,7 @@ Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=3)]
 Time = Annotated[datetime, BeforeValidator(_not_a_number), AfterValidator(_utc)]
+# Spelt out, because OpenAPI, the options' help and the pages all list the choices from here.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]
 OutcomeName = Literal["accepted", "ignored", "malformed"]
 Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
@@ -47,6 +48,7 @@ Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 class Filter(BaseModel):
     """A filter: whatever is given must hold; an unknown name is refused."""
 
+    # A misspelt filter that is passed over would show, or put back, everything.
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 

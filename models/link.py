@@ -46,6 +46,7 @@ class LinkAttempt(Base):
     bot_id: Mapped[str]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime] = mapped_column(index=True)
+    # Text and not an enum: an outcome that a newer release adds must not need a migration first.
     outcome: Mapped[str]
     error: Mapped[str | None]
     calls: Mapped[list[dict[str, Any]]]

@@ -135,6 +135,7 @@ def tallies_of_hour(connection: Connection, hour: datetime) -> list[TallyRow]:
 
 def _backlog(connection: Connection, now: datetime) -> Backlog:
     def counted(condition: ColumnElement[bool]) -> int:
+        # The limit is inside, so that counting stops there.
         some = select(text("1")).select_from(Bot).where(condition).limit(MOST_COUNTED)
         return connection.scalar(select(func.count()).select_from(some.subquery())) or 0
 
@@ -199,6 +200,7 @@ def _workers(facts: Facts, now: datetime) -> list[Worker]:
         for key, fact in facts.items()
         if key.startswith(WORKER)
     ]
+    # Whoever is alive comes first: the list is read from its top.
     return sorted(found, key=lambda worker: worker.seen_seconds)
 
 
@@ -212,6 +214,7 @@ def _sum(tallies: Iterable[TallyRow], name: str) -> dict[str, int]:
 
 def _hours(tallies: Iterable[TallyRow], now: datetime) -> list[Hour]:
     this = now.replace(minute=0, second=0, microsecond=0)
+    # Hours in which nothing happened are what a chart is looked at for.
     hours = {this - timedelta(hours=n): Hour(this - timedelta(hours=n)) for n in range(HOURS)}
     for tally in tallies:
         if (hour := hours.get(tally.hour)) is None:

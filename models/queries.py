@@ -52,6 +52,7 @@ class Listing(Generic[R]):
 
     def page(self, connection: Connection, limit: int, after: Position | None = None) -> Page[R]:
         """Read one page, from behind a position on."""
+        # One more than asked for: whether there is a next page needs no count.
         found = connection.execute(self._query(limit + 1, after)).all()
         rows = [self.row(*one[: -len(self.order)]) for one in found[:limit]]
         is_last = len(found) <= limit
@@ -79,6 +80,7 @@ def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
     columns = BOT_LINKS.c
     query: Query = select(BOT_LINKS).where(*_equal(wanted, _LINK_COLUMNS))
     if wanted.email:
+        # A meeting has many people: a join would show it once for each.
         meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
         query = query.where(columns.meeting_id.in_(meetings))
     if wanted.title:
@@ -86,6 +88,7 @@ def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
     if wanted.current:
         query = query.where(columns.ended_at.is_(None))
     query = _between(query, columns.meeting_start, wanted.since, wanted.until)
+    # The order follows the index that the filter uses, or a page would sort all that matches.
     first = columns.meeting_start if wanted.since or wanted.until else columns.linked_at
     return Listing(query, (first, columns.bot_id, columns.meeting_id), LinkRow)
 

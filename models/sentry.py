@@ -34,6 +34,7 @@ def flush_sentry() -> None:
 def _clean_event(event: Any, _hint: dict[str, Any]) -> Any:
     for exception in event.get("exception", {}).get("values", []):
         exception.update(clean(None, "", {"value": exception.get("value") or ""}))
+    # Log lines become events of their own, with their text in another place.
     if isinstance(entry := event.get("logentry"), dict):
         entry.update(clean(None, "", {k: v for k, v in entry.items() if isinstance(v, str)}))
     return event

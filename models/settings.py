@@ -123,6 +123,7 @@ class Settings(BaseModel):
     recall_api_base_url: Annotated[str, AfterValidator(_http_url)] | None = None
     recall_webhook_secrets: Secrets = ()
     recall_rate_share: Annotated[float, Field(gt=0, le=100_000)] = 100
+    # Parsed at once: a URL object hides its password wherever it is printed.
     database_url: Annotated[URL, BeforeValidator(_database_url)] = make_url(SQLITE_DEFAULT)
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(default=None, repr=False)
     redis_tls_verify: Literal["full", "none"] = "full"
@@ -141,6 +142,7 @@ class Settings(BaseModel):
     sentry_dsn: SecretStr | None = None
     retain_payload_days: PositiveInt = 30
     retain_attempt_days: PositiveInt = 30
+    # Heroku sets it on every dyno; it is ours to read, not to set.
     dyno: str | None = None
 
     @classmethod

@@ -8,6 +8,7 @@ from sqlalchemy.types import TypeEngine
 from models.base import UtcDateTime
 
 _TEXT, _TIME, _COUNT = String(), UtcDateTime(), Integer()
+# Apart from the tables' metadata: create_all and autogenerate must not take them for tables.
 _VIEWS = MetaData()
 
 

@@ -15,4 +15,5 @@ class WorkspaceState(Base):
 
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[dict[str, Any]]
+    # By the database's clock: it is compared on other dynos.
     updated_at: Mapped[datetime]

@@ -18,6 +18,7 @@ def main() -> int:
         print(f"recall-links web: {error}", file=sys.stderr)
         return 2
     set_up_logging(settings)
+    # This process never forks: its threads may start right away.
     set_up_sentry(settings)
     WebServer(create_app(settings), settings).run()
     return 0

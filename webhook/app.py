@@ -27,7 +27,9 @@ class Resources:
         self.inbox = Inbox(settings)
         self.bell = Bell(client)
         self.ringer = Ringer(self.bell)
+        # Read-only by the server's own word: no bug of a page can change anything.
         self.reads = make_engine(settings, "read", pool_size=READ_CONNECTIONS)
+        # One connection: relinks and the scribe are rare, and a small plan has twenty in all.
         self.writes = make_engine(settings, "write")
         self.scribe = Scribe(self.writes)
         self.health = health.Health(self.reads, client)

@@ -61,6 +61,7 @@ def checked(model: type[M], given: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(given)
     except ValidationError as error:
+        # One at a time is what a person can act on; the rest show when this one is mended.
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "body"
         raise BadParameterError(name, first["msg"].removeprefix("Value error, ")) from None
@@ -84,6 +85,7 @@ class Cursors:
         if text is None:
             return None
         kept = self._signer.read(text)
+        # A cursor of another order points nowhere in this one.
         if not isinstance(kept, list) or len(kept) != len(listing.order) + 1 or kept[0] != name:
             raise BadParameterError("cursor", "is not one of this list's")
         pairs = zip(kept[1:], listing.order, strict=True)

@@ -20,6 +20,7 @@ def csv_lines(rows: Iterable[Any], row_type: type) -> Iterator[str]:
     writer.writerow(names)
     for number, row in enumerate(rows, 1):
         writer.writerow([cell(getattr(row, name)) for name in names])
+        # One chunk a write: a line at a time is slow, all at once is a big table in memory.
         if number % CHUNK == 0:
             yield _take(buffer)
     yield _take(buffer)

@@ -15,6 +15,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 def problem(status: int, detail: str, **members: Any) -> Response:
     """Return a problem document; `members` name what it is about, such as the parameter."""
+    # No `type`: about:blank is its default, and says that the title is the status's own.
     body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     return Response(json.dumps(body), status, mimetype="application/problem+json")
 

@@ -78,6 +78,7 @@ class PutBack:
         rows = self._chosen(wanted)
         ids = [row.bot_id for row in rows[:MOST]]
         total = 0
+        # Small transactions: applying and settling go on between them.
         for start in range(0, len(ids), BATCH):
             with self._writes.begin() as connection:
                 batch = ids[start : start + BATCH]
@@ -91,6 +92,7 @@ class PutBack:
 
     def _chosen(self, wanted: PutBackRequest) -> list[BotRow]:
         filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
+        # An empty filter is a slip of the hand far more often than a wish.
         if not wanted.bot_ids and not filters:
             raise BadParameterError("body", "name bot_ids or a filter: not every bot at once")
         if not wanted.bot_ids:

@@ -34,6 +34,7 @@ class Ringer:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
+                # A daemon: a Redis that hangs must not keep a stopping process alive.
                 self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
                 self._thread.start()
 

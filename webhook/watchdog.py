@@ -38,6 +38,7 @@ class Watchdog:
 
     def _start(self) -> None:
         if self._thread is None:
+            # Only with the first statement, so that making an application starts nothing.
             self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
             self._thread.start()
 

@@ -38,11 +38,15 @@ class Standing:
 
     def after(self, status: Status) -> "Standing":
         """Return how the bot stands after one more status; in whatever order they come."""
+        # One look at the first word of a bot and one at its last: nothing between tells anything
+        # new.
         first_informative = self.due_seq == 0 and status.code not in UNINFORMATIVE
         first_terminal = status.code in TERMINAL and self.status.code not in TERMINAL
         is_owed_anew = first_informative or first_terminal
         return replace(
             self,
+            # A maximum does not mind order or repeats: any shuffle of the same events ends the
+            # same.
             status=max(self.status, status, key=lambda s: s.key),
             due_seq=self.due_seq + is_owed_anew,
             is_owed_anew=self.is_owed_anew or is_owed_anew,
@@ -123,6 +127,7 @@ def fold(on_file: Mapping[str, Standing], rows: Iterable[Delivered]) -> dict[str
 
 def _apply_alone(connection: Connection, row: Delivered) -> None:
     try:
+        # A savepoint each: what this row spoils is undone, what the others wrote stays.
         with connection.begin_nested():
             _apply(connection, [row])
     except Exception as error:
@@ -138,6 +143,7 @@ def _read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Stan
         select(Bot.id, Bot.status, Bot.sub_code, Bot.status_at, Bot.first_seen_at, Bot.due_seq)
         .where(Bot.id.in_(bot_ids))
         .order_by(Bot.id)
+        # A settle may be writing the same bot: locked until our own write is committed.
         .with_for_update()
     )
     return {
@@ -153,6 +159,7 @@ def _read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Stan
 
 def _write_standings(connection: Connection, standings: Iterable[Standing]) -> None:
     ordered = sorted(standings, key=lambda standing: standing.bot_id)
+    # Two statements, because an executemany sets the same columns for all its rows.
     for is_owed_anew in (False, True):
         rows = [_bot_row(s) for s in ordered if s.is_owed_anew is is_owed_anew]
         if rows:

@@ -75,6 +75,7 @@ class MeetingBody:
 def read_object(raw: bytes, endpoint: Endpoint) -> Body:
     """Parse a JSON object; RecallError (unreadable) for anything else."""
     try:
+        # Decoded here: json.loads would also guess UTF-16, and NaN is no JSON.
         value = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise _unreadable(endpoint, "not JSON") from None

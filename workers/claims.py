@@ -21,6 +21,7 @@ class KnownLink:
     def is_settled_for(self, ref: MeetingRef) -> bool:
         """Whether this reference needs no fetch: it has not moved and nothing of it is owed."""
         moved = (ref.start_time, ref.end_time) != (self.ref.start_time, self.ref.end_time)
+        # Gone, forbidden and unfetchable are settled, too: a new reason alone asks again, whole.
         return not moved and self.state != "owed"
 
 

@@ -38,6 +38,7 @@ class LimitTurnstile:
         while not (grant := self._limits.take(bucket)).count:
             if grant.wait > min(LONGEST_HOLD, self._until - time.monotonic()):
                 raise RecallError(Fault.HELD, endpoint, retry_after=grant.wait)
+            # A wait that the bucket itself named; nothing else could tell when the turn comes.
             time.sleep(grant.wait)
             if self._stop.is_requested:
                 raise RecallError(Fault.CUT, endpoint)

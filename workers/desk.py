@@ -67,6 +67,7 @@ class DeskTokens:
         try:
             reply = asked.reply.get(timeout=max(0.0, self._until - time.monotonic()))
         except queue.Empty:
+            # The drain ended while another thread minted: nobody's fault, and no attempt.
             raise RecallError(Fault.CUT, Endpoint.AUTHENTICATE) from None
         if reply.is_erased:
             raise UserErasedError
@@ -140,6 +141,7 @@ class TokenDesk:
                 "fingerprint": statement.excluded.fingerprint,
                 "expires_at": expires_at,
             }
+            # By the database's clock, as it is read: dynos' clocks may differ.
             statement = statement.values(expires_at=expires_at)
             key = ["external_id_hash"]
             connection.execute(

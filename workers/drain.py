@@ -72,6 +72,8 @@ class Drain:
             while self._has_reason_to_go_on():
                 self._turn()
         finally:
+            # Not joined: a call that hangs ends by its own deadline, and the process ends before
+            # that.
             self._crew.dismiss()
             self._release()
         return self.settled
@@ -80,6 +82,8 @@ class Drain:
         now = time.monotonic()
         if self._in_flight:
             return now < self._ends_at
+        # A drain that waits for a bucket would keep a worker busy with waiting: the sweep comes
+        # back.
         return self._is_more_due and self._may_claim() and self._claim_at < self._claims_until
 
     def _may_claim(self) -> bool:
@@ -88,6 +92,7 @@ class Drain:
     def _turn(self) -> None:
         now = time.monotonic()
         if now >= self._apply_at:
+            # Before claiming, and again while calls are under way: what lands now may fall due now.
             apply_all(self._tools.engine)
             self._apply_at = now + APPLY_SECONDS
         if now >= self._claim_at and self._may_claim():
@@ -137,6 +142,7 @@ class Drain:
             self._settle(results)
 
     def _settle(self, results: list[LinkResult]) -> None:
+        # Outside the transaction, which may run twice: a wait is drawn by chance, but once.
         verdicts = [judge(result) for result in results]
 
         def write(connection: Connection, by: Settler) -> list[Verdict]:

@@ -36,6 +36,7 @@ class Fault(StrEnum):
     INTERNAL = "internal"
 
 
+# By exclusion: a fault that is added later is retried until somebody decides otherwise.
 _WAITING_HELPS = frozenset(Fault) - {
     Fault.REFUSED,
     Fault.WRONG_BODY,
@@ -75,6 +76,7 @@ class RecallError(Exception):
             return "bot_not_found"
         # A 200 that cannot be used is told by its fault: `unreadable`, `wrong_body`.
         if self.status is not None and self.status != 200:
+            # The number is what people look for in Recall's documentation and in its dashboard.
             return f"http_{self.status}"
         return str(self.fault)
 

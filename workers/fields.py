@@ -26,6 +26,7 @@ def email(value: object) -> str | None:
     """Read an address, lower-cased, as it is looked up."""
     if not isinstance(value, str) or not value.strip():
         return None
+    # People write their addresses in any case, and mean the same one.
     return storable(value.strip().lower(), EMAIL_LIMIT)
 
 

@@ -28,6 +28,7 @@ class Heartbeat:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        # The dyno's parent: its children are started afresh, and would count as new workers.
         self._name = f"{WORKER}{socket.gethostname()}:{os.getppid()}"
         self._next_at = 0.0
 

@@ -83,6 +83,7 @@ def run_worker(settings: Settings, context: ssl.SSLContext) -> None:
     _wait_for(hasty)
     horse = Horse(settings, context)
     jobs = listed_jobs({DRAIN: horse.drain})
+    # No scheduler: retries live in SQL, and RQ's own would need one that never dies.
     worker = LinksWorker(
         [links_queue(client, jobs)],
         connection=client,

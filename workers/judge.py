@@ -35,6 +35,7 @@ class Verdict:
 
 def judge(result: LinkResult, uniform: Uniform = random.uniform) -> Verdict:
     """Return how this result settles its bot."""
+    # The bot's own GET failed: nothing is known of its meetings, so nothing of them changes.
     if result.failure is not None:
         return _judge_failure(result, result.failure, uniform)
     claim = result.claim
@@ -67,6 +68,7 @@ def _judge_failure(result: LinkResult, failure: RecallError, uniform: Uniform) -
     return Verdict(
         result=result,
         outcome="failed" if gives_up else _outcome_of_wait(decision),
+        # A bot that was linked before stays so while a later look is being tried again.
         link_state="failed" if gives_up else None,
         due_in=due_in,
         is_attempt=decision.is_attempt or gives_up,
@@ -85,6 +87,7 @@ def _outcome_of_wait(decision: RetryDecision) -> str:
 def _gives_up(decision: RetryDecision, claim: Claim) -> bool:
     if decision.then is Then.GIVE_UP:
         return True
+    # From when the link became owed, not from the first try: a long queue is no patience.
     limit = decision.gives_up_after
     return limit is not None and claim.owed_seconds >= limit
 
@@ -112,6 +115,7 @@ def _link_state(
 
 def _soonest(decisions: list[RetryDecision], uniform: Uniform) -> float | None:
     waits = [uniform(decision.shortest, decision.longest) for decision in decisions]
+    # The first to heal brings all of them back; what is still closed then costs no call.
     return min(waits, default=None)
 
 

@@ -55,6 +55,7 @@ def claim_suspect(connection: Connection, lease_seconds: float) -> list[Claim]:
     """Lease the longest-due bot if it crashed workers before: to be linked alone, or given up."""
     first = select(Bot.id, Bot.crashes).where(claimable()).order_by(Bot.due_at).limit(1)
     row = connection.execute(first).one_or_none()
+    # Only when its turn has come: a suspect must not push in before bots that did no harm.
     if row is None or row.crashes < SUSPECT_CRASHES:
         return []
     if row.crashes >= CRASH_LIMIT:
@@ -65,6 +66,7 @@ def claim_suspect(connection: Connection, lease_seconds: float) -> list[Claim]:
 
 def fail_crash_loop(connection: Connection, bot_id: str) -> None:
     """Give up a bot whose last claims have all ended in a crash."""
+    # Asked again in the update: another worker may have claimed or settled it meanwhile.
     looping = update(Bot).where(Bot.id == bot_id, claimable(), Bot.crashes >= CRASH_LIMIT)
     connection.execute(
         looping.values(
@@ -118,6 +120,7 @@ def _lease(
         update(Bot)
         .where(Bot.id.in_(select(chosen.c.id)))
         .values(
+            # One token for all of this claim: what fences a write is that nobody else can know it.
             lease_token=uuid4().hex,
             lease_until=db_now(lease_seconds),
             # At the claim, not at the failure: what kills the process writes nothing afterwards.
@@ -177,6 +180,7 @@ def _known_links(connection: Connection, bot_ids: Sequence[str]) -> dict[str, di
             Link.ended_at,
             CalendarMeeting.state,
         )
+        # Read with the claim, in its transaction: link threads have no SQL to ask with.
         .join(CalendarMeeting, CalendarMeeting.id == Link.meeting_id)
         .where(Link.bot_id.in_(bot_ids))
     )

@@ -104,9 +104,11 @@ class LocalLimits:
         """Take up to `count` calls out of this process's share of the bucket."""
         if closed := self.closed_for(bucket):
             return Grant(0, closed)
+        # A share of it, because the other processes cannot be seen from here.
         mine = Bucket(bucket.name, bucket.per_minute * self._share)
         with self._lock:
             now = self._clock()
+            # Starts with one call, not a burst: a restart must not double a minute's calls.
             level, at = self._levels.get(bucket.name, (1.0, now))
             level = min(mine.burst, level + (now - at) * mine.per_second)
             granted = min(count, int(level))
@@ -128,6 +130,8 @@ class LocalLimits:
         now = self._clock()
         with self._lock:
             for name, seconds in closed.items():
+                # The longest word counts: a second 429 never opens earlier what the first one
+                # closed.
                 self._closed[name] = max(now + seconds, self._closed.get(name, 0.0))
 
     def closed_for(self, bucket: Bucket) -> float:

@@ -94,6 +94,7 @@ class Linker:
             return _answered(ref, "unfetchable", "unusable_external_id")
         try:
             return self._fetch_as(ref, ref.external_id)
+        # Told apart from a refusal: nobody asked Recall, and nobody must.
         except UserErasedError:
             return _answered(ref, "unfetchable", "user_erased")
         except RecallError as error:
@@ -131,6 +132,7 @@ class Linker:
 
 def refs_of(claim: Claim, bot: BotBody | None) -> tuple[MeetingRef, ...]:
     """Return the meetings to look at: the body's, or those on file when it was read before."""
+    # A retry for the same reason trusts the list on file and saves the bot's GET.
     if bot is not None:
         return bot.meetings
     return tuple(known.ref for known in claim.known.values() if known.is_open)

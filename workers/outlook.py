@@ -36,6 +36,7 @@ def look(connection: Connection) -> Outlook:
         )
     ).one()
     open_for = read_workspace(connection).open_for
+    # While the circuit is open nothing is due before it closes, however old the debt.
     waits = [open_for] if open_for else []
     if row.next_due is not None:
         waits.append((row.next_due - row.now).total_seconds())

@@ -39,6 +39,7 @@ def in_transaction(
             if time.monotonic() >= give_up_at:
                 raise
             logger.warning("database away, trying again", error=type(error.orig).__name__)
+            # No event tells that a database is back; asking three times a second costs it little.
             time.sleep(PAUSE_SECONDS)
 
 

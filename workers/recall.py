@@ -138,9 +138,11 @@ class Recall:
         left = self._until - time.monotonic()
         if left <= 0:
             raise RecallError(Fault.CUT, endpoint)
+        # A call that outlived the drain would hold its lease's work past anybody's use for it.
         seconds = min(CALL_SECONDS, left)
         try:
             return self._wire.call(method, f"{self._api}/{path}", headers, json, seconds=seconds)
+        # Timeouts first: they are transport errors too, and would be taken for a broken network.
         except httpx.TimeoutException as error:
             # The drain's end is not Recall's fault and counts as nobody's attempt.
             is_cut = time.monotonic() >= self._until - CLOCK_SLACK_SECONDS
@@ -159,6 +161,7 @@ def failure_of(answer: Answer, endpoint: Endpoint, hide: tuple[str, ...]) -> Rec
     Bodies of errors are not always JSON (https://docs.recall.ai/reference/errors); `hide` is
     taken out of what is kept of them, since an answer may echo a header.
     """
+    # Only 200: these endpoints document no other success, and a 204 carries nothing to read.
     if answer.status == 200:
         return None
     return RecallError(
@@ -178,6 +181,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
+        # A date in -0000 is read as naive; HTTP dates are GMT in any case.
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return max(0.0, (moment - now).total_seconds())
     except (ValueError, OverflowError):
@@ -210,6 +214,7 @@ def _is_html(answer: Answer) -> bool:
 
 
 def _excerpt(body: bytes, hide: tuple[str, ...]) -> str:
+    # Four bytes a character at most: enough for the excerpt, whatever the body's size.
     text = body[: 4 * DETAIL_LIMIT].decode("utf-8", errors="replace")
     for secret in hide:
         text = text.replace(secret.removeprefix("Token "), "…")

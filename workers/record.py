@@ -41,6 +41,7 @@ def write_meetings(connection: Connection, meetings: Sequence[MeetingResult]) ->
     found = {m.ref.meeting_id: (m, m.body) for m in meetings if m.body is not None}
     others = [m for m in meetings if m.body is None]
     columns = ("calendar_user_id", "start_time", "end_time", "state", "reason")
+    # By id, so that two bots on one meeting in one batch write it once: the later answer stands.
     rows = [_found_row(meeting, body) for meeting, body in found.values()]
     all_columns = (*columns, *_FROM_BODY, "attendees", "fetched_at")
     upsert(connection, _MEETINGS, rows, update=all_columns)
@@ -67,6 +68,7 @@ def _meeting_row(meeting: MeetingResult) -> Row:
 def _found_row(meeting: MeetingResult, body: MeetingBody) -> Row:
     return {
         **_meeting_row(meeting),
+        # The meeting's own time is newer than the bot's copy of it (a reschedule), if it is there.
         "start_time": body.start_time or meeting.ref.start_time,
         "end_time": body.end_time or meeting.ref.end_time,
         "attendees": list(body.attendees),
@@ -81,6 +83,7 @@ def _write_users(connection: Connection, refs: Iterable[MeetingRef]) -> None:
             "external_id": _shown_external_id(ref.external_id),
         }
         for ref in refs
+        # Recall may leave it out; a link without a user is still a link.
         if ref.calendar_user_id
     }
     upsert(connection, _USERS, list(users.values()), update=("external_id",))
@@ -104,6 +107,7 @@ def write_links(connection: Connection, verdicts: Sequence[Verdict]) -> None:
     rows = [
         _link_row(verdict.result.claim.bot_id, ref)
         for verdict in verdicts
+        # A retry that did not read the bot's body knows nothing new of its meetings.
         if verdict.result.bot is not None
         for ref in verdict.open_refs
     ]
@@ -111,6 +115,7 @@ def write_links(connection: Connection, verdicts: Sequence[Verdict]) -> None:
         statement = insert_into(connection, _LINKS)
         seen = ("calendar_user_id", "external_id", "seen_start", "seen_end")
         changed: Row = {name: statement.excluded[name] for name in seen}
+        # A meeting that came back opens its link again; its first `linked_at` stays.
         changed |= {"last_seen_at": db_now(), "ended_at": null(), "end_reason": null()}
         statement = statement.values(linked_at=db_now(), last_seen_at=db_now())
         keys = ["bot_id", "meeting_id"]

@@ -40,6 +40,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 def settle(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Write the verdicts whose lease still holds; return those. The caller commits."""
+    # First, and under lock: a worker that was frozen past its lease must write nothing at all.
     held = _still_held(connection, verdicts)
     if held:
         connection.execute(_bot_update(), [_bot_row(verdict) for verdict in held])
@@ -82,6 +83,7 @@ def _settle_alone(connection: Connection, verdict: Verdict) -> list[Verdict]:
 
 
 def _unstorable(result: LinkResult, error: Exception) -> LinkResult:
+    # As a failed try it backs off for three days, so that a mended release still gets its chance.
     failure = RecallError(Fault.INTERNAL, Endpoint.BOT, detail=type(error).__name__)
     return replace(result, failure=failure, bot=None, fetched=(), kept=())
 
@@ -95,6 +97,7 @@ def _still_held(connection: Connection, verdicts: Sequence[Verdict]) -> list[Ver
         if bot_id not in found:
             logger.warning("lease lost, result dropped", bot_id=bot_id)
     held = [v for v in verdicts if v.result.claim.bot_id in found]
+    # In the order they were locked, as every writer of bots does.
     return sorted(held, key=lambda v: v.result.claim.bot_id)
 
 
@@ -140,6 +143,8 @@ def _bot_update() -> Update:
                 ),
                 "last_error": given("error", String()),
                 "settled_at": db_now(),
+                # An orderly end, whatever it came to: the crash that was counted at the claim did
+                # not happen.
                 "crashes": 0,
                 "lease_token": null(),
                 "lease_until": null(),

@@ -81,6 +81,7 @@ class Sweeper:
         return rest
 
     def _get_it_done(self, outlook: Outlook) -> None:
+        # Always rung first: an RQ worker that is idle starts sooner than a drain of our own would.
         is_heard = self._tools.bell.ring()
         if is_heard == self._is_deaf:
             logger.info("Redis is back") if is_heard else logger.warning(
@@ -92,6 +93,7 @@ class Sweeper:
 
     def _is_unmoved(self, outlook: Outlook) -> bool:
         now = self._clock()
+        # Somebody settled a bot since the last look: work is moving, whoever moves it.
         if self._unmoved_since is None or outlook.last_attempt != self._last_attempt:
             self._unmoved_since = now
         self._last_attempt = outlook.last_attempt

@@ -38,6 +38,7 @@ def tallies_of(verdicts: Iterable[Verdict]) -> Counts:
     for verdict in verdicts:
         counts["link", verdict.outcome] += 1
         for call in verdict.result.calls:
+            # By template: a label with an id in it would make one row a bot.
             counts["call", f"{call.path} {call.status or call.error}"] += 1
         if (seconds := _first_link_seconds(verdict)) is not None:
             bucket = next((b for b in LATENCY_BUCKETS if seconds <= b), "+Inf")

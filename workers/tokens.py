@@ -53,6 +53,7 @@ class Vault:
 
 def external_id_hash(external_id: str) -> str:
     """Return the name a user's token and tombstone are kept under; it outlives a key's rotation."""
+    # Unkeyed on purpose: a tombstone that a rotated key could not find would bring a user back.
     return hashlib.sha256(b"recall-links external_id\x00" + external_id.encode()).hexdigest()
 
 

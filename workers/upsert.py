@@ -33,4 +33,5 @@ def upsert(connection: Connection, table: Table, rows: Rows, *, update: Sequence
         statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=keys)
+    # SQLAlchemy sends an executemany in batches of many VALUES: one round trip, not one a row.
     connection.execute(statement, sorted(rows, key=lambda row: [row[key] for key in keys]))

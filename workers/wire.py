@@ -139,6 +139,7 @@ class Wire:
     ) -> Answer:
         """Make one call of at most `seconds`; httpx.TransportError or BodyTooLargeError."""
         self._deadline.start(seconds)
+        # Streamed: httpx would otherwise read a body whole before anybody could count it.
         with self._client.stream(method, url, headers=headers, json=json) as response:
             return Answer(response.status_code, response.headers, _read(response))
 
@@ -154,6 +155,7 @@ def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 def _read(response: httpx.Response) -> bytes:
     body = bytearray()
+    # Raw, and compression was declined: a few kilobytes may unpack to hundreds of megabytes.
     for chunk in response.iter_raw():
         body += chunk
         if len(body) > MAX_BODY_BYTES:

@@ -58,6 +58,7 @@ def learn(connection: Connection, results: Iterable[LinkResult]) -> None:
     """Note what these results say of the whole workspace: refused, or limited."""
     for result in results:
         for error in filter(None, [result.failure, *(m.error for m in result.fetched)]):
+            # Of the whole workspace: which try it was does not matter here.
             decision = decide(error, 1)
             if decision.then is Then.OPEN_CIRCUIT:
                 open_circuit(connection, error, decision.longest)
@@ -67,6 +68,7 @@ def learn(connection: Connection, results: Iterable[LinkResult]) -> None:
 
 def open_circuit(connection: Connection, error: RecallError, seconds: float) -> None:
     """Make the whole workspace wait: Recall refuses our key, our credit or our network."""
+    # Shown to operators as it is: status, doctor and console say why everything waits.
     value = {"reason": error.reason, "endpoint": str(error.endpoint), "detail": error.detail}
     _write_until(connection, CIRCUIT, seconds, value)
 
