@@ -13,6 +13,8 @@ import pytest
 import redis
 from alembic import command
 from alembic.config import Config
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from sqlalchemy import Engine, make_url
 
@@ -28,6 +30,12 @@ from workers.wire import make_ssl_context
 ROOT = Path(__file__).parent.parent
 SECRET = "whsec_cmVjYWxsLWxpbmtzIHRlc3Qgc2VjcmV0IG51bWJlciBvbmU="
 API_KEY = "test-api-key-0123456789"
+
+# How long an example takes tells of the machine's other work: only what comes of it counts.
+hypothesis_settings.register_profile(
+    "recall-links", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("recall-links")
 
 MakeSettings = Callable[..., Settings]
 MakeTools = Callable[..., Tools]

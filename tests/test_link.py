@@ -261,7 +261,7 @@ def test_after_the_drains_end_no_call_is_made() -> None:
 def test_an_id_from_outside_never_changes_the_path() -> None:
     """Percent-encoded, whatever it holds."""
     odd = "../../admin?x=1#y"
-    wire = FakeWire({"bot/..%2F..%2Fadmin%3Fx%3D1%23y/": answer("", 404)})
+    wire = FakeWire({"bot/%2E%2E%2F%2E%2E%2Fadmin%3Fx%3D1%23y/": answer("", 404)})
     recall = Recall(wire, "https://recall.test", "key", until=time.monotonic() + 9)
     with pytest.raises(RecallError):
         recall.bot(odd)

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import Connection, Engine, delete, insert, select
@@ -25,7 +25,6 @@ LARGEST_BODY = 64 * 1024
 FLUSH_SECONDS = 5.0
 SAY_SECONDS = 10.0
 REJECTION = "rejection"
-TRIM_EVERY = 200
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -38,7 +37,7 @@ class Refused:
     remote_addr: str | None
     message_id: str | None
     headers: dict[str, str]
-    body: bytes
+    body: bytes | None
 
 
 class Scribe:
@@ -51,7 +50,6 @@ class Scribe:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
-        self._until_trim = 0
         self._refusals: Counter[str] = Counter()
         self._say_at = 0.0
 
@@ -64,8 +62,12 @@ class Scribe:
     def refuse(self, refused: Refused) -> None:
         """Keep a refused request, unless too many came at once."""
         self.count(REJECTION, refused.reason)
+        # A larger one cannot be checked again: half a body proves nothing, and a whole one that
+        # waits here is memory a stranger takes.
+        is_small = refused.body is not None and len(refused.body) <= LARGEST_BODY
+        kept = refused if is_small else replace(refused, body=None)
         try:
-            self._waiting.put_nowait(refused)
+            self._waiting.put_nowait(kept)
         except queue.Full:
             self.count("rejection_not_kept", refused.reason)
 
@@ -127,13 +129,11 @@ class Scribe:
                 "remote_addr": one.remote_addr,
                 "message_id": one.message_id,
                 "headers": one.headers,
-                # A larger one cannot be checked again: half a body proves nothing.
-                "body": one.body if len(one.body) <= LARGEST_BODY else None,
+                "body": one.body,
             }
             connection.execute(insert(Rejection).values(received_at=db_now(), **row))
-        self._until_trim -= len(refused)
-        if self._until_trim < 0:
-            self._until_trim = TRIM_EVERY
+        if refused:
+            # In the same transaction, so that nobody ever reads more than the most.
             trim(connection)
 
 

@@ -12,6 +12,8 @@ from workers.errors import Endpoint, Fault, RecallError
 
 EXTERNAL_ID_LIMIT = 255
 LONGEST_TOKEN = 4096
+# An index of PostgreSQL takes 2,704 bytes, a character up to four; an invitation's sender picks it.
+ICAL_UID_LIMIT = 600
 _DETAILS = (
     "platform",
     "platform_id",
@@ -132,7 +134,7 @@ def read_meeting(body: Body, meeting_id: str) -> MeetingBody:
         start_time=utc_time(body.get("start_time")),
         end_time=utc_time(body.get("end_time")),
         title=fields.text(body.get("title")),
-        ical_uid=fields.text(body.get("ical_uid")),
+        ical_uid=fields.text(body.get("ical_uid"), ICAL_UID_LIMIT),
         organizer_email=organizer,
         calendar_platform=fields.text(body.get("calendar_platform")),
         meeting_platform=fields.text(body.get("meeting_platform")),

@@ -12,9 +12,9 @@ _DEEPEST = 12
 _SECRETS = frozenset({"meeting_password", "password", "tk"})
 
 
-def text(value: object) -> str | None:
-    """Read a storable text."""
-    return storable(value) if isinstance(value, str) else None
+def text(value: object, limit: int = 1000) -> str | None:
+    """Read a storable text of at most `limit` characters."""
+    return storable(value, limit) if isinstance(value, str) else None
 
 
 def flag(value: object) -> bool | None:

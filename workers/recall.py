@@ -222,4 +222,5 @@ def _excerpt(body: bytes, hide: tuple[str, ...]) -> str:
 
 
 def _escape(identifier: str) -> str:
-    return quote(identifier, safe="")
+    # Dots too, which quote leaves: a lone ".." would take the path's last folder away.
+    return quote(identifier, safe="").replace(".", "%2E")

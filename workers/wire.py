@@ -17,6 +17,9 @@ import httpx
 MAX_BODY_BYTES = 2 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 USER_AGENT = "recall-links"
+# httpx reads where a redirect leads even when it must not follow, and breaks on a hostile address;
+# a cookie would carry one calendar user's state into the next one's call.
+_NOT_OBEYED = ("location", "set-cookie")
 
 
 class BodyTooLargeError(Exception):
@@ -107,6 +110,12 @@ class _DeadlineTransport(httpx.HTTPTransport):
             keepalive_expiry=60.0,
             network_backend=_DeadlineBackend(deadline),
         )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        for name in _NOT_OBEYED:
+            response.headers.pop(name, None)
+        return response
 
 
 class Wire:
