@@ -1,0 +1,27 @@
+-- A role for people and tools that only ask: the three views, and nothing beside them.
+-- As the database's owner:  psql "$DATABASE_URL" -f bin/read_only_role.sql
+-- then give it a password:  \password recall_links_reader
+-- It may be run again at any time, and is after a release that made a view anew.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'recall_links_reader') THEN
+        CREATE ROLE recall_links_reader LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT
+            CONNECTION LIMIT 5;
+    END IF;
+END $$;
+
+-- A forgotten query must not hold back a migration, or the vacuum of a busy table.
+ALTER ROLE recall_links_reader SET statement_timeout = '10s';
+ALTER ROLE recall_links_reader SET idle_in_transaction_session_timeout = '30s';
+-- A habit and no wall: whoever connects may turn it off. The missing rights below are the wall.
+ALTER ROLE recall_links_reader SET default_transaction_read_only = on;
+
+-- PostgreSQL before 15 lets everybody create tables here.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+-- What was granted before goes first: the role has what stands here, and no more.
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM recall_links_reader;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM recall_links_reader;
+GRANT USAGE ON SCHEMA public TO recall_links_reader;
+-- A view reads its tables with its owner's rights: bodies, headers and tokens are in none of them.
+GRANT SELECT ON bot_links, unlinked_bots, delivery_log TO recall_links_reader;
