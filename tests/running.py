@@ -1,5 +1,7 @@
 """Real processes for tests: the Procfile's lines against a fake Recall, and waiting for an end."""
 
+import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from models.bot import Bot
 from tests.conftest import SECRET
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import free_port
-from tests.lab.stack import Stack, environment
+from tests.lab.stack import Process, Stack, environment, procfile
 
 WAIT_SECONDS = 60.0
 
@@ -40,6 +42,24 @@ def running(
     with Stack(environ, folder, workers=workers) as stack:
         yield stack
         assert [process.code for process in stack.processes] == [None] * (workers + 1)
+
+
+@contextmanager
+def web_alone(environ: dict[str, str], folder: Path) -> Iterator[tuple[Process, str]]:
+    """Run the web line by itself: the process, and its address; it must end when it is told."""
+    process = Process("web", procfile()["web"], environ, folder / "web.log")
+    process.start()
+    port = int(environ["PORT"])
+    until(lambda: can_connect(port), "the web process's start")
+    yield process, f"http://127.0.0.1:{port}"
+    assert process.stop() == 0, process.last_words()
+
+
+def can_connect(port: int) -> bool:
+    """Whether somebody listens there."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def until(true: Callable[[], bool], what: str = "it", seconds: float = WAIT_SECONDS) -> None:

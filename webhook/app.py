@@ -46,6 +46,8 @@ class Resources:
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
     """Return the application; nothing is connected before the first request."""
     app = Flask("webhook")
+    # Else a doubled slash is redirected, which to Recall's sender is a failed delivery.
+    app.url_map.merge_slashes = False
     resources = Resources(settings)
     app.extensions["recall-links"] = resources
     problem.init_app(app)
