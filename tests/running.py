@@ -50,9 +50,12 @@ def web_alone(environ: dict[str, str], folder: Path) -> Iterator[tuple[Process, 
     process = Process("web", procfile()["web"], environ, folder / "web.log")
     process.start()
     port = int(environ["PORT"])
-    until(lambda: can_connect(port), "the web process's start")
-    yield process, f"http://127.0.0.1:{port}"
-    assert process.stop() == 0, process.last_words()
+    try:
+        until(lambda: can_connect(port), "the web process's start")
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        code = process.stop()
+    assert code == 0, process.last_words()
 
 
 def can_connect(port: int) -> bool:
