@@ -84,7 +84,7 @@ def _has(tree: Any, step: str | int) -> bool:
     return isinstance(tree, dict) and step in tree
 
 
-def _change(tree: Any, step: str | int, act: str, value: Any) -> None:
+def _change(tree: Any, step: Any, act: str, value: Any) -> None:
     if not _has(tree, step):
         return
     if act == "remove":

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
+from psycopg.errors import ProgramLimitExceeded
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import (
     DataError,
@@ -36,7 +37,7 @@ def in_transaction(
             with engine.begin() as connection:
                 return work(connection)
         except (OperationalError, InterfaceError) as error:
-            if time.monotonic() >= give_up_at:
+            if is_the_rows_fault(error) or time.monotonic() >= give_up_at:
                 raise
             logger.warning("database away, trying again", error=type(error.orig).__name__)
             # No event tells that a database is back; asking three times a second costs it little.
@@ -47,5 +48,7 @@ def is_the_rows_fault(error: Exception) -> bool:
     """Whether what a row holds made it fail, and not the database's health or our schema."""
     # A missing table is a ProgrammingError: no row is to blame for a release that did not run.
     if isinstance(error, DBAPIError):
-        return isinstance(error, DataError | IntegrityError)
+        # Text that outgrows an index is no absence, though psycopg files it among those.
+        is_too_large = isinstance(error.orig, ProgramLimitExceeded)
+        return is_too_large or isinstance(error, DataError | IntegrityError)
     return isinstance(error, StatementError | ValueError | TypeError | LookupError)
