@@ -271,7 +271,7 @@ def test_text_that_no_index_holds_is_cut_until_it_does(
 
 
 def test_what_outgrows_an_index_is_the_rows_fault_and_waits_for_nobody(engine: Engine) -> None:
-    """psycopg calls it operational, as it does a database that is away: not to be waited for."""
+    """Psycopg calls it operational, as it does a database that is away: not to be waited for."""
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite's indexes take text of any length")
     long = "".join(chr(0x1F300 + n * 37 % 700) for n in range(3000))

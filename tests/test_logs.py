@@ -1,14 +1,41 @@
 """Log lines: no secret in them, one event a line, nothing from outside that forges another."""
 
+import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
 import structlog
+from rich.console import Console
+from sqlalchemy import Engine
 
+from models.bot import Bot
 from models.logs import clean, set_up_logging
 from models.settings import Settings
+from tests.conftest import SECRET
+from tests.fakes import BOT
+from tests.lab.deliveries import Delivery
+from tests.lab.demo import play, running_demo
+from tests.lab.faults import Fault
+from tests.lab.recall import FakeRecall
+from tests.lab.scenario import write_stories
+from tests.lab.sender import Sender
+from tests.rows import rows
+from tests.running import running, until
+
+WEBHOOKS = "/webhooks/recall"
+FORGED = "FORGED"
+# Each way to end a line that some reader of logs believes in, then what would pass for another.
+LINES = tuple(
+    f"x{end}2026-11-24T00:00:00Z [info     ] {FORGED}"
+    for end in ("\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[1A\r")
+)
 
 
 @pytest.fixture
@@ -103,3 +130,96 @@ def test_the_level_is_kept(capsys: pytest.CaptureFixture[str], quiet_logging: No
     set_up_logging(Settings.read({"LOG_LEVEL": "ERROR"}))
     structlog.stdlib.get_logger("test").warning("unheard")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_nothing_from_outside_forges_a_line_of_the_running_service(
+    engine: Engine, database_url: str, tmp_path: Path, log_format: str
+) -> None:
+    """Ids, codes, reasons, titles and Recall's own error texts, through web and worker."""
+    settings: dict[str, Any] = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": log_format}
+    settings["RECALL_RATE_SHARE"] = 100_000
+    with (
+        FakeRecall(limits=False) as recall,
+        running(database_url, recall, tmp_path, SWEEP_SECONDS=0.2, **settings) as stack,
+    ):
+        bots = [hostile_bot(recall, line) for line in LINES]
+        sender = Sender(f"{stack.url}{WEBHOOKS}", [SECRET])
+        sender.run([Delivery.of(event) for line in LINES for event in hostile_events(line)])
+        sender.run([Delivery.of(status_of(bot_id, "joining_call")) for bot_id in bots])
+        with httpx.Client(base_url=stack.url) as client:
+            for line in LINES:
+                client.post(WEBHOOKS, params={"q": line}, content=line.encode())
+                client.get(f"/{quote(line)}", headers={"x-odd": "y", "user-agent": FORGED})
+        until(lambda: set(bots) <= looked_at(engine), "every bot's first look")
+    for name in ("web", "worker.1", "release"):
+        raw = (tmp_path / f"{name}.log").read_bytes().decode()
+        # However a reader counts lines, there are as many, and each is one that we began.
+        assert len(raw.splitlines()) == raw.count("\n")
+        assert [line for line in raw.splitlines() if not is_ours(line, log_format)] == []
+    told = (tmp_path / "web.log").read_text() + (tmp_path / "worker.1.log").read_text()
+    # It was told, not left out: else this would prove nothing.
+    assert told.count(FORGED) >= 2 * len(LINES)
+
+
+def hostile_bot(recall: FakeRecall, line: str) -> str:
+    """A bot whose lookup fails in words that somebody else chose."""
+    bot = recall.build.bot([])
+    bot.bot_name = line
+    # At once and for good, with what Recall says of it in last_error and in the log.
+    recall.faults.add(Fault(path="bot/{id}", match=bot.id, status=400, body=line))
+    return bot.id
+
+
+def hostile_events(line: str) -> list[dict[str, Any]]:
+    """Webhooks of which each kept word is hostile; some are malformed by it."""
+    return [
+        {"event": line, "data": {}},
+        {"event": f"bot.{line}", "data": {"data": {"code": line}, "bot": {"id": line}}},
+        {"event": line, "data": []},
+        status_of(BOT, line),
+        status_of(BOT, "done", sub_code=line, message=line),
+        status_of(line, "done"),
+    ]
+
+
+def status_of(bot_id: str, code: str, **fields: Any) -> dict[str, Any]:
+    """A webhook of the legacy generation."""
+    status = {"code": code, "created_at": "2026-11-20T10:00:00Z"} | fields
+    return {"event": "bot.status_change", "data": {"bot_id": bot_id, "status": status}}
+
+
+def looked_at(engine: Engine) -> set[str]:
+    """The bots that were settled at least once."""
+    return {row.id for row in rows(engine, Bot) if row.settled_at}
+
+
+def is_ours(line: str, log_format: str) -> bool:
+    """Whether a line is one that our own logging began."""
+    if log_format == "json":
+        try:
+            return {"event", "level", "timestamp", "logger"} <= set(json.loads(line))
+        except ValueError:
+            return False
+    stamp = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z? \[(debug|info|warning|error)"
+    is_trace = line.startswith("  | ")
+    return is_trace or (re.match(stamp, line) is not None and f"] {FORGED}" not in line[:60])
+
+
+def test_the_logs_of_a_whole_demo_tell_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the key, nor the signing secret, nor one of the calendar tokens that were minted."""
+    # A folder of this test's own: another demo may be running.
+    monkeypatch.setattr("tests.lab.demo.ROOT", tmp_path)
+    monkeypatch.setattr("tests.lab.demo.SEND_RATE", 400)
+    with running_demo(seed=3) as demo:
+        play(demo, write_stories(demo.recall), 3, Console(file=io.StringIO()))
+        tokens = list(demo.recall.world.tokens)
+        secrets = [demo.recall.api_key, demo.secret, demo.secret.removeprefix("whsec_"), *tokens]
+        folder = demo.database.parent
+    logs = "".join(path.read_text() for path in folder.glob("*.log"))
+    assert len(tokens) > 5
+    assert logs.count("settled") >= 10
+    assert [secret for secret in secrets if secret in logs] == []
