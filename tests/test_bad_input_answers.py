@@ -283,6 +283,22 @@ def test_what_outgrows_an_index_is_the_rows_fault_and_waits_for_nobody(engine: E
     assert time.monotonic() - started < 5
 
 
+def test_a_meeting_from_the_first_year_to_the_last_is_stored(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+) -> None:
+    """Absurd times are Recall's to tell: kept, and read back as they were."""
+    times = {"start_time": "0001-01-01T00:00:00Z", "end_time": "9999-12-31T23:59:59.999999Z"}
+    bot = a_bot(recall)
+    recall.faults.add(Fault("transform", PATHS["meeting"], transform=lambda body: body | times))
+    recall.faults.add(Fault(path=PATHS["bot"], match=bot.id, **first_item(**times)))
+    drain(engine, make_tools, bot)
+    assert endings(engine) == {bot.id: LINKED}
+    (link,) = rows(engine, Link)
+    (meeting,) = rows(engine, CalendarMeeting)
+    assert (link.seen_start, link.seen_end) == (meeting.start_time, meeting.end_time)
+    assert (meeting.start_time.year, meeting.end_time.year) == (1, 9999)
+
+
 def test_nul_and_surrogates_in_answers_survive_the_database(
     engine: Engine, recall: FakeRecall, make_tools: MakeTools
 ) -> None:

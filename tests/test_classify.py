@@ -190,6 +190,12 @@ def test_a_time_more_than_a_day_ahead_is_malformed() -> None:
     assert read(legacy(created_at="0001-01-01T00:00:00+05:00")).reason == "bad_time"
 
 
+def test_the_year_one_only_orders() -> None:
+    """Absurd, and harmless: every other event of the bot comes after it."""
+    found = read(legacy(created_at="0001-01-01T00:00:00Z"))
+    assert (found.outcome, found.occurred_at) == ("accepted", datetime(1, 1, 1, tzinfo=UTC))
+
+
 def test_a_time_without_a_zone_is_utc() -> None:
     """Z, an offset, or nothing: one moment."""
     for text in ("2026-11-20T11:00:00", "2026-11-20T11:00:00Z", "2026-11-20T12:00:00+01:00"):
@@ -207,6 +213,15 @@ def test_numbers_beyond_measure_do_no_harm() -> None:
     """1e999 reads as infinity; it is in no field that is kept."""
     body = json.dumps(legacy()).replace('"message": null', '"extra": 1e999, "message": null')
     assert classify(body.encode(), NOW).outcome == "accepted"
+
+
+def test_nesting_in_a_field_that_is_not_read_does_no_harm() -> None:
+    """Deep, but not too deep to be parsed: the status beside it stands."""
+    deep = '{"x":' * 900 + "1" + "}" * 900
+    body = json.dumps(legacy()).replace('"message": null', f'"extra": {deep}, "message": null')
+    assert classify(body.encode(), NOW).outcome == "accepted"
+    body = json.dumps(legacy()).replace('"message": null', f'"message": {deep}')
+    assert classify(body.encode(), NOW).message is None
 
 
 json_values = st.recursive(
