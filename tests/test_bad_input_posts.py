@@ -113,7 +113,7 @@ def test_no_signed_body_is_an_error_and_each_is_kept_and_applied(
     kept: dict[str, bytes] = {}
     with a_poster(database_url, tmp_path) as (poster, _):
 
-        @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
         @given(signed_bytes | broken_bytes(), st.sampled_from(FAMILIES))
         def each(body: bytes, family: Family) -> None:
             if len(body) <= 262_144:
