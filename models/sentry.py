@@ -3,7 +3,7 @@
 from typing import Any
 
 import sentry_sdk
-from sentry_sdk.integrations.logging import LoggingIntegration
+from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 
 from models.logs import clean
 from models.settings import Settings
@@ -13,6 +13,8 @@ def set_up_sentry(settings: Settings) -> None:
     """Report errors from here on; to be called in a process that will not fork."""
     if settings.sentry_dsn is None:
         return
+    # A stranger's broken request is an error to it; ours reach Flask's logger before they do its.
+    ignore_logger("waitress")
     sentry_sdk.init(
         dsn=settings.sentry_dsn.get_secret_value(),
         # Auto-enabled ones would look into requests, and send headers along to Recall.

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import SECRET
 from tests.lab.recall import FakeRecall
+from tests.lab.receiver import Receiver
 from tests.lab.signing import new_message_id, sign
 from tests.running import environ_for, until, web_alone
 
@@ -45,9 +46,13 @@ def port(folder: Path, database: Path) -> Iterator[int]:
     """A web process that has been through every test here: it must end well, and log no bug."""
     with FakeRecall() as recall:
         environ = environ_for(f"sqlite:///{database}", recall, OPS_READ_TOKENS="read-token-0123456")
-    with web_alone(environ, folder) as (process, _):
-        yield int(environ["PORT"])
-        assert process.code is None
+    with Receiver() as sentry:
+        environ["SENTRY_DSN"] = f"http://public@127.0.0.1:{sentry.port}/1"
+        with web_alone(environ, folder) as (process, _):
+            yield int(environ["PORT"])
+            assert process.code is None
+        # Strangers must not be able to spend the quota of whoever is called at night.
+        assert sentry.requests == []
     said = [json.loads(line) for line in (folder / "web.log").read_text().splitlines()]
     # waitress logs the two things below that it closes a connection for; of ours there is nothing.
     assert [one for one in said if one["level"] == "error" and one["logger"] != "waitress"] == []
