@@ -4,6 +4,7 @@ import logging
 import logging.config
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -21,7 +22,27 @@ _SECRETS = (
     (re.compile(r"://([^:/@\s]*):[^@\s]+@"), r"://\1:…@"),
 )
 
+# A library's line may hold a header of 64 KiB whole.
+LONGEST_VALUE = 2000
+SELDOM_SECONDS = 1.0
+
 Event = MutableMapping[str, Any]
+
+
+class Seldom(logging.Filter):
+    """Lets one record through a second: how many there are is for strangers to choose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_at = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - any record counts
+        """Say whether this one passes."""
+        now = time.monotonic()
+        if now < self._next_at:
+            return False
+        self._next_at = now + SELDOM_SECONDS
+        return True
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -53,10 +74,13 @@ def _logging_config(settings: Settings, shared: list[Processor]) -> dict[str, An
     renderer: Processor = structlog.processors.JSONRenderer()
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    # They say at INFO what our own lines say better.
+    quiet = {name: {"level": "WARNING"} for name in ("rq", "httpx", "httpcore")}
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return {
         "version": 1,
         "disable_existing_loggers": False,
+        "filters": {"seldom": {"()": Seldom}},
         "formatters": {
             "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
@@ -66,8 +90,8 @@ def _logging_config(settings: Settings, shared: list[Processor]) -> dict[str, An
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": settings.log_level},
-        # They say at INFO what our own lines say better.
-        "loggers": {name: {"level": "WARNING"} for name in ("rq", "httpx", "httpcore")},
+        # Each broken request is a line of waitress's, and refusals of ours are one in ten seconds.
+        "loggers": quiet | {"waitress": {"filters": ["seldom"]}},
     }
 
 
@@ -84,6 +108,10 @@ def clean(_logger: object, _method: str, event: Event) -> Event:
 def _clean_value(value: Any) -> Any:
     if not isinstance(value, str):
         return value
+    # Four times as much is searched, so that no cut goes through a secret and hides it from this.
+    shown = value[: 4 * LONGEST_VALUE]
     for pattern, replacement in _SECRETS:
-        value = pattern.sub(replacement, value)
-    return _FORGING.sub(lambda match: repr(match[0])[1:-1], value)
+        shown = pattern.sub(replacement, shown)
+    if len(value) > LONGEST_VALUE:
+        shown = f"{shown[:LONGEST_VALUE]}…"
+    return _FORGING.sub(lambda match: repr(match[0])[1:-1], shown)

@@ -228,6 +228,17 @@ def test_a_length_beside_chunks_counts_for_nothing(port: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "host",
+    [b"", b"\xff", b"a b", b"[::1", b"x:99999999", b"xn--", b"a..b", b"x" * 300, b"<x>", b"\x00"],
+)
+def test_a_host_that_is_none_is_no_fault_of_ours(port: int, host: bytes) -> None:
+    """Nothing here is built from it; the answer is as to any other, or the server's 400."""
+    for path in (b"/healthz", PATH.encode(), b"/api/links", b"/nowhere"):
+        raw = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Length: 0\r\n\r\n" % (path, host)
+        assert exchange(port, raw)[0] in (400, 401, 404, 405)
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x07" * 120 + b"\r\n\r\n",

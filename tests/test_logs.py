@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def quiet_logging() -> Iterator[None]:
     before = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = before
+    logging.getLogger("waitress").filters.clear()
     structlog.reset_defaults()
 
 
@@ -89,6 +91,20 @@ def test_no_value_tells_a_secret(
     assert "abcdef0123456789" not in str(clean(None, "info", {"event": value}))
 
 
+def test_a_long_value_is_cut_and_no_secret_with_it(
+    capsys: pytest.CaptureFixture[str], quiet_logging: None
+) -> None:
+    """Wherever the cut falls; and text made to be slow to search is not searched for long."""
+    for before in range(1960, 2002, 3):
+        value = "x" * before + " postgres://user:abcdef0123456789@host/db " + "y" * 9000
+        line = logged(capsys, "json", detail=value)
+        assert "abcdef" not in line
+        assert len(line) < 2500
+    started = time.monotonic()
+    logged(capsys, "json", detail="://:" * 100_000)
+    assert time.monotonic() - started < 2
+
+
 def test_json_lines_are_json(capsys: pytest.CaptureFixture[str], quiet_logging: None) -> None:
     """With the level, the logger, a UTC time and the values."""
     line = json.loads(logged(capsys, "json", bot_id="b", calls=3))
@@ -123,6 +139,20 @@ def test_libraries_lines_take_the_same_form(
     logging.getLogger("waitress").error("bad request from %s", "x\nforged whsec_abcdef")
     line = json.loads(capsys.readouterr().err)
     assert line["event"] == "bad request from x\\nforged whsec_…"
+
+
+def test_strangers_cannot_fill_the_log(
+    capsys: pytest.CaptureFixture[str], quiet_logging: None
+) -> None:
+    """Of what the server says of broken requests: a line a second, and a header's worth cut."""
+    set_up_logging(Settings.read({}))
+    for _ in range(100):
+        logging.getLogger("waitress").warning("malformed header: %s", "x" * 60_000)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert len(said) < 3000
+    logging.getLogger("waitress.queue").warning("the queue's own lines are not strangers'")
+    assert capsys.readouterr().err
 
 
 def test_the_level_is_kept(capsys: pytest.CaptureFixture[str], quiet_logging: None) -> None:

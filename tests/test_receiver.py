@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from models.delivery import Delivery
+from models.ledger import Rejection
 from tests.conftest import SECRET, MakeSettings
 from tests.fakes import BOT
 from tests.lab.events import lifecycle
@@ -152,6 +153,16 @@ def test_what_is_not_proved_is_401_and_touches_no_database(
         401,
         {"error": "unverified", "reason": reason},
     )
+
+
+def test_a_senders_word_for_its_address_is_cut(app: Flask, engine: Engine) -> None:
+    """Where no router is in front, a header of any length becomes the address."""
+    environ = {"REMOTE_ADDR": "x\x00" * 9000}
+    client = app.test_client()
+    assert client.post(PATH, data=b"{}", environ_overrides=environ).status_code == 401
+    resources_of(app).scribe.flush()
+    (row,) = rows(engine, Rejection)
+    assert row.remote_addr == "x\ufffd" * 32
 
 
 def test_a_database_that_fails_is_503_with_retry_after(client: FlaskClient, engine: Engine) -> None:

@@ -176,6 +176,7 @@ def test_a_body_that_was_not_kept_is_not_looked_at(
     assert check() == Reverified()
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_from_a_wrong_secret_to_links(engine: Engine, database_url: str, tmp_path: Path) -> None:
     """As deployed: refused, the secret mended, one command, and the bot is linked."""
     with FakeRecall(limits=False) as recall:

@@ -80,23 +80,22 @@ def test_refusing_waits_for_no_database(engine: Engine, make_scribe: MakeScribe)
         started = time.monotonic()
         for _ in range(1000):
             scribe.refuse(refused())
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2
     assert count(engine, Rejection) == 0
 
 
 def test_a_flood_is_kept_at_a_few_rows_a_second(engine: Engine, make_scribe: MakeScribe) -> None:
     """Each second's flush takes five; what no longer fits the queue is counted, not kept."""
     scribe = make_scribe()
-    scribe.count("warm", "up")
+    # Its own thread is left out: the seconds here are the test's.
+    scribe._closed.set()
     for _ in range(3000):
         scribe.refuse(refused())
     for second in range(1, 4):
         scribe.flush()
-        # The scribe's own thread may have flushed for a second or two meanwhile.
-        kept = count(engine, Rejection)
-        assert second * ROWS_A_SECOND <= kept <= (second + 3) * ROWS_A_SECOND
+        assert count(engine, Rejection) == second * ROWS_A_SECOND
     assert total(engine, "rejection") == 3000
-    assert total(engine, "rejection_not_kept") >= 3000 - MOST_WAITING - 5 * ROWS_A_SECOND
+    assert total(engine, "rejection_not_kept") == 3000 - MOST_WAITING
 
 
 def test_the_scribes_thread_writes_a_second_apart(engine: Engine, make_scribe: MakeScribe) -> None:

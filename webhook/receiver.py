@@ -21,6 +21,7 @@ from webhook.signature import HEADERS, SCHEMES, Reason, UnverifiedError, Verifie
 PATH = "/webhooks/recall"
 LONGEST_MESSAGE_ID = 200
 LONGEST_HEADER = 4096
+LONGEST_ADDRESS = 64
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -110,7 +111,8 @@ def _refused(request: Request, body: bytes, reason: Reason) -> Refused:
     message_id = next((headers[name] for name in headers if name.endswith("-id")), None)
     return Refused(
         str(reason),
-        request.remote_addr,
+        # Off a platform's router it is whatever the sender says it is.
+        storable(request.remote_addr, LONGEST_ADDRESS) if request.remote_addr else None,
         storable(message_id, LONGEST_MESSAGE_ID) if message_id else None,
         {name: storable(value, LONGEST_HEADER) for name, value in headers.items()},
         body,
