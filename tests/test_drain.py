@@ -300,7 +300,9 @@ def test_a_bot_unknown_at_recall_is_given_up_after_ten_minutes(
     add_bot(engine, unknown)
     Drain(make_tools(), Stop()).run()
     row = bot_row(engine, unknown)
-    assert (row.link_state, row.attempts) == ("pending", 1)
+    # A back-off is drawn from zero: the same drain may have tried it again.
+    assert row.link_state == "pending"
+    assert row.attempts >= 1
     set_bot(engine, unknown, due_at=db_now(-1), owed_since=db_now(-601))
     Drain(make_tools(), Stop()).run()
     row = bot_row(engine, unknown)
