@@ -36,8 +36,15 @@ def _not_a_number(value: object) -> object:
 
 
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Email = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=3)]
+# PostgreSQL refuses U+0000 as a parameter, too: what would be a 503 is a 400 that names its cause.
+_NO_NUL = r"^[^\x00]*$"
+Words = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_NO_NUL),
+]
+Email = Annotated[
+    str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=3, pattern=_NO_NUL)
+]
 Time = Annotated[datetime, BeforeValidator(_not_a_number), AfterValidator(_utc)]
 # Spelt out, because OpenAPI, the options' help and the pages all list the choices from here.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]

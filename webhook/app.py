@@ -7,7 +7,7 @@ from flask import Flask
 
 from models.database import make_engine
 from models.settings import Settings
-from webhook import api, health, metrics, problem, receiver
+from webhook import api, console, health, metrics, problem, receiver
 from webhook.access import Access
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
@@ -45,7 +45,8 @@ class Resources:
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
     """Return the application; nothing is connected before the first request."""
-    app = Flask("webhook")
+    # The one static folder is the console's, under its own address.
+    app = Flask("webhook", static_folder=None)
     resources = Resources(settings)
     app.extensions["recall-links"] = resources
     problem.init_app(app)
@@ -56,6 +57,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     put_back = PutBack(reader, resources.writes, resources.bell)
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
+    console.init_app(app, settings, access, reader, put_back)
     return app
 
 
