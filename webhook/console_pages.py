@@ -16,11 +16,11 @@ from models.lists import ListKind
 from models.outside import plain_uuid
 from models.overview import database_time, overview
 from models.settings import Settings
+from models.timeline import timeline
 from webhook.asked import BadParameterError, Cursors, query_model, read_query
 from webhook.console_charts import chart, latency
 from webhook.console_forms import form_fields
 from webhook.console_render import Renderer
-from webhook.console_timeline import timeline
 from webhook.reader import Reader
 
 ROWS = 50
@@ -49,7 +49,7 @@ class Pages:
         found = read_at_once["found"]
         charts = [
             chart("Deliveries", found.hours, lambda hour: hour.deliveries),
-            chart("Looked up", found.hours, lambda hour: hour.links),
+            chart("Link attempts", found.hours, lambda hour: hour.links),
             chart("Refused requests", found.hours, lambda hour: hour.rejections, "bad"),
         ]
         return self._renderer.page(

@@ -46,7 +46,7 @@ function addSearchKey() {
   document.addEventListener("keydown", (event) => {
     const isTyping = event.target.closest("input, select, textarea");
     if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
-    const search = document.querySelector("[data-search], .search input, .find input");
+    const search = document.querySelector("[data-search]") ?? document.querySelector(".find input");
     if (!search) return;
     event.preventDefault();
     search.focus();

@@ -1,4 +1,4 @@
-"""One bot's life as one line of moments: statuses, deliveries, attempts, the next try."""
+"""One bot's life as one line of moments: deliveries, statuses, attempts, the next try."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 
 from models.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
 
+# Equal times are common: what arrives stands before what follows from it.
 _ORDER = {"delivery": 0, "status": 1, "attempt": 2, "next": 3}
 
 
@@ -25,12 +26,11 @@ class Moment:
 def timeline(found: Explained) -> list[Moment]:
     """Merge all that is known of a bot, the earliest first."""
     moments = [
-        *map(_status, found.statuses),
         *map(_delivery, found.deliveries),
+        *map(_status, found.statuses),
         *map(_attempt, found.attempts),
         *_next(found),
     ]
-    # Equal times are common; what arrives comes before what follows from it.
     return sorted(moments, key=lambda moment: (moment.at, _ORDER[moment.kind]))
 
 
@@ -39,23 +39,16 @@ def _status(row: StatusRow) -> Moment:
 
 
 def _delivery(row: DeliveryRow) -> Moment:
+    code = f"code {row.code}" if row.code else None
     copies = f"arrived {row.copies} times" if row.copies > 1 else None
-    code = None if row.code is None else f"code {row.code}"
     notes = _notes(code, row.reason, copies, row.delivery_id)
     return Moment(row.received_at, "delivery", row.event or "no event", row.outcome, notes)
 
 
 def _attempt(row: AttemptRow) -> Moment:
-    ms = round((row.finished_at - row.started_at).total_seconds() * 1000)
-    return Moment(
-        row.started_at,
-        "attempt",
-        "look-up at Recall",
-        row.outcome,
-        _notes(row.error),
-        ms,
-        tuple(row.calls),
-    )
+    took = round((row.finished_at - row.started_at).total_seconds() * 1000)
+    notes, calls = _notes(row.error), tuple(row.calls)
+    return Moment(row.started_at, "attempt", "look-up at Recall", row.outcome, notes, took, calls)
 
 
 def _next(found: Explained) -> Iterator[Moment]:
