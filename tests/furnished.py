@@ -43,8 +43,8 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
             "worker:worker.1:6": {"memory_mb": 71.4},
             "worker:worker.2:6": {"memory_mb": 69.8},
             "quota": {
-                "bot": {"left": 231.0, "per_minute": 300},
-                "authenticate": {"left": 294.0, "per_minute": 300},
+                "bot_get": {"left": 11.4, "per_minute": 300.0},
+                "authenticate": {"left": 12.0, "per_minute": 300.0},
             },
         }
         for key, value in facts.items():
@@ -122,6 +122,7 @@ def _tallies(now: datetime) -> Iterator[dict[str, Any]]:
         counts = {
             ("delivery", "accepted"): busy * 9,
             ("delivery", "ignored"): busy * 3,
+            ("delivery", "duplicate"): busy,
             ("delivery", "malformed"): int(ago == 8),
             ("link", "linked"): busy * 2,
             ("link", "no_meetings"): busy // 4,

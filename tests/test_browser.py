@@ -95,7 +95,7 @@ def test_a_new_user_finds_a_meeting_and_sees_why_a_bot_is_not_linked(
         page.keyboard.type("review budget")
         page.keyboard.press("Enter")
         page.wait_for_url("**/console/links?title=review+budget")
-        titles = page.locator("tbody th bdi:first-child").all_inner_texts()
+        titles = page.locator("tbody th > bdi").all_inner_texts()
         assert titles
         assert all(title.startswith("Budget review") for title in titles)
         page.locator("tbody a.id").first.click()

@@ -184,6 +184,38 @@ def test_another_sites_login_form_is_refused(stranger: FlaskClient) -> None:
     assert "Set-Cookie" not in response.headers
 
 
+# Everything else wants a token: a route that is added is closed, or is a decision made here.
+OPEN = {
+    ("POST", "/webhooks/recall"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/console/login"),
+    ("POST", "/console/login"),
+    ("GET", "/console/static/<path:filename>"),
+}
+
+
+def test_only_the_listed_routes_are_open_to_all(app: Flask, stranger: FlaskClient) -> None:
+    """API, metrics, console: every method of every rule, without a token and with a wrong one."""
+    routes = {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        # The receiver answers every method, and all but one with 405.
+        if rule.rule != "/webhooks/recall" or method == "POST"
+    }
+    assert routes >= OPEN
+    closed = routes - OPEN
+    assert len(closed) >= 20
+    for method, rule in closed:
+        path = re.sub("<[^>]+>", "x", rule)
+        for headers in ({}, {"Authorization": "Bearer wrong-token-0123456789"}):
+            response = stranger.open(path, method=method, headers=headers)
+            is_page = path.startswith("/console") and method == "GET"
+            assert response.status_code == (302 if is_page else 401), (method, rule)
+            assert not is_page or response.location.startswith("/console/login"), rule
+
+
 def test_a_database_that_is_away_is_a_page_that_says_so(tmp_path: Path) -> None:
     """503 and when to come again, for a person."""
     app = create_app(console_settings(tmp_path / "nowhere" / "no.db"))

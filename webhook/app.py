@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from flask import Flask
+from flask import Flask, Response
 
 from models.database import make_engine
 from models.settings import Settings
@@ -58,7 +58,14 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
     console.init_app(app, settings, access, reader, put_back)
+    app.after_request(_never_sniffed)
     return app
+
+
+def _never_sniffed(response: Response) -> Response:
+    # A browser must not find a page in JSON or CSV that holds words of strangers.
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 def resources_of(app: Flask) -> Resources:

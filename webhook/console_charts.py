@@ -14,6 +14,7 @@ WIDTH = 200
 TONES = {
     "accepted": "good",
     "linked": "good",
+    "duplicate": "wait",
     "ignored": "idle",
     "no_meetings": "idle",
     "waiting": "wait",

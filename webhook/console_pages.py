@@ -144,6 +144,9 @@ class Pages:
             fields=fields,
             error=str(wrong) if is_homeless else None,
             query=urlencode(filters),
+            paging=urlencode(
+                {n: v for n, v in given.items() if v and n not in ("cursor", "format")}
+            ),
             filters=filters,
             is_later_page="cursor" in given,
             twins=_twins(kind, given, filters),
