@@ -23,9 +23,9 @@ PAGES = {
     "audit": "/console/audit",
 }
 # What is worth a scroll: the others say the same in every row.
-WHOLE = ("overview", "bot")
-ALSO_DARK = ("overview", "bot", "unlinked")
-ALSO_NARROW = ("overview", "links", "bot", "unlinked")
+TALLER = {"overview": 1120, "bot": 1130}
+ALSO_DARK = ("overview",)
+ALSO_NARROW = ("links", "unlinked")
 
 
 def main(folder: Path) -> None:
@@ -46,9 +46,10 @@ def main(folder: Path) -> None:
 def _take(
     browser: Browser, url: str, name: str, path: Path, scheme: str, size: dict[str, int]
 ) -> None:
+    height = TALLER.get(name, size["height"]) if size is WIDE else size["height"]
     context = browser.new_context(
         color_scheme="dark" if scheme == "dark" else "light",
-        viewport={"width": size["width"], "height": size["height"]},
+        viewport={"width": size["width"], "height": height},
         timezone_id="Europe/Berlin",
         reduced_motion="reduce",
     )
@@ -58,7 +59,7 @@ def _take(
     else:
         log_in(page, url, WRITE)
         page.goto(url + PAGES[name])
-    page.screenshot(path=path, full_page=name in WHOLE and size is WIDE)
+    page.screenshot(path=path)
     context.close()
 
 
