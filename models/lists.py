@@ -1,12 +1,13 @@
-"""The four lists, by name: what the API, the command line and the pages all offer."""
+"""The lists, by name: what the API, the command line and the pages all offer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from models.audits import AuditFilter, audits
 from models.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.queries import Listing, bots, deliveries, links, rejections
-from models.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
+from models.rows import AuditRow, BotRow, DeliveryRow, LinkRow, RejectionRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +45,11 @@ REJECTIONS = ListKind(
     RejectionRow,
     lambda wanted, _dialect: rejections(wanted),
 )
-LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS)
+AUDIT = ListKind(
+    "audit",
+    "Changes that people made, newest first",
+    AuditFilter,
+    AuditRow,
+    lambda wanted, _dialect: audits(wanted),
+)
+LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS, AUDIT)

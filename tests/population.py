@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 def an_id(kind: int, number: int) -> str:
     """A UUID that tells what it is for and is the same each time."""
-    return str(UUID(int=(kind << 112) | (number * 0x9E3779B97F4A7C15 % (1 << 64)), version=4))
+    return str(UUID(int=(number * 0x9E3779B97F4A7C15 % (1 << 64)) << 64 | kind, version=4))
 
 
 def bot_id(number: int) -> str:

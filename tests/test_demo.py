@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+
 from tests.lab.stack import environment
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +28,7 @@ def test_the_demo_makes_every_link_it_should_and_the_database_says_the_same() ->
         timeout=110,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "13 of 13 bots as expected" in done.stdout
+    assert "14 of 14 bots as expected" in done.stdout
     path = re.search(r"bot_links, in (\S+\.db)", done.stdout)
     assert path
     database = sqlite3.connect(path[1])
@@ -43,13 +45,19 @@ def test_the_demo_makes_every_link_it_should_and_the_database_says_the_same() ->
 
 
 def test_the_demo_serves_until_ctrl_c() -> None:
-    """Then it ends everything it started."""
+    """Then it ends everything it started; until then its token opens the console."""
     demo = subprocess.Popen(COMMAND, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     with demo:
         assert demo.stdout
         for line in demo.stdout:
+            if found := re.search(r"The console: (\S+)/console/, with the token (\S+)", line):
+                url, token = found.groups()
             if "until Ctrl-C" in line:
                 break
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.get(f"{url}/api/bots?link_state=failed", headers=headers)
+        (failed,) = answer.json()["items"]
+        assert failed["last_error"].startswith("http_422")
         demo.send_signal(signal.SIGINT)
         demo.communicate(timeout=40)
     assert demo.returncode == 0

@@ -28,6 +28,14 @@ class Caller:
     by_cookie: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request may not pass: an HTTP status, and words for whoever made it."""
+
+    status: int
+    detail: str
+
+
 class Access:
     """Checks tokens and cookies; without a token set, nobody comes in."""
 
@@ -78,21 +86,31 @@ class Access:
         kept = self._forms.read(asked.form.get("form_token", ""), SESSION_SECONDS)
         return kept is not None and kept == asked.cookies.get(cookie_name(asked))
 
+    def admit(self, asked: Request, *, is_logout: bool = False) -> Caller | Refusal:
+        """Return who makes this request, or why it may not pass; a logout needs no write token."""
+        if not self.is_set:
+            return Refusal(503, "set OPS_READ_TOKENS or OPS_WRITE_TOKENS to open this")
+        caller = self.caller(asked)
+        if caller is None:
+            return Refusal(401, "a bearer token is needed: Authorization: Bearer …")
+        if asked.method in SAFE_METHODS:
+            return caller
+        if caller.scope != "write" and not is_logout:
+            return Refusal(403, "this token may read, not change")
+        # A bearer token is sent by whoever holds it; a cookie also by whom another site tricked.
+        if caller.by_cookie and not self.is_own_form(asked):
+            return Refusal(403, "the form is not ours, or too old: load the page again")
+        return caller
+
     def guard(self) -> Response | None:
         """Let a request through (None), or answer it: for a blueprint's before_request."""
-        if not self.is_set:
-            return problem(503, "set OPS_READ_TOKENS or OPS_WRITE_TOKENS to open this")
-        caller = self.caller(request)
-        if caller is None:
-            refused = problem(401, "a bearer token is needed: Authorization: Bearer …")
-            refused.headers["WWW-Authenticate"] = 'Bearer realm="recall-links"'
+        admitted = self.admit(request)
+        if isinstance(admitted, Refusal):
+            refused = problem(admitted.status, admitted.detail)
+            if admitted.status == 401:
+                refused.headers["WWW-Authenticate"] = 'Bearer realm="recall-links"'
             return refused
-        if request.method not in SAFE_METHODS:
-            if caller.scope != "write":
-                return problem(403, "this token may read, not change")
-            if caller.by_cookie and not self.is_own_form(request):
-                return problem(403, "the form is not ours, or too old: load the page again")
-        g.caller = caller
+        g.caller = admitted
         return None
 
 

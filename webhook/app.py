@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-from flask import Flask
+from flask import Flask, Response
 
 from models.database import make_engine
 from models.settings import Settings
-from webhook import api, health, metrics, problem, receiver
+from webhook import api, console, health, metrics, problem, receiver
 from webhook.access import Access
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
@@ -45,7 +45,8 @@ class Resources:
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
     """Return the application; nothing is connected before the first request."""
-    app = Flask("webhook")
+    # The one static folder is the console's, under its own address.
+    app = Flask("webhook", static_folder=None)
     # Else a doubled slash is redirected, which to Recall's sender is a failed delivery.
     app.url_map.merge_slashes = False
     resources = Resources(settings)
@@ -58,7 +59,15 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     put_back = PutBack(reader, resources.writes, resources.bell)
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
+    console.init_app(app, settings, access, reader, put_back)
+    app.after_request(_never_sniffed)
     return app
+
+
+def _never_sniffed(response: Response) -> Response:
+    # A browser must not find a page in JSON or CSV that holds words of strangers.
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 def resources_of(app: Flask) -> Resources:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -27,9 +28,11 @@ def csv_lines(rows: Iterable[Any], row_type: type) -> Iterator[str]:
 
 
 def cell(value: object) -> object:
-    """Return a value as a cell: times in ISO 8601, nothing as empty, formulas as text."""
+    """Return a value as a cell: times in ISO 8601, objects as JSON, formulas as text."""
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, dict):
+        return json.dumps(value)
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
     return value

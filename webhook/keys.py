@@ -1,5 +1,8 @@
 """Keys for what this process signs by itself, derived from the ops tokens: no second secret."""
 
+import hashlib
+import json
+
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -10,17 +13,21 @@ from models.settings import Settings
 SESSION = "console session"
 CURSOR = "list cursor"
 FORM = "console form"
+DONE = "console result"
 
 
 class Signer:
     """Signs small values for one purpose; a value for another purpose is refused."""
 
     def __init__(self, settings: Settings, purpose: str) -> None:
-        tokens = "\n".join(settings.ops_read_tokens + settings.ops_write_tokens)
+        # Each in its place: a token that may no longer write voids what it signed when it could.
+        tokens = json.dumps([settings.ops_read_tokens, settings.ops_write_tokens])
         key = HKDF(
             algorithm=SHA256(), length=32, salt=None, info=f"recall-links {purpose}".encode()
         ).derive(tokens.encode())
-        self._serializer = URLSafeTimedSerializer(key, salt=purpose)
+        # Its defaults are SHA-1 and a home-made derivation, for signatures of ten years ago.
+        modern = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        self._serializer = URLSafeTimedSerializer(key, salt=purpose, signer_kwargs=modern)
 
     def sign(self, value: object) -> str:
         """Return the value as text that only we could have made."""

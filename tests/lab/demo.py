@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import secrets
 import shutil
 import tempfile
 import time
@@ -26,7 +27,7 @@ WEBHOOKS = "/webhooks/recall"
 SETTLE_SECONDS = 90
 SEND_RATE = 40
 SETTLED = text(
-    "SELECT count(*) FROM bots WHERE id IN :bots AND sealed_at IS NOT NULL AND due_at IS NULL"
+    "SELECT count(*) FROM bots WHERE id IN :bots AND due_at IS NULL AND status IN ('done', 'fatal')"
 ).bindparams(bindparam("bots", expanding=True))
 
 
@@ -37,6 +38,7 @@ class Demo:
     stack: Stack
     recall: FakeRecall
     secret: str
+    token: str
     database: Path
     engine: Engine
 
@@ -46,6 +48,7 @@ def running_demo(seed: int) -> Iterator[Demo]:
     """Start Redis, the fake Recall and the Procfile's lines; end them all."""
     folder = _fresh_folder(ROOT / ".lab" / "demo")
     database, secret = folder / "recall-links.db", new_secret()
+    token = secrets.token_urlsafe(18)
     # A unix socket's path has 108 characters at most, and a checkout may lie deep.
     sockets = Path(tempfile.mkdtemp(prefix="recall-links-"))
     redis = start_redis(sockets)
@@ -59,10 +62,11 @@ def running_demo(seed: int) -> Iterator[Demo]:
                 RECALL_API_KEY=recall.api_key,
                 RECALL_API_BASE_URL=recall.url,
                 RECALL_WEBHOOK_SECRETS=secret,
+                OPS_WRITE_TOKENS=token,
             )
             engine = create_engine(f"sqlite:///{database}")
             with kept_alive(Stack(environ, folder)) as stack:
-                yield Demo(stack, recall, secret, database, engine)
+                yield Demo(stack, recall, secret, token, database, engine)
             engine.dispose()
     finally:
         redis.stop()
@@ -125,6 +129,9 @@ def _print_report(
 
 def _serve(demo: Demo, console: Console) -> None:
     with contextlib.suppress(KeyboardInterrupt):
+        # What Recall refused for a while it does no more: putting that bot back links it.
+        demo.recall.faults.clear()
+        console.print(f"\nThe console: {demo.stack.url}/console/, with the token {demo.token}")
         console.print(f"Serving on {demo.stack.url} until Ctrl-C (logs in {demo.database.parent})")
         while True:
             time.sleep(3600)

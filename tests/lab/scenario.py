@@ -100,4 +100,13 @@ def _faulty(recall: FakeRecall) -> list[Story]:
         Story("503 once", slow, "linked", 1),
         Story("token refused", refused, "linked", 1),
         Story("meeting gone", gone, "linked", 1),
+        Story("refused for now", _refused_for_now(recall), "failed", 0),
     ]
+
+
+def _refused_for_now(recall: FakeRecall) -> Bot:
+    # Given up at once; the demo clears the faults before it serves, so that putting it back heals.
+    bot = _one_meeting(recall.build)
+    body = '{"detail": "The bot is being moved between workspaces."}'
+    recall.faults.add(Fault(path="bot/{id}", match=bot.id, status=422, body=body))
+    return bot

@@ -1,0 +1,1 @@
+"""The console's pictures, and the program that takes them."""

@@ -1,0 +1,67 @@
+"""`python -m tests.pictures [FOLDER]`: take the console's pictures anew, beside this file."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from tests.browser import log_in, running_browser
+from tests.furnished import RETRIED, WRITE, furnished
+
+HERE = Path(__file__).parent
+WIDE = {"width": 1120, "height": 720}
+NARROW = {"width": 390, "height": 844}
+PAGES = {
+    "overview": "/console/",
+    "links": "/console/links?title=roadmap+sync",
+    "unlinked": "/console/bots?link_state=unlinked",
+    "bot": f"/console/bots/{RETRIED}",
+    "deliveries": "/console/deliveries",
+    "rejections": "/console/rejections",
+    "relink": "/console/relink?link_state=failed",
+    "audit": "/console/audit",
+}
+# What is worth a scroll: the others say the same in every row.
+TALLER = {"overview": 1120, "bot": 1130}
+ALSO_DARK = ("overview",)
+ALSO_NARROW = ("links", "unlinked")
+
+
+def main(folder: Path) -> None:
+    """Take each page in the light, some in the dark, some on a narrow screen."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        furnished(Path(scratch)) as (url, _),
+        running_browser() as browser,
+    ):
+        for name in ("login", *PAGES):
+            _take(browser, url, name, folder / f"{name}.png", "light", WIDE)
+        for name in ALSO_DARK:
+            _take(browser, url, name, folder / f"{name}-dark.png", "dark", WIDE)
+        for name in ALSO_NARROW:
+            _take(browser, url, name, folder / f"{name}-narrow.png", "light", NARROW)
+
+
+def _take(
+    browser: Browser, url: str, name: str, path: Path, scheme: str, size: dict[str, int]
+) -> None:
+    height = TALLER.get(name, size["height"]) if size is WIDE else size["height"]
+    context = browser.new_context(
+        color_scheme="dark" if scheme == "dark" else "light",
+        viewport={"width": size["width"], "height": height},
+        timezone_id="Europe/Berlin",
+        reduced_motion="reduce",
+    )
+    page: Page = context.new_page()
+    if name == "login":
+        page.goto(f"{url}/console/login")
+    else:
+        log_in(page, url, WRITE)
+        page.goto(url + PAGES[name])
+    page.screenshot(path=path)
+    context.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)

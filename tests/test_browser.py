@@ -1,0 +1,292 @@
+"""The console in a real Chromium: what a new user does, in the light, the dark, and small."""
+
+import csv
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Error as BrowserError
+from sqlalchemy import Engine, update
+
+from models.bot import Bot
+from models.calendar import CalendarMeeting
+from models.ledger import Audit
+from models.lists import LISTS
+from tests.browser import NoBrowserError, chromium, log_in, running_browser
+from tests.furnished import GIVEN_UP, READ, RETRIED, WRITE, furnished
+from tests.rows import add_delivery, bot_row, rows
+
+# apt may first have to bring a browser.
+pytestmark = pytest.mark.timeout(600)
+PAGES = [
+    "/console/",
+    *(f"/console/{kind.name}" for kind in LISTS),
+    f"/console/bots/{RETRIED}",
+    "/console/bots?link_state=unlinked",
+    "/console/relink?link_state=failed",
+    "/console/links?since=yesterday",
+]
+# Told by the browser itself, also of what no script on the page would notice.
+LISTEN = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; skipped where none can be had, and no excuse where one is."""
+    try:
+        chromium()
+    except NoBrowserError as error:
+        pytest.skip(str(error))
+    try:
+        with running_browser() as browser:
+            yield browser
+    except BrowserError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"Chromium is here and does not start: {error}")
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Engine]]:
+    """The web process over a furnished database: its address, and the database."""
+    with furnished(tmp_path_factory.mktemp("console"), bots=80) as running:
+        yield running
+
+
+@contextmanager
+def a_page(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page of a fresh profile; the test fails when it complains of anything."""
+    context = browser.new_context(**{"timezone_id": "Europe/Berlin"} | options)
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    complaints: list[str] = []
+
+    def note(said: ConsoleMessage) -> None:
+        # What a browser says by the way, of autofocus and the like, is no complaint.
+        if said.type in ("error", "warning"):
+            complaints.append(said.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    if options.get("java_script_enabled", True):
+        page.add_init_script(LISTEN)
+    yield page
+    # A page of ours that answers 400 or 401 is told of as a resource that failed: so it did.
+    assert [words for words in complaints if "status of 40" not in words] == []
+    context.close()
+
+
+def test_a_new_user_finds_a_meeting_and_sees_why_a_bot_is_not_linked(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """Log in, search two words of a title, open the bot; then one that is not linked."""
+    url, _ = console
+    with a_page(browser) as page:
+        page.goto(f"{url}/console/links")
+        page.get_by_label("Token").fill("not the token 12345")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert")).to_contain_text("No such token")
+        page.get_by_label("Token").fill(READ)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/console/links")
+        page.keyboard.press("/")
+        expect(page.get_by_placeholder("Words of the meeting's title")).to_be_focused()
+        page.keyboard.type("review budget")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/console/links?title=review+budget")
+        titles = page.locator("tbody th > bdi").all_inner_texts()
+        assert titles
+        assert all(title.startswith("Budget review") for title in titles)
+        page.locator("tbody a.id").first.click()
+        expect(page.locator(".why")).to_contain_text("1 meeting")
+        page.get_by_role("link", name="Not linked").click()
+        page.locator(f'a[href="/console/bots/{RETRIED}"]').click()
+        expect(page.locator(".why")).to_contain_text("503")
+        expect(page.locator(".moment-next")).to_contain_text("min")
+        expect(page.get_by_role("button", name="Look it up again")).to_have_count(0)
+
+
+def test_a_failed_bot_is_put_back_from_its_page(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """Preview, confirm, result; the audit has the row."""
+    url, engine = console
+    with a_page(browser) as page:
+        log_in(page, url, WRITE)
+        page.goto(f"{url}/console/bots/{GIVEN_UP}")
+        page.get_by_role("button", name="Look it up again").click()
+        expect(page.get_by_role("heading", name="Look up again?")).to_be_visible()
+        assert bot_row(engine, GIVEN_UP).link_state == "failed"
+        page.get_by_role("button", name="Put 1 bot back").click()
+        expect(page.get_by_role("heading", name="1 bot was put back")).to_be_visible()
+        assert bot_row(engine, GIVEN_UP).link_state == "pending"
+        before = len(rows(engine, Audit))
+        page.reload()
+        assert len(rows(engine, Audit)) == before
+        page.get_by_role("link", name="Audit").click()
+        expect(page.locator("tbody tr").first).to_contain_text(GIVEN_UP)
+
+
+def test_chosen_bots_are_counted_before_they_are_put_back(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """The box at the head chooses all; the button says how many."""
+    url, _ = console
+    with a_page(browser) as page:
+        log_in(page, url, WRITE)
+        page.goto(f"{url}/console/bots?link_state=no_meetings")
+        button = page.locator(".actions button")
+        expect(button).to_be_disabled()
+        page.get_by_label("Choose all on this page").check()
+        count = page.locator("tbody tr").count()
+        expect(button).to_have_text(f"Look the {count} chosen up again …")
+        button.click()
+        page.get_by_role("button", name=f"Put {count} bots back").click()
+        expect(page.get_by_role("heading", name=f"{count} bots were put back")).to_be_visible()
+
+
+def test_a_list_is_exported_as_csv(
+    browser: Browser, console: tuple[str, Engine], tmp_path: Path
+) -> None:
+    """With the search that is on the page, whole."""
+    url, _ = console
+    with a_page(browser, accept_downloads=True) as page:
+        log_in(page, url, READ)
+        page.goto(f"{url}/console/links?title=review")
+        shown = page.locator("tbody tr").count()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="CSV").click()
+        path = tmp_path / "links.csv"
+        download.value.save_as(path)
+        with path.open(newline="") as file:
+            found = list(csv.DictReader(file))
+        assert download.value.suggested_filename == "links.csv"
+        assert len(found) == shown
+        assert all("review" in row["meeting_title"] for row in found)
+
+
+def test_no_page_breaks_its_own_policy_and_each_fits_its_screen(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """No complaint in the console, no sideways scroll, also with words that have no end."""
+    url, engine = console
+    endless = {"organizer_email": f"{'a' * 200}@example.com", "ical_uid": "u" * 300}
+    with engine.begin() as connection:
+        connection.execute(update(CalendarMeeting).values(endless))
+        connection.execute(update(Bot).values(bot_name="n" * 200, sub_code="s" * 100))
+    with a_page(browser) as page:
+        log_in(page, url, WRITE)
+        for path in PAGES:
+            page.goto(url + path)
+            assert page.evaluate("window.violations") == [], path
+            for width in (360, 820, 1000, 1120):
+                page.set_viewport_size({"width": width, "height": 740})
+                found = page.evaluate("document.documentElement.scrollWidth")
+                assert found <= width, f"{path} at {width} is {found} wide"
+
+
+def test_the_dark_is_dark_and_the_light_is_light(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """By the reader's own choice, with letters that stand out in both (WCAG: 4.5 to 1)."""
+    url, _ = console
+    for scheme, is_dark in (("light", False), ("dark", True)):
+        with a_page(browser, color_scheme=scheme) as page:
+            log_in(page, url, READ)
+            page.goto(f"{url}/console/bots?link_state=unlinked")
+            ground = _luminance(page, "body", "backgroundColor")
+            assert (ground < 0.1) is is_dark
+            for what in (".chip-good", ".chip-bad", ".chip-warn", ".chip-wait", ".chip-idle"):
+                ink, under = (_luminance(page, what, p) for p in ("color", "backgroundColor"))
+                low, high = sorted((ink, under))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, f"{what} in the {scheme}"
+
+
+def _luminance(page: Page, what: str, name: str) -> float:
+    element = page.locator(what).first
+    color = element.evaluate(f"one => getComputedStyle(one).{name}")
+    parts = [int(part) / 255 for part in color.strip("rgba()").split(",")[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    red, green, blue = linear
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_everything_works_without_javascript(browser: Browser, console: tuple[str, Engine]) -> None:
+    """Searching, paging, filters, choosing, putting back, logging out."""
+    url, _ = console
+    with a_page(browser, java_script_enabled=False) as page:
+        log_in(page, url, WRITE)
+        page.goto(f"{url}/console/links")
+        page.get_by_label("Words of the meeting's title").fill("weekly")
+        page.get_by_role("button", name="Search").click()
+        assert page.locator("tbody tr").count() > 0
+        page.goto(f"{url}/console/bots?limit=5")
+        first = page.locator("tbody a.id").first.inner_text()
+        page.get_by_role("link", name="Older").click()
+        assert page.locator("tbody a.id").first.inner_text() != first
+        page.get_by_text("Filters").click()
+        page.get_by_label("Link state", exact=True).select_option("no_meetings")
+        page.locator("form.search button").click()
+        for box in page.locator("tbody input").all()[:2]:
+            box.check()
+        page.get_by_role("button", name="Look the chosen up again").click()
+        page.get_by_role("button", name="Put 2 bots back").click()
+        expect(page.get_by_role("heading", name="2 bots were put back")).to_be_visible()
+        page.get_by_role("button", name="Log out").click()
+        page.goto(f"{url}/console/")
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def test_times_are_shown_in_utc_and_in_the_readers_own(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """Berlin is an hour ahead in November; where the two are one, one is shown."""
+    url, _ = console
+    for zone, local in (("Europe/Berlin", 1), ("UTC", 0)):
+        with a_page(browser, timezone_id=zone) as page:
+            log_in(page, url, READ)
+            page.goto(f"{url}/console/links?since=2026-11-20T10:20&until=2026-11-20T10:21")
+            expect(page.get_by_text("2026-11-20 10:20:00")).to_have_count(1)
+            expect(page.get_by_text("11:20:00 here")).to_have_count(local)
+
+
+def test_the_overview_keeps_itself_fresh(browser: Browser, console: tuple[str, Engine]) -> None:
+    """What arrives shows without a reload; and nobody is asked to look at an old number."""
+    url, engine = console
+    with a_page(browser) as page:
+        page.clock.install()
+        log_in(page, url, READ)
+        waiting = page.locator(".tile", has_text="Deliveries to apply").locator(".figure")
+        expect(waiting).to_have_text("0")
+        add_delivery(engine, RETRIED, "done")
+        page.clock.run_for(11_000)
+        expect(waiting).to_have_text("1")
+        assert page.evaluate("window.violations") == []
+
+
+def test_the_keyboard_reaches_the_content_first(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """The first stop skips the head of the page, and shows itself; every focus is seen."""
+    url, _ = console
+    with a_page(browser) as page:
+        log_in(page, url, READ)
+        page.goto(f"{url}/console/bots")
+        page.keyboard.press("Tab")
+        skip = page.get_by_role("link", name="Skip to the content")
+        expect(skip).to_be_focused()
+        expect(skip).to_be_in_viewport()
+        page.keyboard.press("Enter")
+        expect(page.locator("main")).to_be_focused()
+        page.keyboard.press("Tab")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"

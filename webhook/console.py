@@ -1,0 +1,60 @@
+"""The console's routes under /console/: pages for people, behind the same tokens as the API."""
+
+from flask import Blueprint, Flask, Response
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from models.lists import LISTS
+from models.settings import Settings
+from webhook.access import Access
+from webhook.console_pages import Pages
+from webhook.console_relink import Relinking
+from webhook.console_render import Renderer, add_headers
+from webhook.console_session import Sessions
+from webhook.putback import PutBack
+from webhook.reader import Reader
+
+PREFIX = "/console"
+
+
+def init_app(
+    app: Flask, settings: Settings, access: Access, reader: Reader, put_back: PutBack
+) -> None:
+    """Add the console to an application."""
+    renderer = Renderer(app, access)
+    sessions = Sessions(access, renderer)
+    routes = Blueprint("console", "webhook", url_prefix=PREFIX, static_folder="static")
+    routes.before_request(sessions.guard)
+    routes.after_request(add_headers)
+    _add_sessions(routes, sessions)
+    _add_relinking(routes, Relinking(settings, reader, put_back, renderer))
+    # Last, because the last of its pages answers for every address that is none.
+    _add_pages(routes, Pages(settings, reader, renderer))
+
+    @routes.errorhandler(DBAPIError)
+    @routes.errorhandler(PoolTimeoutError)
+    def of_the_database(_error: Exception) -> Response:
+        return renderer.error(503, "The database does not answer. Nothing that came in is lost.")
+
+    app.register_blueprint(routes)
+
+
+def _add_sessions(routes: Blueprint, sessions: Sessions) -> None:
+    routes.add_url_rule("/login", "login", sessions.login)
+    routes.add_url_rule("/login", "log_in", sessions.log_in, methods=["POST"])
+    routes.add_url_rule("/logout", "log_out", sessions.log_out, methods=["POST"])
+
+
+def _add_relinking(routes: Blueprint, relinking: Relinking) -> None:
+    routes.add_url_rule("/relink", "relink_preview", relinking.preview)
+    routes.add_url_rule("/relink", "relink", relinking.relink, methods=["POST"])
+    routes.add_url_rule("/relink/done", "relinked", relinking.done)
+
+
+def _add_pages(routes: Blueprint, pages: Pages) -> None:
+    routes.add_url_rule("/", "overview", pages.overview)
+    for kind in LISTS:
+        routes.add_url_rule(f"/{kind.name}", kind.name, pages.listing(kind))
+    routes.add_url_rule("/bot", "open_bot", pages.open_bot)
+    routes.add_url_rule("/bots/<bot_id>", "bot", pages.bot)
+    routes.add_url_rule("/<path:rest>", "missing", pages.missing)

@@ -1,0 +1,85 @@
+"""Search forms, made from the same filter models that the API reads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.filters import Filter
+from models.outside import utc_time
+
+LABELS = {
+    "bot_id": "Bot id",
+    "meeting_id": "Meeting id",
+    "external_id": "Calendar user",
+    "email": "E-mail",
+    "title": "Title",
+    "ical_uid": "iCal UID",
+    "status": "Bot status",
+    "link_state": "Link state",
+    "platform": "Platform",
+    "since": "From (UTC)",
+    "until": "Until (UTC)",
+    "current": "Only links that have not ended",
+    "outcome": "Outcome",
+    "unresolved": "Only those not accepted since",
+    "action": "Action",
+    "subject": "Subject",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field of a search form: what it is called, what it holds, what is wrong with it."""
+
+    name: str
+    label: str
+    hint: str
+    kind: str
+    choices: list[str]
+    value: str
+    error: str | None
+
+
+def form_fields(
+    wanted: type[Filter], given: Mapping[str, str], wrong: str = "", detail: str = ""
+) -> list[FormField]:
+    """Return a field for each thing that can be asked; `wrong` names the one at fault."""
+    fields = wanted.model_json_schema()["properties"]
+    return [
+        _field(name, schema, given.get(name, ""), detail if name == wrong else None)
+        for name, schema in fields.items()
+    ]
+
+
+def _field(name: str, schema: Mapping[str, Any], value: str, error: str | None) -> FormField:
+    choices = list(_choices(schema))
+    kind = "choice" if choices else _kind(schema)
+    if kind == "time" and error is None:
+        value = _for_time_input(value)
+    elif kind == "time":
+        # A browser shows nothing in a time field that it cannot read, and what is wrong is there.
+        kind = "text"
+    hint = str(schema.get("description", ""))
+    return FormField(name, LABELS.get(name, name), hint, kind, choices, value, error)
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    if schema.get("type") == "boolean":
+        return "flag"
+    formats = {one.get("format") for one in schema.get("anyOf", [])}
+    return "time" if "date-time" in formats else "text"
+
+
+def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
+    yield from schema.get("enum", [])
+    if "const" in schema:
+        yield schema["const"]
+    for one in schema.get("anyOf", []):
+        yield from _choices(one)
+
+
+def _for_time_input(value: str) -> str:
+    moment = utc_time(value)
+    if moment is None:
+        return value
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds" if moment.second else "minutes")
