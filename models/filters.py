@@ -12,7 +12,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from models.outside import plain_uuid
+from models.outside import plain_uuid, storable, utc_time
 
 MOST_ROWS = 500
 ROWS = 100
@@ -24,21 +24,34 @@ def _uuid(value: str) -> str:
     return found
 
 
-def _utc(value: datetime) -> datetime:
-    return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _not_a_number(value: object) -> object:
-    # pydantic would read 5 as a moment in 1970.
-    if not isinstance(value, str) or value.replace(".", "").lstrip("-").isdigit():
-        raise ValueError("must be an ISO 8601 time, such as 2026-11-20T09:00:00Z")
+def _storable(value: str) -> str:
+    # No column holds these: PostgreSQL would refuse the question, and the answer is known.
+    if storable(value, len(value)) != value:
+        raise ValueError("must not hold NUL or half of a surrogate pair")
     return value
 
 
+def _time(value: object) -> datetime:
+    # Not pydantic's own reading: to it, 5 is a moment in 1970.
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC)
+    if (found := utc_time(value)) is None:
+        raise ValueError("must be an ISO 8601 time, such as 2026-11-20T09:00:00Z")
+    return found
+
+
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Email = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=3)]
-Time = Annotated[datetime, BeforeValidator(_not_a_number), AfterValidator(_utc)]
+Words = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_storable),
+]
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, to_lower=True, min_length=3, max_length=320),
+    AfterValidator(_storable),
+]
+Time = Annotated[datetime, BeforeValidator(_time)]
 # Spelt out, because OpenAPI, the options' help and the pages all list the choices from here.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]
 OutcomeName = Literal["accepted", "ignored", "malformed"]
