@@ -1,23 +1,33 @@
 """What should worry an operator, each with what to do: silence, refusals, stalls."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
+from models.bot import Bot
+from models.calendar import CalendarMeeting
+from models.link import Link
 from models.overview import WORKER_IS_AWAY_AFTER, Overview, TallyRow, tallies_since
+from models.status import POST_TERMINAL, TERMINAL
 from models.why import in_words
 
 # Recall disables an endpoint after five days of nothing but failures
 # (https://docs.recall.ai/docs/bot-status-change-events).
 DISABLE_DAYS = 5
-WARN_DAYS = 2
-SILENT_HOURS = 2
-# A week back, the same hours: that is how many webhooks are to be expected.
+# Longer than a weekend, and a day before that: whatever is usual, somebody has to look now.
+LATEST_WARNING = timedelta(days=4)
+SHORTEST_SILENCE = timedelta(hours=2)
+WEEK = timedelta(days=7)
 EXPECTED_AT_LEAST = 5
 REFUSED_AT_LEAST = 5
+# The first window that holds enough tells: a busy service in two hours, a quiet one in a day.
+REFUSED_HOURS = (2, 24)
+MOST_OVERDUE = 100
 STALLED_SECONDS = 300.0
+NAMES = ("all_refused", "silence", "circuit_open", "no_worker", "stalled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +41,10 @@ class Alarm:
 
 def alarms(connection: Connection, found: Overview) -> list[Alarm]:
     """Return what is wrong now, the worst first."""
-    week = tallies_since(connection, found.at - timedelta(days=8))
+    weeks = tallies_since(connection, found.at - WEEK - LATEST_WARNING)
     checks = (
         _all_refused(found),
-        _silence(found, week),
+        _silence(connection, found, weeks),
         _circuit(found),
         _no_worker(found),
         _stalled(found),
@@ -43,42 +53,73 @@ def alarms(connection: Connection, found: Overview) -> list[Alarm]:
 
 
 def _all_refused(found: Overview) -> Alarm | None:
-    recent = found.hours[-SILENT_HOURS:]
-    refused = sum(sum(hour.rejections.values()) for hour in recent)
-    if refused < REFUSED_AT_LEAST or any(sum(hour.deliveries.values()) for hour in recent):
-        return None
+    for hours in REFUSED_HOURS:
+        recent = found.hours[-hours:]
+        # A single signed one proves the secret and the clock: the others are strangers.
+        if any(sum(hour.deliveries.values()) for hour in recent):
+            return None
+        reasons: Counter[str] = Counter()
+        for hour in recent:
+            reasons.update(hour.rejections)
+        if reasons.total() >= REFUSED_AT_LEAST:
+            return _refused(reasons, hours)
+    return None
+
+
+def _refused(reasons: Counter[str], hours: int) -> Alarm:
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return Alarm(
         "all_refused",
-        f"{refused} requests in {SILENT_HOURS} h, and not one was signed with a secret we know",
-        "compare RECALL_WEBHOOK_SECRETS with Recall's dashboard and the clock with the world's;"
-        " then `recall-links reverify` takes in what was refused",
+        f"every one of {reasons.total()} requests in {hours} h was refused ({told})",
+        "compare RECALL_WEBHOOK_SECRETS with Recall's dashboard, and the clock with the world's;"
+        " then `recall-links reverify` takes in what was refused."
+        f" Recall disables an endpoint after {DISABLE_DAYS} days of nothing but failures",
     )
 
 
-def _silence(found: Overview, week: Sequence[TallyRow]) -> Alarm | None:
-    if found.last_delivery_at is None:
+def _silence(connection: Connection, found: Overview, weeks: Sequence[TallyRow]) -> Alarm | None:
+    last = found.last_delivery_at
+    if last is None or found.at - last < SHORTEST_SILENCE:
         return None
-    silent = found.at - found.last_delivery_at
-    expected = _expected(week, found.at)
     # Compared with a week ago, because nights and weekends are silent by themselves.
-    is_odd = expected >= EXPECTED_AT_LEAST and silent >= timedelta(hours=SILENT_HOURS)
-    if not is_odd and silent < timedelta(days=WARN_DAYS):
+    expected = _expected(weeks, last - WEEK, found.at - WEEK)
+    overdue = _overdue(connection, last, found.at - SHORTEST_SILENCE)
+    signs = []
+    if expected >= EXPECTED_AT_LEAST:
+        signs.append(f"where {expected} came in the same time a week ago")
+    if overdue:
+        signs.append(f"and {overdue} bots never told of their end, whose meetings are over")
+    if not signs and found.at - last < LATEST_WARNING:
         return None
-    text = f"no webhook for {in_words(silent.total_seconds())}"
-    if is_odd:
-        text += f", where {expected} came in the same {SILENT_HOURS} h a week ago"
+    words = f"no webhook for {in_words((found.at - last).total_seconds())}"
     return Alarm(
         "silence",
-        text,
+        ", ".join([words, *signs]),
         "look at the endpoint in Recall's dashboard: after"
         f" {DISABLE_DAYS} days of failures it is disabled and must be enabled again by hand",
     )
 
 
-def _expected(week: Sequence[TallyRow], now: datetime) -> int:
-    end = (now - timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
-    start = end - timedelta(hours=SILENT_HOURS)
-    return sum(row.count for row in week if row.name == "delivery" and start <= row.hour < end)
+def _expected(weeks: Sequence[TallyRow], start: datetime, end: datetime) -> int:
+    # Whole hours alone: half of the last webhook's own hour was not silent.
+    hour = timedelta(hours=1)
+    counted = (row for row in weeks if row.name == "delivery")
+    return sum(row.count for row in counted if start <= row.hour and row.hour + hour <= end)
+
+
+def _overdue(connection: Connection, last: datetime, until: datetime) -> int:
+    meeting = CalendarMeeting
+    some = (
+        select(Bot.id)
+        .join(Link, Link.bot_id == Bot.id)
+        .join(meeting, meeting.id == Link.meeting_id)
+        .where(Bot.status.not_in(TERMINAL | POST_TERMINAL))
+        # The index is by start: a day before the silence is further back than meetings reach.
+        .where(meeting.start_time >= last - timedelta(days=1), meeting.start_time < until)
+        .where(meeting.end_time >= last, meeting.end_time < until)
+        .limit(MOST_OVERDUE)
+    )
+    return connection.scalar(select(func.count()).select_from(some.subquery())) or 0
 
 
 def _circuit(found: Overview) -> Alarm | None:

@@ -1,24 +1,27 @@
 """All that is known of one bot, in a few indexed reads."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from models.base import db_now
 from models.bot import Bot, BotStatus
+from models.circuit import read_circuit
 from models.delivery import Delivery
 from models.filters import DeliveryFilter, LinkFilter
 from models.link import LinkAttempt
 from models.queries import BOT_COLUMNS, deliveries, links
 from models.rows import AttemptRow, BotRow, CallRow, Explained, StatusRow
+from models.status import Status, StatusKey
 from models.why import why
 
 MOST = 200
 
 
 def explain(connection: Connection, bot_id: str) -> Explained | None:
-    """Read one bot whole, at most 200 lines of each kind; None when it was never heard of."""
+    """Read one bot whole, the latest 200 lines of each kind; None when it was never heard of."""
     found = connection.execute(select(*BOT_COLUMNS, db_now()).where(Bot.id == bot_id)).one_or_none()
     if found is None:
         return None
@@ -28,7 +31,7 @@ def explain(connection: Connection, bot_id: str) -> Explained | None:
     came_in = deliveries(DeliveryFilter(bot_id=bot_id)).page(connection, MOST).rows
     return Explained(
         bot=bot,
-        why=why(bot, linked, now),
+        why=why(bot, linked, now, read_circuit(connection, now)),
         statuses=_statuses(connection, bot_id),
         deliveries=came_in[::-1],
         attempts=_attempts(connection, bot_id),
@@ -52,10 +55,15 @@ def _statuses(connection: Connection, bot_id: str) -> list[StatusRow]:
             BotStatus.delivery_id,
         )
         .where(BotStatus.bot_id == bot_id)
-        .order_by(BotStatus.occurred_at, BotStatus.code)
+        .order_by(BotStatus.occurred_at.desc(), BotStatus.code.desc())
         .limit(MOST)
     )
-    return [StatusRow(*row) for row in found]
+    # Equal times are common: then in the order of a bot's life.
+    return sorted((StatusRow(*row) for row in found), key=_in_life)
+
+
+def _in_life(row: StatusRow) -> tuple[datetime, StatusKey]:
+    return row.occurred_at, Status(row.code, row.occurred_at).key
 
 
 def _attempts(connection: Connection, bot_id: str) -> list[AttemptRow]:

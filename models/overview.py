@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from models.base import db_now
 from models.bot import Bot
+from models.circuit import CIRCUIT, Circuit, circuit_of, seconds_left
 from models.delivery import Delivery
 from models.ledger import Rejection, Tally
 from models.workspace import WorkspaceState
@@ -37,15 +38,6 @@ class Backlog:
     pending: int
     partial: int
     failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """Whether Recall refuses the whole workspace; `open_for` in seconds, 0 when it is closed."""
-
-    open_for: float
-    reason: str | None = None
-    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +95,7 @@ def overview(connection: Connection) -> Overview:
     return Overview(
         at=now,
         backlog=_backlog(connection, now),
-        circuit=_circuit(facts, now),
+        circuit=circuit_of(facts[CIRCUIT].value if CIRCUIT in facts else None, now),
         closed_buckets=_closed(facts, now),
         quota=facts["quota"].value if "quota" in facts else {},
         workers=_workers(facts, now),
@@ -145,7 +137,9 @@ def _backlog(connection: Connection, now: datetime) -> Backlog:
     unapplied = select(text("1")).select_from(Delivery).where(text(Delivery.IS_UNAPPLIED))
     oldest = select(Delivery.received_at).where(text(Delivery.IS_UNAPPLIED))
     oldest_due = select(Bot.due_at).where(Bot.due_at <= now).order_by(Bot.due_at)
-    waiting = select(func.count()).select_from(unapplied.limit(MOST_COUNTED).subquery())
+    # Ordered as the partial index is: SQLite would else count them by reading every delivery.
+    some = unapplied.order_by(Delivery.received_at).limit(MOST_COUNTED)
+    waiting = select(func.count()).select_from(some.subquery())
     return Backlog(
         unapplied=connection.scalar(waiting) or 0,
         oldest_unapplied_seconds=_age(
@@ -169,25 +163,13 @@ def _latest(connection: Connection, column: Any) -> datetime | None:
     return found
 
 
-def _circuit(facts: Facts, now: datetime) -> Circuit:
-    fact = facts.get("circuit")
-    if fact is None:
-        return Circuit(0.0)
-    left = _seconds_left(fact, now)
-    return Circuit(max(0.0, left), fact.value.get("reason"), fact.value.get("detail"))
-
-
 def _closed(facts: Facts, now: datetime) -> dict[str, float]:
     closed = {
-        key.removeprefix(CLOSED): _seconds_left(fact, now)
+        key.removeprefix(CLOSED): seconds_left(fact.value, now)
         for key, fact in facts.items()
         if key.startswith(CLOSED)
     }
     return {name: seconds for name, seconds in closed.items() if seconds > 0}
-
-
-def _seconds_left(fact: Any, now: datetime) -> float:
-    return (datetime.fromisoformat(fact.value["until"]) - now).total_seconds()
 
 
 def _workers(facts: Facts, now: datetime) -> list[Worker]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, insert, select, update
 from werkzeug.test import TestResponse
 
+from models.base import db_now
 from models.bot import Bot
 from models.delivery import Delivery
 from models.ledger import Rejection
@@ -30,7 +31,7 @@ from tests.rows import count, rows
 from tests.running import environ_for, running, until
 from webhook.app import create_app, resources_of
 from webhook.inbox import Inbox
-from webhook.reverify import Reverified, reverify
+from webhook.reverify import BATCH, Reverified, reverify, unresolved
 
 PATH = "/webhooks/recall"
 ROOT = Path(__file__).parent.parent
@@ -174,6 +175,35 @@ def test_a_body_that_was_not_kept_is_not_looked_at(
         assert post(client, b" " * 70_000).status_code == 401
     assert count(engine, Rejection) == 1
     assert check() == Reverified()
+
+
+def test_a_malformed_body_is_taken_in_as_such(
+    make_settings: MakeSettings, engine: Engine, check: Check
+) -> None:
+    """The evidence is kept, as if the receiver had taken it."""
+    with a_client(make_settings(RECALL_WEBHOOK_SECRETS=new_secret())) as client:
+        post(client, b"\xff not JSON")
+    assert check().accepted == 1
+    assert rows(engine, Delivery)[0].outcome == "malformed"
+
+
+def test_many_are_looked_at_in_batches_and_told_one_by_one(
+    engine: Engine, make_settings: MakeSettings
+) -> None:
+    """For a progress bar: it ends at the count it was told to expect."""
+    row = {"reason": "missing_header", "headers": {}, "body": b"{}"}
+    with engine.begin() as connection:
+        now = connection.scalar(select(db_now()))
+        connection.execute(insert(Rejection), [{"received_at": now, **row}] * (BATCH + 5))
+        expected = unresolved(connection)
+    told: list[int] = []
+    settings = make_settings()
+    inbox = Inbox(settings)
+    done = reverify(settings, engine, inbox, told.append)
+    inbox.close()
+    assert told == list(range(1, BATCH + 6))
+    assert done.refused == expected == told[-1]
+    assert count(engine, Delivery) == 0
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

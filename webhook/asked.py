@@ -50,7 +50,11 @@ def read_query(request: Request, model: type[M]) -> M:
 
 def read_json(request: Request, model: type[M]) -> M:
     """Read a JSON object; BadParameterError as above."""
-    body = request.get_json(silent=True)
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:
+        # A thousand brackets are no object either; Flask is silent about a ValueError alone.
+        body = None
     if not isinstance(body, dict):
         raise BadParameterError("body", "must be a JSON object")
     return checked(model, body)

@@ -1,36 +1,24 @@
 """What a doctor looks at on our side: settings, database, Redis, deliveries; and what to do."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 import redis
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.alarms import alarms
 from models.overview import database_time, overview
 from models.schema import HEAD
 from models.settings import Settings
-from models.why import in_words
+from webhook.doctor_deliveries import examine_deliveries
+from webhook.finding import Finding
 
-Level = Literal["ok", "warning", "failed"]
 # Beyond this the signed timestamps of half the tolerance are already spent.
 MOST_SKEW_SECONDS = 60.0
 CONNECTIONS_TIGHT = 0.8
 # Policies that throw away what was never asked to expire: a queue's jobs, a bucket's level.
 EVICTS_ANYTHING = "allkeys"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: how it is, and what to do where it is not well."""
-
-    level: Level
-    name: str
-    text: str
-    remedy: str = ""
 
 
 def examine_settings(settings: Settings) -> Iterator[Finding]:
@@ -56,33 +44,46 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def examine_database(reads: Engine) -> Iterator[Finding]:
+def examine_database(reads: Engine, settings: Settings) -> Iterator[Finding]:
     """Look at the database, its migrations, its connections, and what has come in."""
     try:
         with reads.connect() as connection:
-            yield from _database(connection)
+            yield Finding("ok", "database", _describe(connection))
+            version = _version(connection)
+            yield _migrations(version)
+            if connection.dialect.name == "postgresql":
+                yield _connections(connection)
+            yield skew("the database's clock", database_time(connection))
+            if version == HEAD:
+                yield from _work(connection, settings)
     except SQLAlchemyError as error:
-        yield Finding(
-            "failed",
-            "database",
+        text, remedy = (
             f"does not answer: {type(error).__name__}",
-            "check DATABASE_URL; run the release line (alembic upgrade head) if tables are missing",
+            "check DATABASE_URL and its server",
         )
+        yield Finding("failed", "database", text, remedy, is_away=True)
 
 
-def _database(connection: Connection) -> Iterator[Finding]:
-    version = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    yield Finding("ok", "database", _describe(connection))
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _migrations(version: str | None) -> Finding:
     if version == HEAD:
-        yield Finding("ok", "migrations", f"at {HEAD}")
-    else:
-        remedy = "run the release line: alembic upgrade head"
-        yield Finding("failed", "migrations", f"at {version}, and not at {HEAD}", remedy)
-    if connection.dialect.name == "postgresql":
-        yield _connections(connection)
-    yield skew("the database's clock", database_time(connection))
+        return Finding("ok", "migrations", f"at {HEAD}")
+    words = "no table is there yet" if version is None else f"at {version}, and not at {HEAD}"
+    remedy = "run `recall-links db upgrade` (the Procfile's release line)"
+    if version is not None and version > HEAD:
+        remedy = "this program is older than the database: deploy the newer release here as well"
+    return Finding("failed", "migrations", words, remedy)
+
+
+def _work(connection: Connection, settings: Settings) -> Iterator[Finding]:
     found = overview(connection)
-    yield _deliveries(found.last_delivery_at, found.at)
+    yield from examine_deliveries(connection, settings, found.at)
     for alarm in alarms(connection, found):
         yield Finding("warning", alarm.name, alarm.text, alarm.remedy)
 
@@ -107,21 +108,8 @@ def _connections(connection: Connection) -> Finding:
     words = f"{used} of {most} in use"
     if (used or 0) < CONNECTIONS_TIGHT * most:
         return Finding("ok", "connections", words)
-    remedy = "a web process takes 7 and a worker 2: scale down, or take a larger plan"
+    remedy = "a web process takes up to 7 and a worker 2: scale down, or take a larger plan"
     return Finding("warning", "connections", words, remedy)
-
-
-def _deliveries(last: datetime | None, now: datetime) -> Finding:
-    if last is None:
-        return Finding(
-            "warning",
-            "deliveries",
-            "no signed webhook has arrived yet",
-            "give Recall the address …/webhooks/recall, and send a test from its dashboard",
-        )
-    return Finding(
-        "ok", "deliveries", f"the last came {in_words((now - last).total_seconds())} ago"
-    )
 
 
 def skew(whose: str, moment: datetime) -> Finding:

@@ -14,9 +14,15 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from models.alarms import Alarm, alarms
+from models.alarms import NAMES, Alarm, alarms
 from models.ledger import TOTAL
-from models.overview import Overview, TallyRow, overview, tallies_of_hour
+from models.overview import (
+    WORKER_IS_AWAY_AFTER,
+    Overview,
+    TallyRow,
+    overview,
+    tallies_of_hour,
+)
 from webhook.access import Access
 from webhook.reader import Reader
 from workers.tally import LATENCY_BUCKETS
@@ -34,6 +40,8 @@ class SqlCollector(Collector):
         """Read once, and yield every metric."""
         found, wrong, totals = self._reader.read(_look)
         yield from _gauges(found)
+        yield from _workspace(found)
+        yield from _workers(found)
         yield from _alarms(wrong)
         yield from _counters(totals)
         yield _latency(totals)
@@ -71,12 +79,19 @@ def _gauges(found: Overview) -> Iterable[Metric]:
             "Age of the oldest delivery not applied yet",
         ),
         "bots_due": (backlog.due, "Bots due to be linked, 10,000 at most"),
-        "bots_due_oldest_seconds": (backlog.oldest_due_seconds or 0, "How long one was due"),
+        "bots_due_oldest_seconds": (
+            backlog.oldest_due_seconds or 0,
+            "How long the oldest has been due",
+        ),
         "bots_leased": (backlog.leased, "Bots that a worker has in hand"),
+        "bots_pending": (backlog.pending, "Bots not looked up yet, 10,000 at most"),
         "bots_failed": (backlog.failed, "Bots given up, 10,000 at most"),
         "bots_partial": (backlog.partial, "Bots with meetings still owed, 10,000 at most"),
         "circuit_open": (int(found.circuit.open_for > 0), "Whether Recall refuses the workspace"),
-        "workers": (len(found.workers), "Workers that told of themselves within a day"),
+        "workers": (
+            sum(worker.seen_seconds < WORKER_IS_AWAY_AFTER for worker in found.workers),
+            "Workers that told of themselves within two minutes",
+        ),
         "last_delivery_timestamp_seconds": (
             found.last_delivery_at.timestamp() if found.last_delivery_at else 0,
             "When the last signed webhook arrived",
@@ -84,24 +99,42 @@ def _gauges(found: Overview) -> Iterable[Metric]:
     }
     for name, (value, words) in values.items():
         yield GaugeMetricFamily(PREFIX + name, words, value=value)
-    quota = GaugeMetricFamily(
+
+
+def _workspace(found: Overview) -> Iterable[Metric]:
+    left = GaugeMetricFamily(
         PREFIX + "quota_left", "Calls that could go to Recall at once", labels=["bucket"]
     )
-    for bucket, left in found.quota.items():
-        quota.add_metric([bucket], left["left"])
-    yield quota
+    for bucket, quota in found.quota.items():
+        left.add_metric([bucket], quota["left"])
+    yield left
+    closed = GaugeMetricFamily(
+        PREFIX + "bucket_closed_seconds", "How long a 429 still closes it", labels=["bucket"]
+    )
+    for bucket, seconds in found.closed_buckets.items():
+        closed.add_metric([bucket], seconds)
+    yield closed
+
+
+def _workers(found: Overview) -> Iterable[Metric]:
+    seen = GaugeMetricFamily(
+        PREFIX + "worker_seen_seconds", "Since it told of itself", labels=["worker"]
+    )
     memory = GaugeMetricFamily(
         PREFIX + "worker_peak_memory_bytes", "Most memory a sweeper used", labels=["worker"]
     )
     for worker in found.workers:
+        seen.add_metric([worker.name], worker.seen_seconds)
         memory.add_metric([worker.name], (worker.memory_mb or 0) * 1024**2)
-    yield memory
+    yield from (seen, memory)
 
 
 def _alarms(wrong: Iterable[Alarm]) -> Iterable[Metric]:
     metric = GaugeMetricFamily(PREFIX + "alarm", "1 while something is wrong", labels=["name"])
-    for alarm in wrong:
-        metric.add_metric([alarm.name], 1)
+    ringing = {alarm.name for alarm in wrong}
+    # Each name at all times: a series that comes and goes is hard to alert on.
+    for name in NAMES:
+        metric.add_metric([name], int(name in ringing))
     yield metric
 
 

@@ -14,5 +14,6 @@ def probe(wire: Wire, base_url: str, api_key: str) -> Answer | str:
     headers = {"authorization": f"Token {api_key}"}
     try:
         return wire.call("GET", base_url + PATH, headers, seconds=SECONDS)
-    except (httpx.TransportError, BodyTooLargeError) as error:
+    # A base URL or a key that no request can carry fails before any is made.
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, BodyTooLargeError) as error:
         return type(error).__name__

@@ -1,27 +1,20 @@
 """explain and relink: one bot whole, and putting bots back."""
 
+import sys
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from models.explain import explain, heard_of
 from models.filters import BotFilter
 from models.outside import plain_uuid
-from models.rows import AttemptRow, BotRow, Explained
+from models.rows import CallRow, Explained
+from models.timeline import Moment, timeline
 from webhook.asked import BadParameterError, checked
 from webhook.commands.lists import filter_options
-from webhook.commands.output import (
-    NOTHING_FOUND,
-    console,
-    is_terminal,
-    print_json,
-    print_rows,
-    progress,
-    visible,
-)
+from webhook.commands.output import NOTHING_FOUND, print_json, progress, say, visible
 from webhook.commands.session import Session
-from webhook.putback import PutBackRequest
+from webhook.putback import Preview, PutBackRequest
 
 PREVIEWED = ("bot_id", "bot_status", "link_state", "attempts", "last_error")
 
@@ -55,66 +48,72 @@ def explain_bot(session: Session, bot: str, *, as_json: bool) -> None:
 
 
 def _print_explained(found: Explained) -> None:
-    out = console()
     bot = found.bot
-    out.print(f"[bold]{bot.bot_id}[/] {escape(bot.bot_status)}, {bot.link_state}")
-    out.print(escape(found.why))
-    for moment, words in _timeline(found):
-        out.print(f"  {visible(moment)}  {escape(visible(words))}")
+    say((bot.bot_id, "bold"), (f" {bot.bot_status}, {bot.link_state}", ""))
+    say((found.why, ""))
+    for moment in timeline(found):
+        say((f"  {visible(moment.at)}  ", "dim"), (_told(moment), ""))
+        for call in moment.calls:
+            say((f"{'':26}{_call(call)}", "dim"))
     for link in found.links:
         ended = f", ended {visible(link.ended_at)} ({link.end_reason})" if link.ended_at else ""
-        title = visible(link.meeting_title) or "(no title)"
-        line = f"  → {visible(link.external_id)}: {title}, {link.meeting_state}{ended}"
-        out.print(escape(line), style="green")
+        title = link.meeting_title or "(no title)"
+        say((f"  → {link.external_id}: {title}, {link.meeting_state}{ended}", "green"))
 
 
-def _timeline(found: Explained) -> list[tuple[Any, str]]:
-    lines: list[tuple[Any, str]] = [
-        (status.occurred_at, _joined("status", status.code, status.sub_code, status.message))
-        for status in found.statuses
-    ]
-    for delivery in found.deliveries:
-        copies = f"{delivery.copies} times" if delivery.copies > 1 else None
-        words = _joined("delivery", delivery.event, delivery.outcome, delivery.reason, copies)
-        lines.append((delivery.received_at, words))
-    for attempt in found.attempts:
-        lines.append((attempt.started_at, _joined("attempt", attempt.outcome, attempt.error)))
-        lines += [(attempt.started_at, line) for line in _calls(attempt)]
-    return sorted(lines, key=lambda line: line[0])
-
-
-def _calls(attempt: AttemptRow) -> list[str]:
-    return [
-        f"  {call.method} {call.path}{f' {call.about}' if call.about else ''}"
-        f" → {call.status or call.error}, {call.ms} ms"
-        for call in attempt.calls
-    ]
-
-
-def _joined(*words: str | None) -> str:
+def _told(moment: Moment) -> str:
+    took = None if moment.ms is None else f"{moment.ms} ms"
+    words = (moment.kind, moment.what, moment.outcome, took, *moment.notes)
     return " · ".join(word for word in words if word)
 
 
+def _call(call: CallRow) -> str:
+    about = f" {call.about}" if call.about else ""
+    return f"{call.method} {call.path}{about} → {call.status or call.error}, {call.ms} ms"
+
+
 def _relink(
-    session: Session, bots: tuple[str, ...], *, yes: bool, preview: bool, **given: Any
+    session: Session,
+    bots: tuple[str, ...],
+    *,
+    yes: bool,
+    preview: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     wanted = _asked(bots, given)
     back = session.put_back()
     found = back.preview(wanted)
     if preview or not yes:
-        print_rows(found.sample, BotRow, PREVIEWED, "table")
-        more = " or more" if found.is_more else ""
-        click.echo(f"{found.count}{more} bots would be looked up again", err=True)
+        _show(found, as_json=as_json and preview)
     if not found.count:
         raise click.exceptions.Exit(NOTHING_FOUND)
-    if preview or (not yes and is_terminal() and not click.confirm("Put them back?", err=True)):
+    if preview or not (yes or _confirmed()):
         return
-    if not yes and not is_terminal():
-        raise click.UsageError("say --yes to change something without being asked")
     with progress() as bar:
         task = bar.add_task("put back", total=found.count)
         done = back.many(wanted, session.actor(), lambda count: bar.update(task, completed=count))
-    click.echo(f"{done.relinked} bots put back, due over {done.over_seconds:g} s")
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"{done.relinked} bots put back, due over {done.over_seconds:g} s")
+
+
+def _show(found: Preview, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    # What is asked before a change is for a person; the pipe is kept for the answer.
+    for row in found.sample:
+        click.echo("\t".join(visible(getattr(row, name)) for name in PREVIEWED), err=True)
+    more = " or more" if found.is_more else ""
+    click.echo(f"{found.count}{more} bots would be looked up again", err=True)
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("say --yes to change something without being asked")
+    return click.confirm("Put them back?", err=True)
 
 
 def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> PutBackRequest:
@@ -137,5 +136,6 @@ relink.params += [
     *filter_options(BotFilter),
     click.Option(["--preview"], is_flag=True, help="Only show which they are."),
     click.Option(["--yes"], is_flag=True, help="Do not ask."),
+    click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
 ]
 COMMANDS = (explain_bot, relink)

@@ -1,25 +1,22 @@
-"""status, doctor, reverify, db: looking after the service."""
+"""status, doctor, reverify: looking after the service."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import click
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from rich.markup import escape
 
-from models.alarms import alarms
-from models.overview import overview
+from models.alarms import Alarm, alarms
+from models.overview import Overview, overview
 from models.plain import plain
 from models.why import in_words
-from webhook.commands.output import NOTHING_FOUND, console, print_json, progress
+from webhook.commands.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
 from webhook.commands.session import Session
-from webhook.doctor import Finding, examine_database, examine_redis, examine_settings
+from webhook.doctor import examine_database, examine_redis, examine_settings
 from webhook.doctor_recall import examine_recall
+from webhook.finding import Finding
 from webhook.reverify import reverify, unresolved
 
-MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "failed": "[red]failed [/]"}
+STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @click.command()
@@ -32,22 +29,37 @@ def status(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json({**plain(found), "alarms": wrong})
     else:
-        out, backlog = console(), found.backlog
-        for name, count, age in (
-            ("unapplied deliveries", backlog.unapplied, backlog.oldest_unapplied_seconds),
-            ("due bots", backlog.due, backlog.oldest_due_seconds),
-        ):
-            oldest = "" if age is None else f", the oldest for {in_words(age)}"
-            out.print(f"{name:<22}{count}{oldest}")
-        out.print(f"{'being linked':<22}{backlog.leased}")
-        out.print(
-            f"{'pending/partial/failed':<22} {backlog.pending}/{backlog.partial}/{backlog.failed}"
-        )
-        out.print(f"{'workers':<22}{len(found.workers)}")
+        print_facts(_facts(found))
         for alarm in wrong:
-            out.print(f"[yellow]{alarm.name}[/]: {escape(alarm.text)}\n  → {escape(alarm.remedy)}")
+            _say_alarm(alarm)
     if wrong:
         raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _facts(found: Overview) -> Iterator[tuple[str, object]]:
+    backlog, circuit = found.backlog, found.circuit
+    yield "unapplied deliveries", _aged(backlog.unapplied, backlog.oldest_unapplied_seconds)
+    yield "due bots", _aged(backlog.due, backlog.oldest_due_seconds)
+    yield "in hand", backlog.leased
+    for name in ("pending", "partial", "failed"):
+        yield name, getattr(backlog, name)
+    yield "circuit", f"open, {in_words(circuit.open_for)} left" if circuit.open_for else "closed"
+    for bucket, quota in found.quota.items():
+        yield f"quota {bucket}", f"{quota['left']:g} of {quota['per_minute']:g} a minute"
+    for worker in found.workers:
+        yield f"worker {worker.name}", f"seen {in_words(worker.seen_seconds)} ago"
+    yield "last delivery", found.last_delivery_at or "none yet"
+    for name in ("deliveries", "rejections"):
+        yield f"{name}, 24 h", sum(sum(getattr(hour, name).values()) for hour in found.hours)
+
+
+def _aged(count: int, seconds: float | None) -> str:
+    return str(count) if seconds is None else f"{count}, the oldest for {in_words(seconds)}"
+
+
+def _say_alarm(alarm: Alarm) -> None:
+    say((alarm.name, "yellow"), (f": {alarm.text}", ""))
+    say((f"  → {alarm.remedy}", ""))
 
 
 @click.command()
@@ -55,31 +67,36 @@ def status(session: Session, *, as_json: bool) -> None:
 @click.option("--offline", is_flag=True, help="Do not ask Recall.")
 @click.pass_obj
 def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
-    """Look at everything that can be wrong, and say what to do (exit 1 if anything failed)."""
-    found: list[Finding] = []
-    parts = [
-        examine_settings(session.settings),
-        examine_database(session.reads()),
-        examine_redis(session.redis()),
-    ]
-    if not offline:
-        parts.append(examine_recall(session.settings))
-    for part in parts:
-        for finding in part:
-            found.append(finding)
-            if not as_json:
-                _print_finding(finding)
+    """Look at everything that can be wrong, and say what to do.
+
+    Exit 1 if anything failed, 3 if that is the database or Recall, which do not answer.
+    """
+    found = []
+    for finding in _examine(session, offline=offline):
+        found.append(finding)
+        if not as_json:
+            # At once: a call to Recall may take ten seconds.
+            _say_finding(finding)
     if as_json:
-        print_json({"findings": [asdict(finding) for finding in found]})
+        print_json({"findings": found})
+    if any(finding.is_away for finding in found):
+        raise click.exceptions.Exit(AWAY)
     if any(finding.level == "failed" for finding in found):
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
-def _print_finding(finding: Finding) -> None:
-    line = f"{MARKS[finding.level]} {finding.name}: {escape(finding.text)}"
+def _examine(session: Session, *, offline: bool) -> Iterator[Finding]:
+    yield from examine_settings(session.settings)
+    yield from examine_database(session.reads(), session.settings)
+    yield from examine_redis(session.redis())
+    if not offline:
+        yield from examine_recall(session.settings)
+
+
+def _say_finding(finding: Finding) -> None:
+    say((f"{finding.level:<8}", STYLES[finding.level]), (f"{finding.name}: {finding.text}", ""))
     if finding.remedy:
-        line += f"\n        → {escape(finding.remedy)}"
-    console().print(line)
+        say((f"        → {finding.remedy}", ""))
 
 
 @click.command("reverify")
@@ -87,6 +104,8 @@ def _print_finding(finding: Finding) -> None:
 @click.pass_obj
 def reverify_all(session: Session, *, as_json: bool) -> None:
     """Check refused requests again, after a secret or a clock was mended."""
+    if not session.settings.recall_webhook_secrets:
+        raise click.UsageError("RECALL_WEBHOOK_SECRETS is not set: nothing could be proved")
     total = session.read(unresolved)
     inbox = session.inbox()
     with progress() as bar:
@@ -108,29 +127,4 @@ def reverify_all(session: Session, *, as_json: bool) -> None:
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
-@click.group()
-def db() -> None:
-    """Bring the database to this release, or compare the two."""
-
-
-@db.command()
-def upgrade() -> None:
-    """Run the migrations that are missing, as the Procfile's release line does."""
-    command.upgrade(_alembic(), "head")
-
-
-@db.command()
-def check() -> None:
-    """Compare the tables with this release's (exit 1 if they differ)."""
-    try:
-        command.check(_alembic())
-    except CommandError as error:
-        click.echo(str(error), err=True)
-        raise click.exceptions.Exit(NOTHING_FOUND) from None
-
-
-def _alembic() -> Config:
-    return Config(toml_file=Path(__file__).parents[2] / "pyproject.toml")
-
-
-COMMANDS = (status, doctor, reverify_all, db)
+COMMANDS = (status, doctor, reverify_all)

@@ -1,4 +1,4 @@
-"""links, bots, deliveries, rejections: the lists, with the API's own filters."""
+"""links, bots, deliveries, rejections …: each list, with the API's own filters."""
 
 from itertools import islice
 from types import NoneType
@@ -8,7 +8,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from models.filters import ROWS, Filter
-from models.lists import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
+from models.lists import LISTS, ListKind
 from webhook.asked import BadParameterError, checked
 from webhook.commands.output import NOTHING_FOUND, fields_of, print_rows
 from webhook.commands.session import Session
@@ -37,7 +37,7 @@ def list_command(kind: ListKind) -> click.Command:
         reader = session.reader()
         listing = kind.listing(wanted, reader.dialect)
         rows = reader.stream(listing)
-        shown = SHOWN[kind.name] if form == "table" else fields_of(kind.row)
+        shown = SHOWN.get(kind.name) or fields_of(kind.row)
         if not print_rows(islice(rows, limit or None), kind.row, shown, form):
             raise click.exceptions.Exit(NOTHING_FOUND)
 
@@ -85,4 +85,4 @@ _FORMS: list[click.Parameter] = [
     click.Option(["--limit"], type=click.IntRange(min=0), default=ROWS, show_default=True,
                  help="How many rows; 0 is all of them."),
 ]  # fmt: skip
-COMMANDS = tuple(list_command(kind) for kind in (LINKS, BOTS, DELIVERIES, REJECTIONS))
+COMMANDS = tuple(list_command(kind) for kind in LISTS)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from models.plain import plain
 from webhook.csv_rows import csv_lines
@@ -22,7 +23,11 @@ USAGE = 2
 AWAY = 3
 PIPED_WIDTH = 200
 # What comes from outside must not move the cursor, hide text, or turn its direction.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_TURNS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+_UNSEEN = re.compile(f"[\x00-\x1f{_TURNS}]")
+# JSON writes out the others by itself, and both forms have line ends of their own.
+_UNSEEN_IN_JSON = re.compile(f"[{_TURNS}]")
+_UNSEEN_IN_CSV = re.compile(f"[\x00-\x09\x0b\x0c\x0e-\x1f{_TURNS}]")
 
 
 def is_terminal() -> bool:
@@ -31,9 +36,10 @@ def is_terminal() -> bool:
 
 
 def console() -> Console:
-    """Return where tables and words go; piped, it is as wide as what is printed."""
+    """Return where tables and words go; piped, lines are never wrapped."""
+    wide = None if is_terminal() else PIPED_WIDTH
     return Console(
-        width=None if is_terminal() else 200, highlight=False, soft_wrap=not is_terminal()
+        width=wide, highlight=False, markup=False, emoji=False, soft_wrap=wide is not None
     )
 
 
@@ -43,28 +49,45 @@ def visible(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
-    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], str(value))
+    return _UNSEEN.sub(_written_out, str(value))
+
+
+def say(*parts: tuple[object, str]) -> None:
+    """Print one line of (value, style) parts; what is not one line's is written out."""
+    console().print(Text.assemble(*((visible(value), style) for value, style in parts)))
 
 
 def print_rows(rows: Iterable[Any], row: type, shown: Sequence[str], form: str) -> int:
     """Print a list in the form asked for; returns how many rows there were."""
+    counted = _Counted(rows)
     if form == "csv":
-        return _print_csv(rows, row)
-    found = list(rows)
-    if form == "json":
-        print_json({"items": found})
+        for text in csv_lines(counted, row):
+            # A file gets every byte; a terminal would obey some of them.
+            sys.stdout.write(_UNSEEN_IN_CSV.sub(_written_out, text) if is_terminal() else text)
+    elif form == "json":
+        _print_items(counted)
     elif is_terminal():
-        console().print(_table(found, shown))
+        console().print(_table(counted, shown))
     else:
-        click.echo("\t".join(shown))
-        for one in found:
-            click.echo("\t".join(visible(getattr(one, name)) for name in shown))
-    return len(found)
+        _print_plainly(counted, shown)
+    return counted.count
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and values: aligned on a terminal, between tabs when piped."""
+    if not is_terminal():
+        for name, value in facts:
+            click.echo(f"{name}\t{visible(value)}")
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        grid.add_row(Text(name, style="dim"), Text(visible(value)))
+    console().print(grid)
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON."""
-    click.echo(json.dumps(plain(value), indent=2 if is_terminal() else None, ensure_ascii=False))
+    click.echo(_json(value, indent=2 if is_terminal() else None))
 
 
 def progress() -> Progress:
@@ -73,18 +96,51 @@ def progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _print_csv(rows: Iterable[Any], row: type) -> int:
-    count = 0
+def fields_of(row: type) -> list[str]:
+    """Return the names of a row's fields."""
+    return [field.name for field in dataclasses.fields(row)]
 
-    def counted() -> Iterable[Any]:
-        nonlocal count
-        for one in rows:
-            count += 1
+
+class _Counted:
+    """Rows, counted as they pass: how many there were is known only at the end."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for one in self._rows:
+            self.count += 1
             yield one
 
-    for text in csv_lines(counted(), row):
-        sys.stdout.write(text)
-    return count
+
+def _print_plainly(rows: _Counted, shown: Sequence[str]) -> None:
+    # The head with the first row: an answer that fails prints nothing.
+    lines = ("\t".join(visible(getattr(one, name)) for name in shown) for one in rows)
+    head = "\t".join(shown)
+    for line in lines:
+        click.echo(f"{head}\n{line}" if rows.count == 1 else line)
+    if not rows.count:
+        click.echo(head)
+
+
+def _print_items(rows: Iterable[Any]) -> None:
+    # Row by row: a list may be longer than the memory.
+    before = '{"items": ['
+    for one in rows:
+        click.echo(f"{before}\n{_json(one)}", nl=False)
+        before = ","
+    click.echo("\n]}" if before == "," else f"{before}]}}")
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False)
+    # Such characters stand in strings alone, where the escape means the same.
+    return _UNSEEN_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
 
 
 def _table(rows: Iterable[Any], shown: Sequence[str]) -> Table:
@@ -92,15 +148,6 @@ def _table(rows: Iterable[Any], shown: Sequence[str]) -> Table:
     for name in shown:
         table.add_column(name, overflow="fold" if name.endswith("_id") else "ellipsis")
     for one in rows:
-        table.add_row(*(_markup_free(getattr(one, name)) for name in shown))
+        # Text, because rich reads [bold] in a title as an order.
+        table.add_row(*(Text(visible(getattr(one, name))) for name in shown))
     return table
-
-
-def _markup_free(value: object) -> str:
-    # rich reads [bold] in a title as an order.
-    return visible(value).replace("[", r"\[")
-
-
-def fields_of(row: type) -> list[str]:
-    """Return the names of a row's fields."""
-    return [field.name for field in dataclasses.fields(row)]

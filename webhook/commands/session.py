@@ -1,13 +1,15 @@
 """What a command works with: settings, and connections that are opened when they are needed."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TypeVar
 
 import redis
 from sqlalchemy import Connection, Engine
 
 from models.database import Mode, make_engine
+from models.logs import set_up_logging
+from models.outside import storable
 from models.settings import Settings
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
@@ -18,11 +20,19 @@ T = TypeVar("T")
 
 
 class Session:
-    """One call of the command line."""
+    """One call of the command line; nothing is read or opened before a command asks for it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._engines: list[Engine] = []
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._engines: dict[Mode, Engine] = {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; SettingsError only now, so that --help works where one is malformed."""
+        settings = Settings.read(self._environ)
+        # Whoever types a command wants its answer, not what a service would log.
+        set_up_logging(settings.model_copy(update={"log_level": "ERROR"}))
+        return settings
 
     def reads(self) -> Engine:
         """Return connections that only read."""
@@ -58,14 +68,15 @@ class Session:
 
     def actor(self) -> str:
         """Return what the audit calls whoever types this."""
-        return f"cli {os.environ.get('USER') or os.environ.get('DYNO') or 'unknown'}"
+        name = self._environ.get("USER") or self._environ.get("DYNO") or "unknown"
+        return f"cli {storable(name, 100)}"
 
     def close(self) -> None:
         """Close what was opened."""
-        for engine in self._engines:
+        for engine in self._engines.values():
             engine.dispose()
 
     def _engine(self, mode: Mode) -> Engine:
-        engine = make_engine(self.settings, mode)
-        self._engines.append(engine)
-        return engine
+        if mode not in self._engines:
+            self._engines[mode] = make_engine(self.settings, mode)
+        return self._engines[mode]

@@ -1,0 +1,61 @@
+"""How a database would answer: its plan for a statement, and whether that reads a table whole."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+# A plan may read these whole: a row for each worker, the clock, what a subquery has just found.
+SMALL = frozenset({"workspace_state", "alembic_version", "CONSTANT", "anon_1"})
+
+
+def whole_scans(connection: Connection, statement: str, values: Any = ()) -> list[str]:
+    """The tables that a plan reads from end to end: without an index, or only to sort them then.
+
+    The statement is the driver's own, as `statements_of` gives it, or has no values.
+    """
+    if connection.dialect.name == "postgresql":
+        explained = connection.exec_driver_sql("EXPLAIN (FORMAT JSON) " + statement, values)
+        (plan,) = explained.scalar_one()
+        found = _postgresql_scans(list(_nodes(plan["Plan"])))
+    else:
+        explained = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)
+        found = _sqlite_scans([row.detail for row in explained])
+    return [table for table in found if table not in SMALL]
+
+
+def _postgresql_scans(nodes: list[dict[str, Any]]) -> Iterator[str]:
+    sorts = any(node["Node Type"].endswith("Sort") for node in nodes)
+    for node in nodes:
+        is_index = "Index" in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan"
+        if node["Node Type"] == "Seq Scan" or (is_index and sorts and "Index Cond" not in node):
+            yield str(node.get("Relation Name", node.get("Index Name")))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for inner in node.get("Plans", []):
+        yield from _nodes(inner)
+
+
+def _sqlite_scans(steps: list[str]) -> Iterator[str]:
+    sorts = any("TEMP B-TREE FOR ORDER BY" in step for step in steps)
+    for step in steps:
+        scan = re.match(r"SCAN (\w+)\b(.*)", step)
+        # A full-text table says SCAN of what its own index finds.
+        if scan and "VIRTUAL" not in scan[2] and ("USING" not in scan[2] or sorts):
+            yield scan[1]
+
+
+def statements_of(connection: Connection, work: Callable[[], object]) -> list[tuple[str, Any]]:
+    """What some work asks the database, in the driver's words, with its values."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(connection, "before_cursor_execute", note)
+    work()
+    event.remove(connection, "before_cursor_execute", note)
+    return asked
