@@ -5,6 +5,7 @@ from sqlalchemy import MetaData
 from models.base import Base
 from models.bot import Bot, BotStatus
 from models.calendar import CalendarMeeting, CalendarToken, CalendarUser, ErasedUser, MeetingPerson
+from models.care import CalendarFinding, ReconcileRun
 from models.delivery import Delivery
 from models.ledger import Audit, Rejection, Tally
 from models.link import Link, LinkAttempt
@@ -15,6 +16,7 @@ TABLES = (
     Audit,
     Bot,
     BotStatus,
+    CalendarFinding,
     CalendarMeeting,
     CalendarToken,
     CalendarUser,
@@ -23,6 +25,7 @@ TABLES = (
     Link,
     LinkAttempt,
     MeetingPerson,
+    ReconcileRun,
     Rejection,
     Tally,
     WorkspaceState,

@@ -82,6 +82,9 @@ def _gauges(found: Overview) -> Iterable[Metric]:
             "When the last signed webhook arrived",
         ),
     }
+    if (last := found.reconcile) is not None:
+        values["reconcile_bots_missed"] = (last.bots_missed, "Bots the last reconcile found new")
+        values["reconcile_statuses_missed"] = (last.statuses_missed, "Statuses it found new")
     for name, (value, words) in values.items():
         yield GaugeMetricFamily(PREFIX + name, words, value=value)
     quota = GaugeMetricFamily(
@@ -90,6 +93,12 @@ def _gauges(found: Overview) -> Iterable[Metric]:
     for bucket, left in found.quota.items():
         quota.add_metric([bucket], left["left"])
     yield quota
+    findings = GaugeMetricFamily(
+        PREFIX + "calendar_findings", "What calendars show amiss, 500 at most", labels=["kind"]
+    )
+    for kind, count in found.findings.items():
+        findings.add_metric([kind], count)
+    yield findings
     memory = GaugeMetricFamily(
         PREFIX + "worker_peak_memory_bytes", "Most memory a sweeper used", labels=["worker"]
     )
@@ -109,6 +118,7 @@ _COUNTERS = {
     "delivery": ("deliveries", "Signed webhooks by outcome", ["outcome"]),
     "rejection": ("rejections", "Requests not proved to be Recall's, by reason", ["reason"]),
     "link": ("link_attempts", "Tries to link a bot, by outcome", ["outcome"]),
+    "missed": ("missed", "What only reconcile told of, bots and statuses", ["what"]),
     "call": ("api_calls", "Calls to Recall, by endpoint and status", ["endpoint", "status"]),
 }
 

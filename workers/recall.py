@@ -160,7 +160,7 @@ class Recall:
             detail = storable(f"{type(error).__name__}: {error}", DETAIL_LIMIT)
             raise RecallError(Fault.NETWORK, endpoint, detail=detail) from None
         except BodyTooLargeError:
-            raise RecallError(Fault.TOO_LARGE, endpoint, detail="over 2 MiB") from None
+            raise RecallError(Fault.TOO_LARGE, endpoint, detail="body over the limit") from None
 
 
 def token_header(token: str) -> dict[str, str]:
