@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.logs import set_up_logging
 from models.settings import Settings, SettingsError
-from webhook.commands import bots, care, lists
+from webhook.commands import bots, care, lists, privacy
 from webhook.commands.output import AWAY, USAGE
 from webhook.commands.reconcile import reconcile
 from webhook.commands.session import Session
@@ -47,7 +47,7 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, NAME, "_RECALL_LINKS_COMPLETE").source())
 
 
-for one in (*lists.COMMANDS, *bots.COMMANDS, *care.COMMANDS, reconcile):
+for one in (*lists.COMMANDS, *bots.COMMANDS, *care.COMMANDS, *privacy.COMMANDS, reconcile):
     cli.add_command(one)
 
 

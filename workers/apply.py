@@ -13,6 +13,7 @@ from models.bot import Bot, BotStatus
 from models.delivery import Delivery
 from models.status import TERMINAL, UNINFORMATIVE, Status
 from workers.patience import is_the_rows_fault
+from workers.scrub import empty_bodies, erased_bots
 from workers.upsert import Insert, insert_into, upsert
 
 BATCH = 500
@@ -117,6 +118,8 @@ def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     upsert(connection, _STATUSES, [_status_row(row) for row in rows])
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
+    if erased := erased_bots(connection, standings):
+        empty_bodies(connection, erased)
 
 
 def fold(on_file: Mapping[str, Standing], rows: Iterable[Delivered]) -> dict[str, Standing]:
