@@ -6,7 +6,7 @@ Link rows, times, statuses and ids of Recall's stay: they say that something hap
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, exists, null, or_, select, update
+from sqlalchemy import Connection, Select, case, delete, exists, null, or_, select, update
 
 from models.base import db_now
 from models.bot import Bot
@@ -71,7 +71,9 @@ def empty_bodies(connection: Connection, bot_ids: Collection[str]) -> int:
     return connection.execute(theirs.values(body=b"")).rowcount
 
 
-def annotate_links(connection: Connection, meeting_ids: Collection[str], whose: str) -> int:
+def annotate_links(
+    connection: Connection, meeting_ids: Collection[str] | Select[str], whose: str
+) -> int:
     """Say at each link that its user is erased; a link that recorded nothing yet ends.
 
     `whose` replaces the external_id. Returns how many links did not say so yet.
