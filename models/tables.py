@@ -5,6 +5,7 @@ from sqlalchemy import MetaData
 from models.base import Base
 from models.bot import Bot, BotStatus
 from models.calendar import CalendarMeeting, CalendarToken, CalendarUser, ErasedUser, MeetingPerson
+from models.connect import ConnectLink
 from models.delivery import Delivery
 from models.ledger import Audit, Rejection, Tally
 from models.link import Link, LinkAttempt
@@ -18,6 +19,7 @@ TABLES = (
     CalendarMeeting,
     CalendarToken,
     CalendarUser,
+    ConnectLink,
     Delivery,
     ErasedUser,
     Link,

@@ -33,9 +33,22 @@ class CalendarUsers:
         except RecallError as error:
             if error.fault is not Fault.TOKEN_REFUSED:
                 raise
-        with self._engine.begin() as connection:
-            drop_token(connection, external_id, token.token)
+        self._drop(token)
         return work(self.token(external_id))
+
+    def proved(self, external_id: str) -> UserToken:
+        """Return a token that Recall takes now: a cached one may be a deleted user's.
+
+        What else goes wrong with Recall is no reason to hold back a token that was good.
+        """
+        token = self.token(external_id)
+        try:
+            self._client.user(token)
+        except RecallError as error:
+            if error.fault is Fault.TOKEN_REFUSED:
+                self._drop(token)
+                return self.token(external_id)
+        return token
 
     def token(self, external_id: str) -> UserToken:
         """Return the cached token, or mint one; UserErasedError for an erased user."""
@@ -57,3 +70,7 @@ class CalendarUsers:
         with self._engine.begin() as connection:
             keep_tokens(connection, self._vault, {external_id: token.token})
         return token
+
+    def _drop(self, token: UserToken) -> None:
+        with self._engine.begin() as connection:
+            drop_token(connection, token.external_id, token.token)
