@@ -17,7 +17,7 @@ from workers.errors import RecallError
 from workers.tokens import UserErasedError
 
 # Long enough to read whose calendar it is.
-GO_ON_SECONDS = 4
+GO_ON_SECONDS = 3
 LONGEST_TOLD = 300
 
 

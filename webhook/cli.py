@@ -13,10 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.logs import set_up_logging
 from models.settings import Settings, SettingsError
-from webhook.commands import bots, care, lists
+from webhook.commands import bots, calendar, care, lists
 from webhook.commands.output import AWAY, USAGE
 from webhook.commands.session import Session
 from webhook.inbox import DatabaseAwayError
+from workers.errors import RecallError
 
 NAME = "recall-links"
 SHELLS = ("bash", "zsh", "fish")
@@ -46,7 +47,7 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, NAME, "_RECALL_LINKS_COMPLETE").source())
 
 
-for one in (*lists.COMMANDS, *bots.COMMANDS, *care.COMMANDS):
+for one in (*lists.COMMANDS, *bots.COMMANDS, *care.COMMANDS, *calendar.COMMANDS):
     cli.add_command(one)
 
 
@@ -56,6 +57,8 @@ def main() -> None:
         cli.main(prog_name=NAME)
     except SettingsError as error:
         _end(str(error), USAGE)
+    except RecallError as error:
+        _end(f"Recall: {error}", AWAY)
     except (SQLAlchemyError, DatabaseAwayError) as error:
         _end(f"the database does not answer ({type(error).__name__})", AWAY)
 

@@ -20,7 +20,8 @@ from workers.tools import make_limits
 from workers.wire import Wire, make_ssl_context
 
 # A place that is not free by then is refused: whoever waits here holds a thread as well.
-PLACE_SECONDS = 1.0
+PLACE_SECONDS = 0.25
+RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ class CalendarDoor:
 
     @contextmanager
     def open(self) -> Iterator[Visit]:
-        """Speak to Recall; RecallError (held) when every place is taken for a second."""
+        """Speak to Recall; RecallError (held) while every place is taken."""
         if not self._places.acquire(timeout=PLACE_SECONDS):
-            raise RecallError(Fault.HELD, Endpoint.USER, retry_after=PLACE_SECONDS)
+            raise RecallError(Fault.HELD, Endpoint.USER, retry_after=RETRY_SECONDS)
         wire = Wire(self._context)
         try:
             recall = Recall(wire, self._api_url, self._api_key, seconds=self._seconds)

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, select
 
+from models.calendar import CalendarToken, CalendarUser
 from workers.calendar_client import CalendarClient, UserToken
 from workers.errors import Endpoint, Fault, RecallError
 from workers.token_store import drop_token, keep_tokens, read_erased, read_tokens
@@ -74,3 +75,12 @@ class CalendarUsers:
     def _drop(self, token: UserToken) -> None:
         with self._engine.begin() as connection:
             drop_token(connection, token.external_id, token.token)
+
+
+def is_known(connection: Connection, external_id: str) -> bool:
+    """Whether this user was ever seen here: a token for an unknown one would make them."""
+    seen = select(CalendarUser.id).where(CalendarUser.external_id == external_id)
+    held = select(CalendarToken.fingerprint).where(
+        CalendarToken.external_id_hash == external_id_hash(external_id)
+    )
+    return bool(connection.scalar(select(seen.exists() | held.exists())))

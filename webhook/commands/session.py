@@ -12,6 +12,7 @@ from models.settings import Settings
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
 from webhook.reader import Reader
+from workers.calendar_door import CalendarDoor
 from workers.queue import Bell, quick_redis
 
 T = TypeVar("T")
@@ -51,6 +52,10 @@ class Session:
     def put_back(self) -> PutBack:
         """Return what puts bots back."""
         return PutBack(self.reader(), self.writes(), self.bell())
+
+    def calendar_door(self) -> CalendarDoor:
+        """Return the way to Recall's calendars; SettingsError without RECALL_API_KEY."""
+        return CalendarDoor(self.settings, self.writes(), self.redis())
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run one read."""
