@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 LOCK = Path(tempfile.gettempdir()) / "recall-links-chromium.lock"
@@ -59,3 +59,11 @@ def running_browser(*flags: str) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield browser
         browser.close()
+
+
+def log_in(page: Page, url: str, token: str) -> None:
+    """Trade a token for a session, as a person does."""
+    page.goto(f"{url}/console/")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{url}/console/")

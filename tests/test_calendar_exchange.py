@@ -333,6 +333,16 @@ def test_recalls_failures_are_problems_without_a_token(
 
 
 @ON_SQLITE
+def test_a_page_can_read_that_the_database_is_away(make_client: MakeClient) -> None:
+    """503 with Retry-After, as everywhere, and its CORS header."""
+    client = make_client(DATABASE_URL="sqlite:////nowhere/at/all.db")
+    answer = ask(client, PATH, {"userId": "ines"}, proof(), Origin=PAGES)
+    assert answer.status_code == 503
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGES
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+@ON_SQLITE
 def test_other_methods_are_not_for_it(client: FlaskClient) -> None:
     """405; above all no GET, whose address would end up in logs."""
     assert client.get(PATH).status_code == 405

@@ -38,6 +38,7 @@ def init_app(
         "calendar", __name__, static_folder="static/calendar", static_url_path="/calendar/static"
     )
     desk = Desk(settings)
+    routes.after_request(desk.let_read)
     links = ConnectLinks(engine, door.vault)
     if settings.knows_callers:
         add_token_exchange(routes, desk, door)

@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from flask import Request, Response
+from flask import Request, Response, request
 
 from models.settings import Settings
+from webhook.access import SAFE_METHODS
 from webhook.calendar_cors import Cors
 from webhook.calendar_proof import Proof, RefusedError
 from webhook.caller_limit import CallerLimit
@@ -31,8 +32,12 @@ class Desk:
 
     def serve(self, asked: Request, answer: Answer) -> Response:
         """Answer one request by the proved user's id and the JSON; every refusal is a problem."""
-        response = self._cors.before(asked) or self._answered(asked, answer)
-        return self._cors.after(asked, response)
+        return self._cors.before(asked) or self._answered(asked, answer)
+
+    def let_read(self, answer: Response) -> Response:
+        """Let the page that asks read an answer, whoever gave it: for after_request."""
+        # The pages of ours that people look at are nobody's to read.
+        return answer if request.method in SAFE_METHODS else self._cors.after(request, answer)
 
     def _answered(self, asked: Request, answer: Answer) -> Response:
         try:

@@ -8,7 +8,6 @@ from flask import Request
 
 from models.calendar_settings import JwtKey
 from models.settings import Settings
-from webhook.access import BEARER
 from workers.bodies import is_usable_external_id
 
 # An hour is long for a page to fetch its token, and short for one that was left in a log.
@@ -87,9 +86,9 @@ _REASONS: dict[type[Exception], str] = {
 
 
 def _given(request: Request, body: Mapping[str, Any]) -> str:
-    header = request.headers.get("authorization", "")
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     # A cross-site page that must stay a simple client has no header to set.
-    token = header.removeprefix(BEARER).strip() if header.startswith(BEARER) else body.get("jwt")
+    token = rest.strip() if scheme.lower() == "bearer" else body.get("jwt")
     if not isinstance(token, str) or not token:
         raise RefusedError(401, "a JWT is needed: Authorization: Bearer …, or jwt in the JSON")
     if len(token) > LONGEST_JWT:
