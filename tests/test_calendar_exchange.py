@@ -15,6 +15,7 @@ from sqlalchemy import Engine, insert
 
 from models.base import db_now
 from models.calendar import CalendarToken, ErasedUser
+from models.settings import SettingsError
 from tests.calendar_rig import (
     PAGES,
     PUBLIC,
@@ -371,6 +372,13 @@ def test_each_part_waits_for_its_own_settings(make_client: MakeClient) -> None:
         assert one_platform.get(path).status_code == 404
     assert one_platform.get("/calendar/connect/google").status_code == 410
     assert one_platform.get("/calendar/connect/yahoo").status_code == 404
+
+
+@ON_SQLITE
+def test_a_companion_without_an_api_key_does_not_boot(make_client: MakeClient) -> None:
+    """Named at the start, and not at the first user's first click."""
+    with pytest.raises(SettingsError, match="RECALL_API_KEY"):
+        make_client(RECALL_API_KEY="")
 
 
 @ON_SQLITE

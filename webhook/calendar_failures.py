@@ -70,8 +70,8 @@ REDIRECT = Failure(
     title="The way back is not registered",
     what="The provider or Recall does not accept the address that it should send you back to.",
     you="Nothing: tell whoever runs this application.",
-    operator="Enter PUBLIC_URL/calendar/callback/… at the provider, exactly: `recall-links"
-    " doctor` prints it.",
+    operator="Enter PUBLIC_URL/calendar/callback/… at the provider, exactly: recall-links"
+    " doctor prints it.",
     words=("redirect_uri", "redirect_url", "aadsts50011"),
 )
 GRANT = Failure(
