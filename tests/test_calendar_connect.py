@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from models.base import db_now
 from models.calendar import ErasedUser
 from models.connect import ConnectLink
+from models.ledger import Audit
 from models.web_address import WebAddress
 from tests.calendar_rig import PAGES, PUBLIC, ask, calendar_settings, proof
 from tests.conftest import MakeSettings
@@ -364,6 +365,9 @@ def test_an_erased_user_comes_back_by_connecting_alone(
     travel(client, recall, path)
     (tomb,) = rows(engine, ErasedUser)
     assert tomb.lifted_at is not None
+    assert [(row.action, row.subject) for row in rows(engine, Audit)] == [
+        ("lift tombstone", "ines")
+    ]
     assert ask(client, "/calendar/auth-token", {}, proof()).status_code == 200
 
 

@@ -302,11 +302,10 @@ def test_an_erased_user_gets_none(client: FlaskClient, recall: FakeRecall, engin
 @ON_SQLITE
 def test_one_caller_in_a_loop_is_slowed_and_no_other(client: FlaskClient) -> None:
     """429 with Retry-After; the next user is served."""
-    answers = [ask(client, PATH, {"userId": "ines"}, proof()) for _ in range(30)]
-    slowed = [answer for answer in answers if answer.status_code == 429]
-    assert answers[0].status_code == 200
-    assert slowed
-    assert int(slowed[-1].headers["Retry-After"]) >= 1
+    assert ask(client, PATH, {"userId": "ines"}, proof()).status_code == 200
+    answers = (ask(client, PATH, {"userId": "ines"}, proof()) for _ in range(500))
+    slowed = next(answer for answer in answers if answer.status_code == 429)
+    assert int(slowed.headers["Retry-After"]) >= 1
     assert ask(client, PATH, {"userId": "crew"}, proof("crew")).status_code == 200
 
 

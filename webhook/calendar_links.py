@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Engine, insert, select, update
 from models.base import db_now
 from models.calendar_settings import Platform
 from models.connect import ConnectLink
+from workers.relink import audit
 from workers.token_store import lift_tombstone
 from workers.tokens import Vault
 
@@ -71,7 +72,9 @@ class ConnectLinks:
             )
             if not used.rowcount:
                 return None
-            lift_tombstone(connection, errand.external_id)
+            if lift_tombstone(connection, errand.external_id):
+                details = {"platform": errand.platform}
+                audit(connection, "connect link", "lift tombstone", errand.external_id, details)
         return trip
 
     def trip(self, trip: str) -> Errand | None:
