@@ -6,6 +6,7 @@ from models.base import Base
 from models.bot import Bot, BotStatus
 from models.calendar import CalendarMeeting, CalendarToken, CalendarUser, ErasedUser, MeetingPerson
 from models.care import CalendarFinding, ReconcileRun
+from models.connect import ConnectLink
 from models.delivery import Delivery
 from models.ledger import Audit, Rejection, Tally
 from models.link import Link, LinkAttempt
@@ -20,6 +21,7 @@ TABLES = (
     CalendarMeeting,
     CalendarToken,
     CalendarUser,
+    ConnectLink,
     Delivery,
     ErasedUser,
     Link,

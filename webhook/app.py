@@ -7,7 +7,7 @@ from flask import Flask
 
 from models.database import make_engine
 from models.settings import Settings
-from webhook import api, health, metrics, problem, receiver
+from webhook import api, calendar, health, metrics, problem, receiver
 from webhook.access import Access
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
@@ -23,7 +23,7 @@ class Resources:
     """What an application holds open, and closes."""
 
     def __init__(self, settings: Settings) -> None:
-        client = quick_redis(settings)
+        self.redis = client = quick_redis(settings)
         self.inbox = Inbox(settings)
         self.bell = Bell(client)
         self.ringer = Ringer(self.bell)
@@ -56,6 +56,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     put_back = PutBack(reader, resources.writes, resources.bell)
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
+    calendar.init_app(app, settings, resources.writes, resources.redis)
     return app
 
 

@@ -13,11 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.logs import set_up_logging
 from models.settings import Settings, SettingsError
-from webhook.commands import bots, care, lists, privacy
+from webhook.commands import bots, calendar, care, lists, privacy
+from webhook.commands import reconcile as reconciling
 from webhook.commands.output import AWAY, USAGE
-from webhook.commands.reconcile import reconcile
 from webhook.commands.session import Session
 from webhook.inbox import DatabaseAwayError
+from workers.errors import RecallError
 
 NAME = "recall-links"
 SHELLS = ("bash", "zsh", "fish")
@@ -47,8 +48,9 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, NAME, "_RECALL_LINKS_COMPLETE").source())
 
 
-for one in (*lists.COMMANDS, *bots.COMMANDS, *care.COMMANDS, *privacy.COMMANDS, reconcile):
-    cli.add_command(one)
+for kind in (lists, bots, care, calendar, privacy, reconciling):
+    for one in kind.COMMANDS:
+        cli.add_command(one)
 
 
 def main() -> None:
@@ -57,6 +59,8 @@ def main() -> None:
         cli.main(prog_name=NAME)
     except SettingsError as error:
         _end(str(error), USAGE)
+    except RecallError as error:
+        _end(f"Recall: {error}", AWAY)
     except (SQLAlchemyError, DatabaseAwayError) as error:
         _end(f"the database does not answer ({type(error).__name__})", AWAY)
 

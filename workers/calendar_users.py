@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, select
 
+from models.calendar import CalendarToken, CalendarUser
 from workers.calendar_client import CalendarClient, UserToken
 from workers.errors import Endpoint, Fault, RecallError
 from workers.token_store import drop_token, keep_tokens, read_erased, read_tokens
@@ -33,9 +34,22 @@ class CalendarUsers:
         except RecallError as error:
             if error.fault is not Fault.TOKEN_REFUSED:
                 raise
-        with self._engine.begin() as connection:
-            drop_token(connection, external_id, token.token)
+        self._drop(token)
         return work(self.token(external_id))
+
+    def proved(self, external_id: str) -> UserToken:
+        """Return a token that Recall takes now: a cached one may be a deleted user's.
+
+        What else goes wrong with Recall is no reason to hold back a token that was good.
+        """
+        token = self.token(external_id)
+        try:
+            self._client.user(token)
+        except RecallError as error:
+            if error.fault is Fault.TOKEN_REFUSED:
+                self._drop(token)
+                return self.token(external_id)
+        return token
 
     def token(self, external_id: str) -> UserToken:
         """Return the cached token, or mint one; UserErasedError for an erased user."""
@@ -57,3 +71,16 @@ class CalendarUsers:
         with self._engine.begin() as connection:
             keep_tokens(connection, self._vault, {external_id: token.token})
         return token
+
+    def _drop(self, token: UserToken) -> None:
+        with self._engine.begin() as connection:
+            drop_token(connection, token.external_id, token.token)
+
+
+def is_known(connection: Connection, external_id: str) -> bool:
+    """Whether this user was ever seen here: a token for an unknown one would make them."""
+    seen = select(CalendarUser.id).where(CalendarUser.external_id == external_id)
+    held = select(CalendarToken.fingerprint).where(
+        CalendarToken.external_id_hash == external_id_hash(external_id)
+    )
+    return bool(connection.scalar(select(seen.exists() | held.exists())))

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, Table, and_, delete, select, update
 
 from models.base import db_now
 from models.calendar import CalendarToken
+from models.connect import ConnectLink
 from models.delivery import Delivery
 from models.link import LinkAttempt
 from models.settings import Settings
@@ -42,7 +43,12 @@ class Retention:
     def purge(self) -> int:
         """Purge now, in batches; returns how many rows were changed."""
         total = 0
-        for step in (self._empty_bodies, self._delete_attempts, self._delete_tokens):
+        for step in (
+            self._empty_bodies,
+            self._delete_attempts,
+            self._delete_tokens,
+            self._delete_connect_links,
+        ):
             for _ in range(MOST_BATCHES):
                 with self._engine.begin() as connection:
                     changed = step(connection)
@@ -76,6 +82,12 @@ class Retention:
         key = CalendarToken.external_id_hash
         old = select(key).where(CalendarToken.expires_at < db_now()).limit(BATCH)
         return connection.execute(delete(CalendarToken).where(key.in_(old))).rowcount
+
+    def _delete_connect_links(self, connection: Connection) -> int:
+        # A day: the way back from a provider's page ends long before.
+        key = ConnectLink.link_hash
+        old = select(key).where(ConnectLink.expires_at < db_now(-DAY_SECONDS)).limit(BATCH)
+        return connection.execute(delete(ConnectLink).where(key.in_(old))).rowcount
 
 
 def _emptied_until(connection: Connection) -> datetime | None:

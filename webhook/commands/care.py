@@ -16,6 +16,7 @@ from models.why import in_words
 from webhook.commands.output import NOTHING_FOUND, console, print_json, progress
 from webhook.commands.session import Session
 from webhook.doctor import Finding, examine_database, examine_redis, examine_settings
+from webhook.doctor_calendar import examine_calendar
 from webhook.doctor_recall import examine_recall
 from webhook.reverify import reverify, unresolved
 
@@ -59,6 +60,7 @@ def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
     found: list[Finding] = []
     parts = [
         examine_settings(session.settings),
+        examine_calendar(session.settings),
         examine_database(session.reads()),
         examine_redis(session.redis()),
     ]

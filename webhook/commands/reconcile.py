@@ -122,3 +122,6 @@ def _words(done: Progress) -> str:
     if done.is_over and not done.is_complete:
         words += "; the list kept changing, so some may have been skipped: run it again"
     return words
+
+
+COMMANDS = (reconcile,)

@@ -13,6 +13,7 @@ from webhook.inbox import Inbox
 from webhook.putback import PutBack
 from webhook.reader import Reader
 from workers.calendar_client import CalendarClient
+from workers.calendar_door import CalendarDoor
 from workers.limits import Buckets
 from workers.queue import Bell, quick_redis
 from workers.recall import Recall
@@ -70,6 +71,10 @@ class Session:
     def buckets(self) -> Buckets:
         """Return Recall's rate limits, as far as they are ours."""
         return Buckets(self.settings.recall_rate_share / 100)
+
+    def calendar_door(self) -> CalendarDoor:
+        """Return the way to Recall's calendars; SettingsError without RECALL_API_KEY."""
+        return CalendarDoor(self.settings, self.writes(), self.redis())
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run one read."""
