@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.logs import set_up_logging
 from models.settings import Settings, SettingsError
-from webhook.commands import bots, calendar, care, lists, privacy
+from webhook.commands import bots, calendar, calendar_users, care, lists, privacy
 from webhook.commands import reconcile as reconciling
 from webhook.commands.output import AWAY, USAGE
 from webhook.commands.session import Session
@@ -48,7 +48,7 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, NAME, "_RECALL_LINKS_COMPLETE").source())
 
 
-for kind in (lists, bots, care, calendar, privacy, reconciling):
+for kind in (lists, bots, care, calendar, calendar_users, privacy, reconciling):
     for one in kind.COMMANDS:
         cli.add_command(one)
 

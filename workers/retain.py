@@ -10,12 +10,14 @@ from models.base import db_now
 from models.calendar import CalendarToken
 from models.connect import ConnectLink
 from models.delivery import Delivery
+from models.ledger import Rejection
 from models.link import LinkAttempt
 from models.settings import Settings
 from models.workspace import WorkspaceState
 from workers.upsert import upsert
 
 EVERY_SECONDS = 3600.0
+SOON_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
 BATCH = 500
 # A sweep has other things to do: what is left over waits for the next one.
@@ -37,7 +39,9 @@ class Retention:
         if time.monotonic() < self._next_at:
             return 0
         purged = self.purge()
-        self._next_at = time.monotonic() + EVERY_SECONDS
+        # A busy week fills more than one purge empties.
+        is_more = purged >= BATCH * MOST_BATCHES
+        self._next_at = time.monotonic() + (SOON_SECONDS if is_more else EVERY_SECONDS)
         return purged
 
     def purge(self) -> int:
@@ -45,6 +49,7 @@ class Retention:
         total = 0
         for step in (
             self._empty_bodies,
+            self._empty_rejections,
             self._delete_attempts,
             self._delete_tokens,
             self._delete_connect_links,
@@ -71,6 +76,14 @@ class Retention:
             connection.execute(emptied.values(body=b""))
             _note_emptied(connection, rows[-1].received_at)
         return len(rows)
+
+    def _empty_rejections(self, connection: Connection) -> int:
+        # Theirs are payloads too; without one a refused request cannot be checked again.
+        before = db_now(-self._settings.retain_payload_days * DAY_SECONDS)
+        is_old = and_(Rejection.received_at < before, Rejection.body.is_not(None))
+        old = select(Rejection.id).where(is_old).limit(BATCH)
+        emptied = update(Rejection).where(Rejection.id.in_(old)).values(body=None)
+        return connection.execute(emptied).rowcount
 
     def _delete_attempts(self, connection: Connection) -> int:
         before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)
