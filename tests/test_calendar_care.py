@@ -115,7 +115,7 @@ def test_meetings_are_listed_within_a_window(
 def test_faq_when_to_call_refresh(
     engine: Engine, recall: FakeRecall, tell: Tell, ines: FakeUser
 ) -> None:
-    """ "When do I have to call the Refresh Calendar Meetings endpoint?": seldom, and it says why."""
+    """When do I have to call Refresh Calendar Meetings? Seldom, and it says why."""
     recall.build.meeting(ines)
     result = tell("calendar", "refresh", WHO, "--json")
     assert "seldom needed" in result.stderr
@@ -126,7 +126,7 @@ def test_faq_when_to_call_refresh(
 def test_faq_one_calendar_is_disabled_without_deleting_the_user(
     engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
 ) -> None:
-    """ "What's the best way to allow users to disable a single calendar integration?"."""
+    """What is the best way to disable a single calendar? The other platform stays."""
     coming, done = (recall.build.bot([recall.build.meeting(ines)]) for _ in range(2))
     link(engine, make_tools(), coming.id)
     link(engine, make_tools(), done.id, code="done")

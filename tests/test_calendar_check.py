@@ -1,6 +1,5 @@
 """What changed behind our back: links against the calendar as it is now, and what is amiss."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -68,7 +67,7 @@ def test_a_calendar_as_it_was_changes_nothing(
 def test_faq_narrower_preferences_take_scheduled_bots_away(
     engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
 ) -> None:
-    """ "What happens to scheduled bots when a user changes their recording preferences?"."""
+    """What happens to scheduled bots? They are removed, and their links end."""
     bot = waiting(recall, ines)
     link(engine, make_tools(), bot.id)
     recall.world.set_preferences(ines.id, {"record_external": False, "record_internal": False})
@@ -81,7 +80,7 @@ def test_faq_narrower_preferences_take_scheduled_bots_away(
 def test_faq_a_second_calendar_clears_the_first(
     engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
 ) -> None:
-    """ "Can I connect two Google Calendars to the same user?": what was recorded stays linked."""
+    """Can I connect two Google Calendars? No; but what was recorded stays linked."""
     coming, done = waiting(recall, ines), recall.build.bot([recall.build.meeting(ines)])
     link(engine, make_tools(), coming.id)
     link(engine, make_tools(), done.id, code="done")
@@ -202,7 +201,7 @@ def test_one_person_under_two_external_ids_is_reported(
 
 
 @pytest.fixture
-def night(engine: Engine) -> Iterator[Night]:
+def night(engine: Engine) -> Night:
     """A night's sweep, due and claimed."""
     with engine.begin() as connection:
         assert claim_night(connection) is None
@@ -210,7 +209,7 @@ def night(engine: Engine) -> Iterator[Night]:
     with engine.begin() as connection:
         claimed = claim_night(connection)
     assert claimed is not None
-    yield claimed
+    return claimed
 
 
 def make_due(engine: Engine) -> None:
@@ -248,9 +247,8 @@ def test_only_one_worker_sweeps_a_night(engine: Engine, night: Night) -> None:
     with engine.begin() as connection:
         assert claim_night(connection) is None
     assert night.next_at == next_night(datetime.now(UTC))
-    assert next_night(datetime(2026, 11, 24, 3, tzinfo=UTC)) == datetime(
-        2026, 11, 25, 3, tzinfo=UTC
-    )
+    three = datetime(2026, 11, 24, 3, tzinfo=UTC)
+    assert next_night(three) == three + timedelta(days=1)
 
 
 def test_a_sweep_that_was_cut_off_goes_on_after_its_lease(
