@@ -19,8 +19,9 @@ from tests.lab.shapes import Bot as FakeBot
 from tests.lab.shapes import CalendarUser as FakeUser
 from tests.rows import add_bot, add_delivery, later, rows
 from tests.told import Tell, link, teller, told
-from workers.calendar_sweep import CalendarSweep, Night, claim_night, next_night
+from workers.calendar_sweep import CalendarSweep
 from workers.drain import Drain
+from workers.nights import Night, claim_night, next_night
 from workers.stop import Stop
 
 WHO = "ines"
@@ -274,7 +275,6 @@ def test_a_sweep_waits_while_bots_are_due(
     add_bot(engine, recall.build.bot().id)
     stop = Stop()
     sweep = CalendarSweep(make_tools(), stop, pace=0.05)
-    sweep._look_at = 0.0
     make_due(engine)
     assert sweep.start_when_due()
     recall.calls.wait_for(lambda call: call.template == "calendar/users")
@@ -284,9 +284,7 @@ def test_a_sweep_waits_while_bots_are_due(
         connection.execute(update(Bot).values(due_at=None, settled_at=db_now()))
     recall.calls.wait_for(lambda call: call.template == "calendar/meetings")
     stop.request()
-    assert sweep._thread is not None
-    sweep._thread.join(timeout=10)
-    assert not sweep._thread.is_alive()
+    assert sweep.join(10)
 
 
 def test_one_calendar_that_fails_stops_no_other(

@@ -298,12 +298,15 @@ def test_all_lists_ad_hoc_bots_too(engine: Engine, recall: FakeRecall, tell: Tel
     assert told(tell("reconcile", "--all", "--json"))["bots_missed"] == 1
 
 
-@pytest.mark.parametrize(
-    "words", [(), ("--since", "yesterday"), ("--since", "5"), ("--since", "2026-01-01", "--all")]
-)
-def test_a_window_must_be_named(tell: Tell, words: tuple[str, ...]) -> None:
+def test_a_window_must_be_named(tell: Tell) -> None:
     """A wrong one is a usage error."""
-    assert tell("reconcile", *words).exit_code == 2
+    for words in (
+        (),
+        ("--since", "yesterday"),
+        ("--since", "5"),
+        ("--since", "2026-01-01", "--all"),
+    ):
+        assert tell("reconcile", *words).exit_code == 2
 
 
 def test_a_refused_key_ends_the_run_at_once(recall: FakeRecall, tell: Tell) -> None:

@@ -52,6 +52,7 @@ def page_of(path: str) -> int:
 
 def at_page(path: str, page: int) -> str:
     """Return the same path for another page."""
+    # Whatever else Recall put into its own link is kept.
     others = [(k, v) for k, v in parse_qsl(urlsplit(path).query) if k != "page"]
     return f"{PATH}?{urlencode([*others, ('page', str(page))])}"
 
@@ -66,6 +67,7 @@ def read_bot_page(raw: bytes, base_url: str, now: datetime) -> BotPage:
     bots = tuple({bot.id: bot for bot in found if bot}.values())
     count = body.get("count")
     return BotPage(
+        # The last of two equal ids stands; each item that is no bot is told of.
         bots=bots,
         unusable=len(items) - sum(bot is not None for bot in found),
         count=count if isinstance(count, int) and not isinstance(count, bool) else None,
@@ -97,6 +99,7 @@ def _read_bot(item: dict[str, Any], now: datetime) -> ListedBot | None:
 
 def _statuses(value: object, latest: datetime) -> Iterator[Status]:
     for item in fields.objects(value):
+        # The spec says texts, captures show nulls: what cannot be used is left out.
         code, at = item.get("code"), utc_time(item.get("created_at"))
         if isinstance(code, str) and is_code(code) and at is not None and at <= latest:
             sub_code = fields.text(item.get("sub_code")) or None

@@ -52,6 +52,7 @@ class CalendarCare:
 
     def user(self, external_id: str) -> CalendarUser:
         """Return the user as Recall has them now; costs one call and no token."""
+        # The list, and not GET user: that takes a token, and so would create whom it asks for.
         self._refuse_erased(external_id)
         return self._listed(external_id)
 
@@ -84,6 +85,7 @@ class CalendarCare:
         Also an erased one, while Recall still lists them.
         """
         self._listed(external_id)
+        # The tombstone before the deed: a webhook in between must find it.
         with self._engine.begin() as connection:
             was_erased = bool(read_erased(connection, {external_id_hash(external_id)}))
         in_transaction(self._engine, lambda connection: bury(connection, external_id, DELETED))
@@ -112,6 +114,7 @@ class CalendarCare:
 
     def _outwait_drains(self) -> None:
         give_up_at = time.monotonic() + LONGEST_DRAIN
+        # Only the leases of that moment: whoever claims later has read the tombstone.
         held = self._leases()
         while held and time.monotonic() < give_up_at:
             time.sleep(POLL_SECONDS)

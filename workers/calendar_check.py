@@ -91,6 +91,7 @@ class Check:
 
     def one(self, external_id: str, care: CalendarCare) -> CheckResult:
         """Check one user; of one that is gone at Recall only the links, and no token is asked."""
+        # All of them, since an address that two of them share says that they are one.
         everybody = self._client.users()
         listed = next((user for user in everybody if user.external_id == external_id), None)
         if listed is None:

@@ -165,6 +165,7 @@ def _is_of(attendee: dict[str, Any], addresses: Sequence[str]) -> bool:
 
 def _rest(connection: Connection, held: Holdings) -> dict[str, int]:
     whose = pseudonym(held.external_id)
+    # The id of the user stays Recall's own word; it names nobody outside of it.
     users = update(CalendarUser).where(CalendarUser.external_id == held.external_id)
     connection.execute(users.values(external_id=whose))
     findings = or_(

@@ -38,6 +38,7 @@ def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
     def of(table: type[DeclarativeBase], column: Any, keys: Sequence[Any]) -> Iterator[Row]:
         return _rows(connection, table, column.in_, keys)
 
+    # By both names: what came back under the second one is held as well.
     names = (held.external_id, pseudonym(held.external_id))
     key = [external_id_hash(held.external_id)]
     yield "calendar_users", of(CalendarUser, CalendarUser.external_id, names)

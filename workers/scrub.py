@@ -28,6 +28,7 @@ _BOT_DETAILS = ("meeting_url", "bot_name", "bot_metadata", "last_error")
 
 def scrub_meetings(connection: Connection, meeting_ids: Collection[str]) -> int:
     """Empty meetings of what they tell of people; returns how many told anything."""
+    # Look-up by address is by this table: nobody may be found by it any more.
     people = delete(MeetingPerson).where(MeetingPerson.meeting_id.in_(meeting_ids))
     connection.execute(people)
     tells = [getattr(CalendarMeeting, name).is_not(None) for name in _DETAILS]
@@ -52,6 +53,7 @@ def scrub_bots(connection: Connection, bot_ids: Collection[str]) -> int:
     tells = or_(*(getattr(Bot, name).is_not(None) for name in _BOT_DETAILS))
     alone = update(Bot).where(Bot.id.in_(erased), ~others, tells)
     connection.execute(alone.values(dict.fromkeys(_BOT_DETAILS, null())))
+    # An error quotes what Recall answered, and that may be anything.
     attempts = update(LinkAttempt).where(LinkAttempt.bot_id.in_(erased))
     connection.execute(attempts.where(LinkAttempt.error.is_not(None)).values(error=null()))
     return empty_bodies(connection, erased)
@@ -78,6 +80,7 @@ def annotate_links(
 
     `whose` replaces the external_id. Returns how many links did not say so yet.
     """
+    # What was recorded was recorded: only a link that came to nothing ends.
     sealed = exists().where(Bot.id == Link.bot_id, Bot.sealed_at.is_not(None))
     ended_at = case(
         (sealed, Link.ended_at), (Link.ended_at.is_(None), db_now()), else_=Link.ended_at

@@ -118,6 +118,7 @@ def meetings(
 @click.pass_obj
 def refresh(session: Session, external_id: str, *, as_json: bool) -> None:
     """Have Recall read a user's calendars again; seldom needed, since it does so by itself."""
+    # Before the call: who reads it may not wait for the answer.
     click.echo(SELDOM, err=True)
     with _caring(session) as (care, _):
         _print_meetings(care.refresh(external_id), as_json=as_json)
@@ -192,6 +193,7 @@ def _print_user(found: CalendarUser, *, as_json: bool) -> None:
         print_json(found)
         return
     click.echo(f"{found.id} {visible(found.external_id)}")
+    # Both platforms are always listed, the unconnected one as well.
     lines = [ConnectionLine(c.platform, c.connected, c.email) for c in found.connections]
     print_rows(lines, ConnectionLine, ("platform", "connected", "email"), "table")
     wanted = [name for name, value in (found.preferences or {}).items() if value is True]

@@ -37,6 +37,7 @@ def erase(
     delete-user` does that.
     """
     held = session.read(lambda connection: holdings(connection, external_id, emails))
+    # Always looked up first: what cannot be taken back is shown before it is done.
     as_json, only_shows = how["as_json"], how["preview"]
     if only_shows or not yes:
         _preview(held, as_json=as_json and only_shows)
@@ -115,6 +116,7 @@ def _print_all(connection: Any, external_id: str, emails: Iterable[str]) -> int:
     held = holdings(connection, external_id, emails)
     count = 0
     head = {"external_id": external_id, "exported_at": database_time(connection)}
+    # Written as it is read: a busy person's payloads are more than fits in memory.
     sys.stdout.write(_json(head).removesuffix("}"))
     for name, rows in sections(connection, held):
         sys.stdout.write(f",\n{json.dumps(name)}:[")

@@ -54,6 +54,7 @@ def reconcile(
 
 
 def _wanted(session: Session, since: str | None, *, every: bool) -> datetime | None:
+    # A wrong window would list everything or nothing, and both look like an answer.
     if every and since is not None:
         raise click.UsageError("give --since or --all, not both")
     if every:
@@ -84,6 +85,7 @@ def _run(reconciler: Reconciler, begun: Progress) -> Progress:
         try:
             return reconciler.run(begun, show)
         except KeyboardInterrupt:
+            # Said at once, or the next call would wait two minutes for a run nobody is at.
             reconciler.interrupt(latest, "interrupted")
             raise
 
