@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, insert, text, update
@@ -13,7 +14,7 @@ from models.care import CalendarFinding
 from models.delivery import Delivery
 from models.ledger import Audit, Rejection
 from models.link import Link, LinkAttempt
-from tests.conftest import MakeTools
+from tests.conftest import MakeSettings, MakeTools
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
@@ -24,6 +25,7 @@ from tests.told import Tell, link, teller, told
 from workers.drain import Drain
 from workers.erase import Eraser, holdings
 from workers.relink import audit, relink
+from workers.retain import Retention
 from workers.stop import Stop
 from workers.tombstones import ERASED, bury, is_pseudonym, pseudonym
 
@@ -166,6 +168,20 @@ def test_a_late_webhook_brings_nothing_back(
     add_delivery(engine, bot.id, "media_expired", occurred_at=later(90), body=body)
     Drain(make_tools(), Stop()).run()
     assert [word for word in SECRETS if word in dump(engine)] == []
+
+
+def test_late_payloads_that_nothing_applies_go_within_the_hour(
+    engine: Engine, tell: Tell, make_tools: MakeTools, make_settings: MakeSettings, bot: FakeBot
+) -> None:
+    """A `recording.done` of her bot; what concerns others stays."""
+    fill(engine, make_tools(), bot)
+    tell("erase", WHO, "--yes")
+    late = {"event": "recording.done", "outcome": "ignored"}
+    add_delivery(engine, bot.id, None, body=WHO.encode(), **late)
+    add_delivery(engine, str(uuid4()), None, body=b"theirs", **late)
+    assert Retention(engine, make_settings()).purge() == 1
+    assert WHO not in dump(engine)
+    assert b"theirs" in {row.body for row in rows(engine, Delivery)}
 
 
 def test_a_relink_asks_no_token_for_the_erased(

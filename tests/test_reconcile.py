@@ -18,11 +18,18 @@ from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
 from tests.rows import add_delivery, bot_row, count, rows
 from tests.told import Tell, teller, told
+from webhook.metrics import SqlCollector
+from webhook.reader import Reader
 from workers.apply import apply_all
 from workers.bot_list import read_bot_page
+from workers.calendar_client import CalendarClient
 from workers.drain import Drain
 from workers.errors import RecallError
+from workers.limits import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
+from workers.recall import Recall
+from workers.reconcile import Reconciler
 from workers.stop import Stop
+from workers.wire import Wire, make_ssl_context
 
 SINCE = ("reconcile", "--since", (datetime.now(UTC) - timedelta(days=2)).isoformat())
 
@@ -273,6 +280,30 @@ def test_a_429_is_waited_out(engine: Engine, recall: FakeRecall, tell: Tell) -> 
     assert told(tell(*SINCE, "--json"))["bots_seen"] == 4
 
 
+def test_each_page_waits_for_its_turn_in_the_shared_bucket(
+    engine: Engine, recall: FakeRecall
+) -> None:
+    """Sixty a minute for the whole workspace, whoever pages."""
+    recall.build.populate(7)
+    taken: list[tuple[str, float]] = []
+
+    class Noting(SteadyLimits):
+        def take(self, bucket: Bucket, count: int = 1) -> Grant:
+            taken.append((bucket.name, bucket.per_minute))
+            return Grant(count)
+
+    wire = Wire(make_ssl_context())
+    buckets = Buckets()
+    client = CalendarClient(
+        Recall(wire, recall.url, recall.api_key), Noting(None, LocalLimits()), buckets
+    )
+    reconciler = Reconciler(engine, client, buckets.bot_list, recall.url)
+    done = reconciler.run(reconciler.open(None))
+    wire.close()
+    assert done.pages == 3
+    assert taken == [("bot_list", 60)] * 3
+
+
 def test_what_was_missed_shows_until_a_run_finds_nothing(
     engine: Engine, recall: FakeRecall, tell: Tell
 ) -> None:
@@ -284,6 +315,13 @@ def test_what_was_missed_shows_until_a_run_finds_nothing(
         assert found.reconcile is not None
         assert found.reconcile.bots_missed == 1
         assert "webhooks_missed" in {alarm.name for alarm in alarms(connection, found)}
+    told_to_prometheus = {
+        sample.name: sample.value
+        for metric in SqlCollector(Reader(engine)).collect()
+        for sample in metric.samples
+    }
+    assert told_to_prometheus["recall_links_reconcile_bots_missed"] == 1
+    assert told_to_prometheus["recall_links_missed_total"] > 0
     tell(*SINCE)
     with engine.connect() as connection:
         wrong = alarms(connection, overview(connection))

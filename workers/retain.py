@@ -14,6 +14,7 @@ from models.ledger import Rejection
 from models.link import LinkAttempt
 from models.settings import Settings
 from models.workspace import WorkspaceState
+from workers.scrub import empty_late_bodies
 from workers.upsert import upsert
 
 EVERY_SECONDS = 3600.0
@@ -50,6 +51,7 @@ class Retention:
         for step in (
             self._empty_bodies,
             self._empty_rejections,
+            self._empty_late,
             self._delete_attempts,
             self._delete_tokens,
             self._delete_connect_links,
@@ -84,6 +86,10 @@ class Retention:
         old = select(Rejection.id).where(is_old).limit(BATCH)
         emptied = update(Rejection).where(Rejection.id.in_(old)).values(body=None)
         return connection.execute(emptied).rowcount
+
+    def _empty_late(self, connection: Connection) -> int:
+        # `recording.done` and its like are kept and never applied, so no applier sees them.
+        return empty_late_bodies(connection, BATCH)
 
     def _delete_attempts(self, connection: Connection) -> int:
         before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)

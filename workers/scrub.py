@@ -13,7 +13,7 @@ from models.bot import Bot
 from models.calendar import CalendarMeeting, ErasedUser, MeetingPerson
 from models.delivery import Delivery
 from models.link import Link, LinkAttempt
-from workers.tombstones import USER_ERASED, is_erased
+from workers.tombstones import USER_ERASED, erased_names, is_erased
 
 _DETAILS = (
     "title",
@@ -71,6 +71,16 @@ def empty_bodies(connection: Connection, bot_ids: Collection[str]) -> int:
     """Empty the payloads of these bots' deliveries; returns how many held any."""
     theirs = update(Delivery).where(Delivery.bot_id.in_(bot_ids), Delivery.body != b"")
     return connection.execute(theirs.values(body=b"")).rowcount
+
+
+def empty_late_bodies(connection: Connection, limit: int) -> int:
+    """Empty payloads that came after their user was erased and that nothing applies."""
+    # By the names, which an index finds: the links themselves may be millions.
+    bots = select(Link.bot_id).where(Link.external_id.in_(erased_names()))
+    late = select(Delivery.id).where(Delivery.bot_id.in_(bots), Delivery.body != b"").limit(limit)
+    return connection.execute(
+        update(Delivery).where(Delivery.id.in_(late)).values(body=b"")
+    ).rowcount
 
 
 def annotate_links(

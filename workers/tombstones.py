@@ -3,7 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from sqlalchemy import ColumnElement, Connection, Table, case, delete, null, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    case,
+    delete,
+    func,
+    literal,
+    null,
+    select,
+    text,
+)
 
 from models.base import db_now
 from models.bot import Bot
@@ -16,6 +28,7 @@ USER_ERASED = "user_erased"
 # Why a tombstone stands: the person is forgotten here, or only the calendar user is gone there.
 ERASED, DELETED = "erased", "deleted"
 _PREFIX = "erased-user:"
+_LENGTH = 24
 _TOMBS = cast("Table", ErasedUser.__table__)
 
 Lease = tuple[str, str]
@@ -23,7 +36,7 @@ Lease = tuple[str, str]
 
 def pseudonym(external_id: str) -> str:
     """Return what stands for an erased external_id: rows of one person still count as one."""
-    return _PREFIX + external_id_hash(external_id)[:24]
+    return _PREFIX + external_id_hash(external_id)[:_LENGTH]
 
 
 def is_pseudonym(external_id: str) -> bool:
@@ -49,14 +62,24 @@ def is_erased() -> ColumnElement[bool]:
     return case((Link.external_id.startswith(_PREFIX), True), else_=False)
 
 
+def erased_names() -> Select[str]:
+    """Return the selection of all names that erased users' rows go by."""
+    name = literal(_PREFIX).concat(func.substr(ErasedUser.external_id_hash, 1, _LENGTH))
+    is_erased_now = (ErasedUser.reason == ERASED) & ErasedUser.lifted_at.is_(None)
+    return select(name).where(is_erased_now)
+
+
 def bury(connection: Connection, external_id: str, reason: str) -> None:
     """Write the tombstone and drop the cached token, once no settle is under way that began before.
 
     The lock makes later settles wait for the commit: each of them knows, or has written already.
     """
+    # Tokens first, as drains have it: who takes locks in two orders waits in a ring.
+    key = external_id_hash(external_id)
+    drop = delete(CalendarToken).where(CalendarToken.external_id_hash == key)
+    connection.execute(drop)
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE erased_users IN ACCESS EXCLUSIVE MODE"))
-    key = external_id_hash(external_id)
     statement = insert_into(connection, _TOMBS).values(external_id_hash=key, reason=reason)
     # Who is forgotten stays so when the calendar user is deleted as well.
     is_forgotten = (ErasedUser.reason == ERASED) & ErasedUser.lifted_at.is_(None)
@@ -67,7 +90,8 @@ def bury(connection: Connection, external_id: str, reason: str) -> None:
             index_elements=["external_id_hash"], set_=again
         )
     )
-    connection.execute(delete(CalendarToken).where(CalendarToken.external_id_hash == key))
+    # Once more: one may have been minted before the lock was ours.
+    connection.execute(drop)
 
 
 def dig_up(connection: Connection, external_id: str) -> None:
