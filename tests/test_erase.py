@@ -1,6 +1,7 @@
 """Erasing a person: nothing of theirs is left or comes back, counts and links stay."""
 
 import json
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,13 +15,18 @@ from models.care import CalendarFinding
 from models.delivery import Delivery
 from models.ledger import Audit, Rejection
 from models.link import Link, LinkAttempt
-from tests.conftest import MakeSettings, MakeTools
+from models.settings import Settings
+from tests.conftest import SECRET, MakeSettings, MakeTools
+from tests.lab.deliveries import Delivery as Webhook
+from tests.lab.events import lifecycle
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
+from tests.lab.sender import Sender
 from tests.lab.shapes import Bot as FakeBot
 from tests.lab.shapes import CalendarMeeting as FakeMeeting
 from tests.lab.shapes import CalendarUser as FakeUser
 from tests.rows import add_delivery, bot_row, count, later, rows
+from tests.running import running, until
 from tests.told import Tell, link, teller, told
 from workers.drain import Drain
 from workers.erase import Eraser, holdings
@@ -357,3 +363,30 @@ def test_a_busy_persons_data_goes_in_batches(
     steps = list(Eraser(engine, "test").erase(held))
     assert len(steps) == 7
     assert (steps[-1].meetings, steps[-1].links) == (5, 5)
+
+
+def test_signed_webhooks_bring_nothing_back_either(
+    engine: Engine,
+    database_url: str,
+    recall: FakeRecall,
+    tell: Tell,
+    bot: FakeBot,
+    tmp_path: Path,
+) -> None:
+    """The whole service, as deployed: erased in mid-life, and the rest of the life comes in."""
+    events = lifecycle(bot, generation="v1.11", noise=True)
+    webhooks = [Webhook.of(event, family="webhook") for event in events]
+    with running(database_url, recall, tmp_path, SWEEP_SECONDS=0.2) as stack:
+        sender = Sender(f"{stack.url}/webhooks/recall", [SECRET])
+        sender.run(webhooks[:2])
+        until(lambda: [row.title for row in rows(engine, CalendarMeeting)] == [TITLE], "its link")
+        assert tell("erase", WHO, "--yes").exit_code == 0
+        recall.calls.clear()
+        sender.run(webhooks[2:])
+        until(lambda: bot_row(engine, bot.id).sealed_at is not None, "the last word")
+        Retention(engine, Settings.read({"DATABASE_URL": database_url})).purge()
+        assert recall.calls.all("calendar/authenticate") == []
+    assert len(rows(engine, Delivery)) == len(webhooks)
+    assert [word for word in SECRETS if word in dump(engine)] == []
+    logs = "".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert [word for word in SECRETS if word in logs] == []
