@@ -48,6 +48,8 @@ def alarms(connection: Connection, found: Overview) -> list[Alarm]:
         _circuit(found),
         _no_worker(found),
         _stalled(found),
+        _missed(found),
+        _unrecorded(found),
     )
     return [alarm for alarm in checks if alarm is not None]
 
@@ -151,4 +153,28 @@ def _stalled(found: Overview) -> Alarm | None:
         "stalled",
         f"the oldest work has waited for {in_words(oldest)}",
         "see the workers' logs; more workers help unless the rate limit is the bound",
+    )
+
+
+def _missed(found: Overview) -> Alarm | None:
+    last = found.reconcile
+    if last is None or not (last.bots_missed or last.statuses_missed):
+        return None
+    return Alarm(
+        "webhooks_missed",
+        f"the last reconcile found {last.bots_missed} bots that no webhook had told of,"
+        f" and {last.statuses_missed} statuses that had not come",
+        "look at the endpoint's failures and event types in Recall's dashboard;"
+        " all is filled in, and a reconcile that finds nothing more ends this",
+    )
+
+
+def _unrecorded(found: Overview) -> Alarm | None:
+    count = found.findings.get("will_record_without_bot", 0)
+    if not count:
+        return None
+    return Alarm(
+        "will_record_without_bot",
+        f"{count} meetings are to be recorded, and no bot is there for them",
+        "`recall-links calendar check EXTERNAL_ID` lists them; ask Recall's support",
     )

@@ -18,6 +18,8 @@ _FORGING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\
 _SECRETS = (
     (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_…"),
     (re.compile(r"(?i)\b(token|bearer)\s+[\x21-\x7e]{8,}"), r"\1 …"),
+    # Callers' proofs, and Recall's calendar tokens, which look alike.
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "eyJ…"),
     (re.compile(r"(?i)(x-recallcalendarauthtoken\W{1,4})[\x21-\x7e]+"), r"\1…"),
     (re.compile(r"://([^:/@\s]*):[^@\s]+@"), r"://\1:…@"),
 )

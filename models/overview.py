@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from models.base import db_now
 from models.bot import Bot
+from models.care import Reconciled, count_findings, last_reconcile
 from models.circuit import CIRCUIT, Circuit, circuit_of, seconds_left
 from models.delivery import Delivery
 from models.ledger import Rejection, Tally
@@ -84,6 +85,9 @@ class Overview:
     latency: dict[str, int]
     calls: dict[str, int]
     hours: list[Hour]
+    # What the last reconcile found that no webhook had told, and the calendars' findings by kind.
+    reconcile: Reconciled | None
+    findings: dict[str, int]
 
 
 def overview(connection: Connection) -> Overview:
@@ -104,6 +108,8 @@ def overview(connection: Connection) -> Overview:
         latency=_sum(tallies, "receive_to_link"),
         calls=_sum(tallies, "call"),
         hours=_hours(tallies, now),
+        reconcile=last_reconcile(connection),
+        findings=count_findings(connection),
     )
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -20,6 +19,8 @@ from pydantic import (
 )
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from models.calendar_settings import CalendarSettings, comma_separated
 
 SHORTEST_TOKEN = 16
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
@@ -56,12 +57,6 @@ class WebhookSecret:
         return f"WebhookSecret({self.fingerprint})"
 
 
-def _comma_separated(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
 def _database_url(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -96,15 +91,15 @@ def _long_enough(value: str) -> str:
 
 
 Tokens = Annotated[
-    tuple[Annotated[str, AfterValidator(_long_enough)], ...], BeforeValidator(_comma_separated)
+    tuple[Annotated[str, AfterValidator(_long_enough)], ...], BeforeValidator(comma_separated)
 ]
 Secrets = Annotated[
     tuple[Annotated[WebhookSecret, BeforeValidator(WebhookSecret.parse)], ...],
-    BeforeValidator(_comma_separated),
+    BeforeValidator(comma_separated),
 ]
 
 
-class Settings(BaseModel):
+class Settings(CalendarSettings):
     """All settings; a process asks only for those it uses."""
 
     model_config = ConfigDict(
@@ -160,6 +155,13 @@ class Settings(BaseModel):
             raise ValueError("DATABASE_URL must name PostgreSQL: a dyno's disk is lost daily")
         return self
 
+    @model_validator(mode="after")
+    def _trust_is_for_the_lab(self) -> Self:
+        # Whoever reaches such a service reads anybody's calendar.
+        if self.calendar_trust_any_user and (self.dyno or not self.on_sqlite):
+            raise ValueError("CALENDAR_TRUST_ANY_USER is for a lab: not on a dyno or PostgreSQL")
+        return self
+
     @property
     def on_sqlite(self) -> bool:
         """Whether the database is one SQLite file."""
@@ -174,7 +176,7 @@ class Settings(BaseModel):
     def api_key(self) -> str:
         """Recall's API key; SettingsError when it is not set."""
         if self.recall_api_key is None:
-            raise SettingsError("RECALL_API_KEY is not set: workers look bots up with it")
+            raise SettingsError("RECALL_API_KEY is not set: Recall is asked with it")
         return self.recall_api_key.get_secret_value()
 
 

@@ -4,12 +4,17 @@ Codes are an open set (https://docs.recall.ai/docs/bot-status-change-events): an
 as text and ranks in mid-life.
 """
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 TERMINAL = frozenset({"done", "fatal"})
 POST_TERMINAL = frozenset({"analysis_done", "analysis_failed", "media_expired"})
 UNINFORMATIVE = frozenset({"ready"})
+# One event of the year 9999 would freeze a monotone status.
+MOST_AHEAD = timedelta(days=1)
+LONGEST_WORD = 200
+_CODE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,64}\Z")
 
 # Equal times are common (pairs come 126 ms apart, some carry one timestamp), so ties need a rank.
 _LIFE = (
@@ -48,3 +53,8 @@ class Status:
         # media_expired comes days after done: it must not be the status of a bot that is done.
         standing = 2 if self.code in TERMINAL else 0 if self.code in POST_TERMINAL else 1
         return standing, self.occurred_at, _RANK.get(self.code, _UNKNOWN_RANK), self.code
+
+
+def is_code(value: object) -> bool:
+    """Whether a value can be a status code: a text of 1 to 64 characters, none of them control."""
+    return isinstance(value, str) and _CODE.match(value) is not None

@@ -5,6 +5,8 @@ from sqlalchemy import MetaData
 from models.base import Base
 from models.bot import Bot, BotStatus
 from models.calendar import CalendarMeeting, CalendarToken, CalendarUser, ErasedUser, MeetingPerson
+from models.care import CalendarFinding, ReconcileRun
+from models.connect import ConnectLink
 from models.delivery import Delivery
 from models.ledger import Audit, Rejection, Tally
 from models.link import Link, LinkAttempt
@@ -15,14 +17,17 @@ TABLES = (
     Audit,
     Bot,
     BotStatus,
+    CalendarFinding,
     CalendarMeeting,
     CalendarToken,
     CalendarUser,
+    ConnectLink,
     Delivery,
     ErasedUser,
     Link,
     LinkAttempt,
     MeetingPerson,
+    ReconcileRun,
     Rejection,
     Tally,
     WorkspaceState,

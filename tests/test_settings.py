@@ -5,9 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
 
 from models.settings import Settings, SettingsError
+from tests.calendar_rig import rsa_pair
 
 ROOT = Path(__file__).parent.parent
 # The platform's own word, not a setting of ours.
@@ -45,6 +48,16 @@ def test_nothing_set_is_a_laptop() -> None:
         ("RETAIN_PAYLOAD_DAYS", "0"),
         ("REDIS_TLS_VERIFY", "maybe"),
         ("RECALL_RATE_SHARE", "0"),
+        ("PUBLIC_URL", "http://hunter2.example"),
+        ("PUBLIC_URL", "https://links.example/hunter2"),
+        ("GOOGLE_OAUTH_CLIENT_ID", "hunter2 "),
+        ("CALENDAR_JWT_KEY", "hunter2"),
+        ("CALENDAR_JWT_KEY", "-----BEGIN PUBLIC KEY-----\\nhunter2"),
+        ("CALENDAR_ALLOWED_ORIGINS", "*"),
+        ("CALENDAR_ALLOWED_ORIGINS", "https://app.example,https://hunter2@x.example"),
+        ("CALENDAR_RETURN_URLS", "https://app.example/?next=hunter2"),
+        ("CALENDAR_RETURN_URLS", "//hunter2.example"),
+        ("CALENDAR_TRUST_ANY_USER", "hunter2"),
     ],
 )
 def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -> None:
@@ -82,6 +95,46 @@ def test_sqlite_is_refused_on_a_dyno() -> None:
         with pytest.raises(SettingsError, match="DATABASE_URL"):
             Settings.read(environ)
     assert Settings.read({"DYNO": "web.1", "DATABASE_URL": "postgres://h/d"}).dyno
+
+
+def test_trust_in_any_user_is_for_a_lab_alone() -> None:
+    """Refused where it could hurt, and beside a key, which it would make worthless."""
+    trust = {"CALENDAR_TRUST_ANY_USER": "1"}
+    assert Settings.read(trust).knows_callers
+    for others in (
+        {"DATABASE_URL": "postgres://h/d"},
+        {"DATABASE_URL": "postgres://h/d", "DYNO": "web.1"},
+        {"CALENDAR_JWT_KEY": "k" * 32},
+    ):
+        with pytest.raises(SettingsError, match="CALENDAR_TRUST_ANY_USER"):
+            Settings.read(trust | others)
+
+
+def test_a_jwt_keys_kind_says_its_algorithm() -> None:
+    """A public key is never a shared secret; private, small and foreign keys are refused."""
+    private, public = rsa_pair()
+    for text in (public, public.replace("\n", "\\n"), f"  {public}"):
+        key = Settings.read({"CALENDAR_JWT_KEY": text}).calendar_jwt_key
+        assert key is not None
+        assert key.algorithm == "RS256"
+    shared = Settings.read({"CALENDAR_JWT_KEY": "k" * 32}).calendar_jwt_key
+    assert shared is not None
+    assert shared.algorithm == "HS256"
+    assert "kkkk" not in repr(shared)
+    _, small = rsa_pair(1024)
+    elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
+    foreign = elliptic.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for wrong in (private, small, foreign, public[:-40], "k" * 31):
+        with pytest.raises(SettingsError, match="CALENDAR_JWT_KEY"):
+            Settings.read({"CALENDAR_JWT_KEY": wrong})
+
+
+def test_connecting_needs_an_address_of_ours() -> None:
+    """Providers send browsers back to it."""
+    with pytest.raises(SettingsError, match="PUBLIC_URL"):
+        Settings.read({"GOOGLE_OAUTH_CLIENT_ID": "g"})
+    given = {"GOOGLE_OAUTH_CLIENT_ID": "g", "PUBLIC_URL": "https://Links.example:443/"}
+    assert Settings.read(given).public_url == "https://links.example"
 
 
 def test_no_secret_is_in_what_settings_print() -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, insert, text, update
 from models.base import db_now
 from models.bot import Bot
 from models.calendar import CalendarToken
+from models.connect import ConnectLink
 from models.delivery import Delivery
 from models.link import LinkAttempt
 from models.workspace import WorkspaceState
@@ -170,6 +171,18 @@ def test_old_attempts_and_expired_tokens_are_deleted(
     assert retention.purge_when_due() == 0
     assert count(engine, LinkAttempt) == 1
     assert [row.external_id_hash for row in rows(engine, CalendarToken)] == ["new"]
+
+
+def test_connect_links_are_deleted_a_day_after_their_end(
+    engine: Engine, make_settings: MakeSettings
+) -> None:
+    """Whom they were for stays no longer than anybody may come back by them."""
+    with engine.begin() as connection:
+        for name, expires_at in (("old", db_now(-86_401)), ("new", db_now(-86_000))):
+            row = {"link_hash": name, "platform": "google", "sealed": b"x"}
+            connection.execute(insert(ConnectLink).values(**row, expires_at=expires_at))
+    assert Retention(engine, make_settings()).purge() == 1
+    assert [row.link_hash for row in rows(engine, ConnectLink)] == ["new"]
 
 
 def test_a_leased_bot_is_no_work(engine: Engine, make_tools: MakeTools) -> None:

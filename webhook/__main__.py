@@ -14,13 +14,17 @@ def main() -> int:
     """Serve until SIGTERM; 2 when a setting is malformed."""
     try:
         settings = Settings.read(os.environ)
+        set_up_logging(settings)
+        set_up_sentry(settings)
+        # Some parts need a setting that others leave out; that too stops the boot.
+        app = create_app(settings)
     except SettingsError as error:
         print(f"recall-links web: {error}", file=sys.stderr)
         return 2
     set_up_logging(settings)
     # This process never forks: its threads may start right away.
     set_up_sentry(settings)
-    WebServer(create_app(settings), settings).run()
+    WebServer(app, settings).run()
     return 0
 
 

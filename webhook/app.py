@@ -7,7 +7,7 @@ from flask import Flask, Response
 
 from models.database import make_engine
 from models.settings import Settings
-from webhook import api, console, health, metrics, problem, receiver
+from webhook import api, calendar, console, health, metrics, problem, receiver
 from webhook.access import Access
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
@@ -23,7 +23,7 @@ class Resources:
     """What an application holds open, and closes."""
 
     def __init__(self, settings: Settings) -> None:
-        client = quick_redis(settings)
+        self.redis = client = quick_redis(settings)
         self.inbox = Inbox(settings)
         self.bell = Bell(client)
         self.ringer = Ringer(self.bell)
@@ -60,6 +60,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
     console.init_app(app, settings, access, reader, put_back)
+    calendar.init_app(app, settings, resources.writes, resources.redis)
     app.after_request(_never_sniffed)
     return app
 

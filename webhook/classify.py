@@ -6,21 +6,17 @@ Both generations come to the same values: the legacy one
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NoReturn
 
 from models.delivery import Outcome
 from models.outside import plain_uuid, storable, utc_time
+from models.status import LONGEST_WORD, MOST_AHEAD, is_code
 
 LEGACY_EVENT = "bot.status_change"
 BOT_LOGS = frozenset({"bot.log", "bot.output_log"})
-# One event of the year 9999 would stand for ever as the bot's latest status.
-MOST_AHEAD = timedelta(days=1)
-LONGEST_WORD = 200
-_CODE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,64}\Z")
 
 Object = Mapping[str, Any]
 
@@ -69,7 +65,7 @@ def _classify_other(read: Classified, event: str, data: Object, now: datetime) -
         return replace(
             read, outcome="ignored", reason="not_a_bot_status", bot_id=plain_uuid(bot_id)
         )
-    if not _is_code(status["code"]):
+    if not is_code(status["code"]):
         return replace(read, reason="bad_code", bot_id=plain_uuid(bot_id))
     # The event's name decides: `recording.done` has the code `done` as well.
     named = {**status, "code": event.removeprefix("bot.")}
@@ -84,7 +80,7 @@ def _read_status(
         return replace(read, reason="bad_bot_id")
     if not isinstance(status, dict):
         return replace(read, reason="no_status")
-    if not _is_code(status.get("code")):
+    if not is_code(status.get("code")):
         return replace(read, reason="bad_code")
     read = replace(
         read,
@@ -126,10 +122,6 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise _UnreadableError("duplicate_key")
     return found
-
-
-def _is_code(value: object) -> bool:
-    return isinstance(value, str) and _CODE.match(value) is not None
 
 
 def _text(value: object, limit: int = 1000) -> str | None:

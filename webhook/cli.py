@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.settings import SettingsError
 from webhook.asked import BadParameterError
-from webhook.commands import bots, care, database, lists
+from webhook.commands import bots, calendar, calendar_users, care, database, lists, privacy
+from webhook.commands import reconcile as reconciling
 from webhook.commands.output import AWAY, NOTHING_FOUND, USAGE, visible
 from webhook.commands.session import Session
 from webhook.inbox import DatabaseAwayError
@@ -23,7 +24,7 @@ from workers.errors import RecallError
 NAME = "recall-links"
 SHELLS = ("bash", "zsh", "fish")
 # A further module of commands is added here, and nowhere else.
-MODULES = (lists, bots, care, database)
+MODULES = (lists, bots, care, database, calendar, calendar_users, privacy, reconciling)
 # What PostgreSQL and SQLite say of a table or a column that a migration has yet to make.
 NOT_MIGRATED = ("UndefinedTable", "UndefinedColumn", "no such table", "no such column")
 

@@ -97,6 +97,9 @@ def _gauges(found: Overview) -> Iterable[Metric]:
             "When the last signed webhook arrived",
         ),
     }
+    if (last := found.reconcile) is not None:
+        values["reconcile_bots_missed"] = (last.bots_missed, "Bots the last reconcile found new")
+        values["reconcile_statuses_missed"] = (last.statuses_missed, "Statuses it found new")
     for name, (value, words) in values.items():
         yield GaugeMetricFamily(PREFIX + name, words, value=value)
 
@@ -114,6 +117,12 @@ def _workspace(found: Overview) -> Iterable[Metric]:
     for bucket, seconds in found.closed_buckets.items():
         closed.add_metric([bucket], seconds)
     yield closed
+    findings = GaugeMetricFamily(
+        PREFIX + "calendar_findings", "What calendars show amiss, 500 at most", labels=["kind"]
+    )
+    for kind, count in found.findings.items():
+        findings.add_metric([kind], count)
+    yield findings
 
 
 def _workers(found: Overview) -> Iterable[Metric]:
@@ -142,6 +151,7 @@ _COUNTERS = {
     "delivery": ("deliveries", "Signed webhooks by outcome", ["outcome"]),
     "rejection": ("rejections", "Requests not proved to be Recall's, by reason", ["reason"]),
     "link": ("link_attempts", "Tries to link a bot, by outcome", ["outcome"]),
+    "missed": ("missed", "What only reconcile told of, bots and statuses", ["what"]),
     "call": ("api_calls", "Calls to Recall, by endpoint and status", ["endpoint", "status"]),
 }
 

@@ -13,6 +13,7 @@ from models.bot import Bot, BotStatus
 from models.delivery import Delivery
 from models.status import TERMINAL, UNINFORMATIVE, Status
 from workers.patience import is_the_rows_fault
+from workers.scrub import empty_bodies, erased_bots
 from workers.upsert import Insert, insert_into, upsert
 
 BATCH = 500
@@ -82,9 +83,7 @@ def apply_batch(engine: Engine, size: int = BATCH) -> int:
 
 
 def _next_rows(connection: Connection, size: int) -> Sequence[Delivered]:
-    if connection.dialect.name == "postgresql":
-        # Waiting, not trying: whoever holds it may have read before our delivery was committed.
-        connection.execute(select(func.pg_advisory_xact_lock(APPLY_LOCK)))
+    apply_alone(connection)
     wanted = (
         select(
             Delivery.id,
@@ -103,15 +102,24 @@ def _next_rows(connection: Connection, size: int) -> Sequence[Delivered]:
     return sorted(connection.execute(wanted), key=lambda row: (row.bot_id or "", row.received_at))
 
 
+def apply_alone(connection: Connection) -> None:
+    """Hold off every other applier until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        # Waiting, not trying: whoever holds it may have read before our delivery was committed.
+        connection.execute(select(func.pg_advisory_xact_lock(APPLY_LOCK)))
+
+
 def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     if not rows:
         return
-    on_file = _read_standings(connection, {row.bot_id for row in rows})
+    on_file = read_standings(connection, {row.bot_id for row in rows})
     standings = fold(on_file, rows)
-    _write_standings(connection, standings.values())
+    write_standings(connection, standings.values())
     upsert(connection, _STATUSES, [_status_row(row) for row in rows])
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
+    if erased := erased_bots(connection, standings):
+        empty_bodies(connection, erased)
 
 
 def fold(on_file: Mapping[str, Standing], rows: Iterable[Delivered]) -> dict[str, Standing]:
@@ -138,7 +146,8 @@ def _apply_alone(connection: Connection, row: Delivered) -> None:
         connection.execute(update(Delivery).where(Delivery.id == row.id).values(malformed))
 
 
-def _read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Standing]:
+def read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Standing]:
+    """Read how these bots stand, and lock them."""
     found = connection.execute(
         select(Bot.id, Bot.status, Bot.sub_code, Bot.status_at, Bot.first_seen_at, Bot.due_seq)
         .where(Bot.id.in_(bot_ids))
@@ -157,7 +166,8 @@ def _read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Stan
     }
 
 
-def _write_standings(connection: Connection, standings: Iterable[Standing]) -> None:
+def write_standings(connection: Connection, standings: Iterable[Standing]) -> None:
+    """Write how bots stand; what became owed anew is due now."""
     ordered = sorted(standings, key=lambda standing: standing.bot_id)
     # Two statements, because an executemany sets the same columns for all its rows.
     for is_owed_anew in (False, True):

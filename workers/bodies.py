@@ -76,14 +76,25 @@ class MeetingBody:
 
 def read_object(raw: bytes, endpoint: Endpoint) -> Body:
     """Parse a JSON object; RecallError (unreadable) for anything else."""
+    value = read_json(raw, endpoint)
+    if not isinstance(value, dict):
+        raise unreadable(endpoint, "not a JSON object")
+    return value
+
+
+def read_json(raw: bytes, endpoint: Endpoint) -> object:
+    """Parse JSON; RecallError (unreadable) for anything else."""
     try:
         # Decoded here: json.loads would also guess UTF-16, and NaN is no JSON.
-        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
+        value: object = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise _unreadable(endpoint, "not JSON") from None
-    if not isinstance(value, dict):
-        raise _unreadable(endpoint, "not a JSON object")
+        raise unreadable(endpoint, "not JSON") from None
     return value
+
+
+def unreadable(endpoint: Endpoint, detail: str) -> RecallError:
+    """Return what a 200 comes to whose body is of no use."""
+    return RecallError(Fault.UNREADABLE, endpoint, status=200, detail=detail)
 
 
 def read_bot(body: Body, bot_id: str) -> BotBody:
@@ -95,7 +106,7 @@ def read_bot(body: Body, bot_id: str) -> BotBody:
     if items is None:
         items = []
     if not isinstance(items, list):
-        raise _unreadable(Endpoint.BOT, "calendar_meetings is not a list")
+        raise unreadable(Endpoint.BOT, "calendar_meetings is not a list")
     # The last of two equal ids stands; order is otherwise kept.
     refs = [_read_ref(item) for item in items]
     meetings = {ref.meeting_id: ref for ref in refs if ref}
@@ -115,7 +126,7 @@ def read_token(body: Body) -> str:
     token = body.get("token")
     fits = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN
     if not isinstance(token, str) or not fits or not all("!" <= c <= "~" for c in token):
-        raise _unreadable(Endpoint.AUTHENTICATE, "no usable token")
+        raise unreadable(Endpoint.AUTHENTICATE, "no usable token")
     return token
 
 
@@ -156,10 +167,6 @@ def is_usable_external_id(external_id: str) -> bool:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
-
-
-def _unreadable(endpoint: Endpoint, detail: str) -> RecallError:
-    return RecallError(Fault.UNREADABLE, endpoint, status=200, detail=detail)
 
 
 def _read_ref(item: object) -> MeetingRef | None:

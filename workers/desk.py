@@ -3,19 +3,14 @@
 import queue
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection
 
-from models.base import db_now
-from models.calendar import CalendarToken, ErasedUser
 from workers.errors import Endpoint, Fault, RecallError
-from workers.tokens import TOKEN_SECONDS, UserErasedError, Vault, external_id_hash, fingerprint
-from workers.upsert import insert_into
-
-_TOKENS = cast("Table", CalendarToken.__table__)
+from workers.token_store import drop_token, keep_tokens, read_erased, read_tokens
+from workers.tokens import UserErasedError, Vault, external_id_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +94,14 @@ class TokenDesk:
         self._answer(connection, [m for m in messages if isinstance(m, TokenAsked)])
 
     def _drop(self, connection: Connection, dropped: TokenDropped) -> None:
-        key, print_ = external_id_hash(dropped.external_id), fingerprint(dropped.token)
+        key = external_id_hash(dropped.external_id)
         if self._cached.get(key) == dropped.token:
             del self._cached[key]
-        # Compare, then delete: another worker may have stored a fresh one meanwhile.
-        connection.execute(
-            delete(CalendarToken).where(
-                CalendarToken.external_id_hash == key, CalendarToken.fingerprint == print_
-            )
-        )
+        drop_token(connection, dropped.external_id, dropped.token)
 
     def _keep(self, connection: Connection, kept: Sequence[TokenKept]) -> None:
-        self._store(connection, {k.external_id: k.token for k in kept if k.token is not None})
+        minted = {k.external_id: k.token for k in kept if k.token is not None}
+        keep_tokens(connection, self._vault, minted)
         for message in kept:
             key = external_id_hash(message.external_id)
             waiting = self._waiting.pop(key, deque())
@@ -123,30 +114,6 @@ class TokenDesk:
                 # The minting failed: the next in line tries, the others go on waiting.
                 waiting.popleft().reply.put(Reply())
                 self._waiting[key] = waiting
-
-    def _store(self, connection: Connection, minted: Mapping[str, str]) -> None:
-        rows = [
-            {
-                "external_id_hash": external_id_hash(external_id),
-                "ciphertext": self._vault.seal(token),
-                "fingerprint": fingerprint(token),
-            }
-            for external_id, token in sorted(minted.items())
-        ]
-        if rows:
-            statement = insert_into(connection, _TOKENS)
-            expires_at = db_now(TOKEN_SECONDS)
-            changed = {
-                "ciphertext": statement.excluded.ciphertext,
-                "fingerprint": statement.excluded.fingerprint,
-                "expires_at": expires_at,
-            }
-            # By the database's clock, as it is read: dynos' clocks may differ.
-            statement = statement.values(expires_at=expires_at)
-            key = ["external_id_hash"]
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=key, set_=changed), rows
-            )
 
     def _answer(self, connection: Connection, asked: Sequence[TokenAsked]) -> None:
         keys = {external_id_hash(a.external_id) for a in asked} - self._cached.keys()
@@ -167,13 +134,5 @@ class TokenDesk:
     def _look_up(self, connection: Connection, keys: set[str]) -> set[str]:
         if not keys:
             return set()
-        tombs = select(ErasedUser.external_id_hash).where(
-            ErasedUser.external_id_hash.in_(keys), ErasedUser.lifted_at.is_(None)
-        )
-        fresh = select(CalendarToken.external_id_hash, CalendarToken.ciphertext).where(
-            CalendarToken.external_id_hash.in_(keys), CalendarToken.expires_at > db_now()
-        )
-        for row in connection.execute(fresh):
-            if (token := self._vault.open(row.ciphertext)) is not None:
-                self._cached[row.external_id_hash] = token
-        return set(connection.scalars(tombs))
+        self._cached |= read_tokens(connection, self._vault, keys)
+        return read_erased(connection, keys)

@@ -9,11 +9,20 @@ class Endpoint(StrEnum):
     BOT = "bot/{id}"
     AUTHENTICATE = "calendar/authenticate"
     MEETING = "calendar/meetings/{id}"
+    MEETINGS = "calendar/meetings"
+    REFRESH = "calendar/meetings/refresh"
+    USER = "calendar/user"
+    DISCONNECT = "calendar/user/disconnect"
+    USERS = "calendar/users"
+    BOTS = "bot"
 
     @property
     def by_api_key(self) -> bool:
         """Whether the API key, not a calendar user's token, opens it."""
-        return self is not Endpoint.MEETING
+        return self in _BY_API_KEY
+
+
+_BY_API_KEY = frozenset({Endpoint.BOT, Endpoint.AUTHENTICATE, Endpoint.USERS, Endpoint.BOTS})
 
 
 class Fault(StrEnum):

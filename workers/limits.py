@@ -82,6 +82,8 @@ class Buckets:
     def __init__(self, share: float = 1.0) -> None:
         self.bot_get = Bucket(BOT_GET, 300 * share)
         self.authenticate = Bucket(AUTHENTICATE, 300 * share)
+        self.users_list = Bucket("users_list", 60 * share)
+        self.bot_list = Bucket("bot_list", 60 * share)
         self._per_user = 120 * share
 
     def of_user(self, external_id: str) -> Bucket:

@@ -17,6 +17,7 @@ from workers.limits import Bucket, Buckets
 from workers.recall import Recall
 from workers.retry import Then, decide
 from workers.tokens import Tokens, UserErasedError
+from workers.tombstones import USER_ERASED, is_pseudonym
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class Linker:
             return self._fetch_as(ref, ref.external_id)
         # Told apart from a refusal: nobody asked Recall, and nobody must.
         except UserErasedError:
-            return _answered(ref, "unfetchable", "user_erased")
+            return _answered(ref, "unfetchable", USER_ERASED)
         except RecallError as error:
             return _ended_or_owed(ref, error)
 
@@ -117,6 +118,9 @@ class Linker:
                 self._tokens.drop(external_id, token)
 
     def _token(self, external_id: str) -> str:
+        if is_pseudonym(external_id):
+            # Out of our own tables: a token for it would make a user of that name.
+            raise UserErasedError
         if token := self._tokens.get(external_id):
             return token
         minted: str | None = None

@@ -1,5 +1,6 @@
 """Recall's API, one method an endpoint: each call is journalled, each failure a RecallError."""
 
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -61,87 +62,94 @@ class Call:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked: an endpoint at a path under /api/v1/, and the meeting it is about."""
+
+    endpoint: Endpoint
+    path: str
+    method: str = "GET"
+    json: object = None
+    about: str | None = None
+
+
 class Recall:
-    """Recall for one bot's link: carries the key, keeps the journal, obeys `until`.
+    """Carries the key, keeps the journal, obeys `until`; each call takes `seconds` at most.
 
     `until` is a monotonic time after which no call goes on (Fault.CUT), so that a drain can end.
     """
 
-    def __init__(self, wire: Caller, base_url: str, api_key: str, *, until: float) -> None:
+    def __init__(
+        self,
+        wire: Caller,
+        base_url: str,
+        api_key: str,
+        *,
+        until: float = math.inf,
+        seconds: float = CALL_SECONDS,
+    ) -> None:
         self._wire = wire
         self._api = f"{base_url}/api/v1"
         self._api_key = api_key
         self._until = until
+        self._seconds = seconds
         self.calls: list[Call] = []
 
     def bot(self, bot_id: str) -> BotBody:
         """Retrieve a bot (https://docs.recall.ai/reference/bot_retrieve)."""
-        raw = self._call(Endpoint.BOT, f"bot/{_escape(bot_id)}/", self._key_header())
-        return read_bot(read_object(raw, Endpoint.BOT), bot_id)
+        ask = Ask(Endpoint.BOT, f"bot/{_escape(bot_id)}/")
+        return read_bot(read_object(self.call(ask, self.key_header()), Endpoint.BOT), bot_id)
 
     def authenticate(self, external_id: str) -> str:
         """Ask a calendar token; creates an unknown user.
 
         https://docs.recall.ai/reference/calendar_authenticate_create
         """
-        raw = self._call(
-            Endpoint.AUTHENTICATE,
-            "calendar/authenticate/",
-            self._key_header(),
-            json={"user_id": external_id},
-        )
-        return read_token(read_object(raw, Endpoint.AUTHENTICATE))
+        ask = Ask(Endpoint.AUTHENTICATE, "calendar/authenticate/", "POST", {"user_id": external_id})
+        return read_token(read_object(self.call(ask, self.key_header()), ask.endpoint))
 
     def meeting(self, meeting_id: str, token: str) -> MeetingBody:
         """Retrieve a meeting (https://docs.recall.ai/reference/calendar_meetings_retrieve)."""
-        raw = self._call(
-            Endpoint.MEETING,
-            f"calendar/meetings/{_escape(meeting_id)}/",
-            {"x-recallcalendarauthtoken": token},
-            about=meeting_id,
-        )
+        path = f"calendar/meetings/{_escape(meeting_id)}/"
+        ask = Ask(Endpoint.MEETING, path, about=meeting_id)
+        raw = self.call(ask, token_header(token))
         return read_meeting(read_object(raw, Endpoint.MEETING), meeting_id)
 
-    def _key_header(self) -> dict[str, str]:
+    def key_header(self) -> dict[str, str]:
+        """Return what opens the endpoints of the workspace."""
         # Newer pages show the bare key; with the word both old and new workspaces take it.
         return {"authorization": f"Token {self._api_key}"}
 
-    def _call(
-        self,
-        endpoint: Endpoint,
-        path: str,
-        headers: Mapping[str, str],
-        *,
-        json: object = None,
-        about: str | None = None,
-    ) -> bytes:
-        method = "GET" if json is None else "POST"
+    def call(self, ask: Ask, headers: Mapping[str, str]) -> bytes:
+        """Make one call and return its body; RecallError for anything but a success."""
         started = time.monotonic()
         status, error = None, None
         try:
-            answer = self._send(endpoint, method, path, headers, json)
+            answer = self._send(ask, headers)
             status = answer.status
-            if failure := failure_of(answer, endpoint, hide=tuple(headers.values())):
+            # Only what is deleted may answer without a body.
+            is_deleted = ask.method == "DELETE" and status == 204
+            failure = failure_of(answer, ask.endpoint, hide=tuple(headers.values()))
+            if failure and not is_deleted:
                 raise failure
-        except RecallError as failure:
-            error = failure.reason
+        except RecallError as raised:
+            error = raised.reason
             raise
         else:
             return answer.body
         finally:
             ms = round((time.monotonic() - started) * 1000)
-            self.calls.append(Call(method, str(endpoint), about, status, ms, error))
+            self.calls.append(Call(ask.method, str(ask.endpoint), ask.about, status, ms, error))
 
-    def _send(
-        self, endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], json: object
-    ) -> Answer:
+    def _send(self, ask: Ask, headers: Mapping[str, str]) -> Answer:
+        endpoint, url = ask.endpoint, f"{self._api}/{ask.path}"
         left = self._until - time.monotonic()
         if left <= 0:
             raise RecallError(Fault.CUT, endpoint)
         # A call that outlived the drain would hold its lease's work past anybody's use for it.
-        seconds = min(CALL_SECONDS, left)
+        seconds = min(self._seconds, left)
         try:
-            return self._wire.call(method, f"{self._api}/{path}", headers, json, seconds=seconds)
+            return self._wire.call(ask.method, url, headers, ask.json, seconds=seconds)
         # Timeouts first: they are transport errors too, and would be taken for a broken network.
         except httpx.TimeoutException as error:
             # The drain's end is not Recall's fault and counts as nobody's attempt.
@@ -152,7 +160,12 @@ class Recall:
             detail = storable(f"{type(error).__name__}: {error}", DETAIL_LIMIT)
             raise RecallError(Fault.NETWORK, endpoint, detail=detail) from None
         except BodyTooLargeError:
-            raise RecallError(Fault.TOO_LARGE, endpoint, detail="over 2 MiB") from None
+            raise RecallError(Fault.TOO_LARGE, endpoint, detail="body over the limit") from None
+
+
+def token_header(token: str) -> dict[str, str]:
+    """Return what opens one calendar user's endpoints."""
+    return {"x-recallcalendarauthtoken": token}
 
 
 def failure_of(answer: Answer, endpoint: Endpoint, hide: tuple[str, ...]) -> RecallError | None:

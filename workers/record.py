@@ -1,9 +1,10 @@
 """What a settle records beside the bot: calendar users, meetings, people, links."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, Update, delete, null, update
+from sqlalchemy import Connection, Table, Update, case, delete, null, update
 
 from models.base import db_now
 from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
@@ -12,6 +13,7 @@ from models.outside import storable
 from workers.bodies import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef
 from workers.claims import MeetingResult
 from workers.judge import Verdict
+from workers.tombstones import USER_ERASED
 from workers.upsert import insert_into, upsert
 
 _MEETINGS = cast("Table", CalendarMeeting.__table__)
@@ -33,11 +35,20 @@ _FROM_BODY = (
 )
 
 Row = dict[str, Any]
+# Erased and deleted users, each with the name its rows go by.
+Erased = Mapping[str, str]
+NOBODY: Erased = MappingProxyType({})
 
 
-def write_meetings(connection: Connection, meetings: Sequence[MeetingResult]) -> None:
-    """Record how each meeting stands; details that were found once are never emptied."""
-    _write_users(connection, [meeting.ref for meeting in meetings])
+def write_meetings(
+    connection: Connection, meetings: Sequence[MeetingResult], erased: Erased = NOBODY
+) -> None:
+    """Record how each meeting stands; details that were found once are never emptied.
+
+    Of `erased` users nothing is recorded but that the meeting was theirs, under another name.
+    """
+    meetings = [_without_details(m) if m.ref.external_id in erased else m for m in meetings]
+    _write_users(connection, [meeting.ref for meeting in meetings], erased)
     found = {m.ref.meeting_id: (m, m.body) for m in meetings if m.body is not None}
     others = [m for m in meetings if m.body is None]
     columns = ("calendar_user_id", "start_time", "end_time", "state", "reason")
@@ -51,6 +62,12 @@ def write_meetings(connection: Connection, meetings: Sequence[MeetingResult]) ->
     owed = [_meeting_row(m) for m in others if m.state == "owed"]
     upsert(connection, _MEETINGS, owed, update=columns)
     _write_people(connection, {key: body.people for key, (_, body) in found.items()})
+
+
+def _without_details(meeting: MeetingResult) -> MeetingResult:
+    # Fetched in the moment before the user was erased, perhaps.
+    at = meeting.fetched_at
+    return MeetingResult(meeting.ref, "unfetchable", USER_ERASED, fetched_at=at)
 
 
 def _meeting_row(meeting: MeetingResult) -> Row:
@@ -76,11 +93,11 @@ def _found_row(meeting: MeetingResult, body: MeetingBody) -> Row:
     }
 
 
-def _write_users(connection: Connection, refs: Iterable[MeetingRef]) -> None:
+def _write_users(connection: Connection, refs: Iterable[MeetingRef], erased: Erased) -> None:
     users = {
         ref.calendar_user_id: {
             "id": ref.calendar_user_id,
-            "external_id": _shown_external_id(ref.external_id),
+            "external_id": _shown_external_id(ref.external_id, erased),
         }
         for ref in refs
         # Recall may leave it out; a link without a user is still a link.
@@ -89,8 +106,10 @@ def _write_users(connection: Connection, refs: Iterable[MeetingRef]) -> None:
     upsert(connection, _USERS, list(users.values()), update=("external_id",))
 
 
-def _shown_external_id(external_id: str | None) -> str | None:
-    return storable(external_id, EXTERNAL_ID_LIMIT) if external_id is not None else None
+def _shown_external_id(external_id: str | None, erased: Erased) -> str | None:
+    if external_id is None:
+        return None
+    return storable(erased.get(external_id, external_id), EXTERNAL_ID_LIMIT)
 
 
 def _write_people(connection: Connection, people: Mapping[str, frozenset[str]]) -> None:
@@ -102,36 +121,47 @@ def _write_people(connection: Connection, people: Mapping[str, frozenset[str]]) 
     upsert(connection, _PEOPLE, rows)
 
 
-def write_links(connection: Connection, verdicts: Sequence[Verdict]) -> None:
+def write_links(
+    connection: Connection, verdicts: Sequence[Verdict], erased: Erased = NOBODY
+) -> None:
     """Open, reopen and end links as the bots' bodies say; a row is never deleted."""
-    rows = [
-        _link_row(verdict.result.claim.bot_id, ref)
+    seen = [
+        (verdict.result.claim.bot_id, ref)
         for verdict in verdicts
         # A retry that did not read the bot's body knows nothing new of its meetings.
         if verdict.result.bot is not None
         for ref in verdict.open_refs
     ]
-    if rows:
-        statement = insert_into(connection, _LINKS)
-        seen = ("calendar_user_id", "external_id", "seen_start", "seen_end")
-        changed: Row = {name: statement.excluded[name] for name in seen}
-        # A meeting that came back opens its link again; its first `linked_at` stays.
-        changed |= {"last_seen_at": db_now(), "ended_at": null(), "end_reason": null()}
-        statement = statement.values(linked_at=db_now(), last_seen_at=db_now())
-        keys = ["bot_id", "meeting_id"]
-        upserted = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-        connection.execute(upserted, sorted(rows, key=lambda r: (r["bot_id"], r["meeting_id"])))
+    others = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id not in erased]
+    # A meeting that came back opens its link again; its first `linked_at` stays.
+    _see_links(connection, others, {"ended_at": null(), "end_reason": null()})
+    # An erased user's link says why there is nothing behind it; no return takes that back.
+    theirs = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id in erased]
+    _see_links(connection, theirs, {"end_reason": USER_ERASED})
     for verdict in verdicts:
         if verdict.left:
             connection.execute(_end_links(verdict))
 
 
-def _link_row(bot_id: str, ref: MeetingRef) -> Row:
+def _see_links(connection: Connection, rows: Sequence[Row], how: Row) -> None:
+    if not rows:
+        return
+    statement = insert_into(connection, _LINKS)
+    seen = ("calendar_user_id", "external_id", "seen_start", "seen_end")
+    changed: Row = {name: statement.excluded[name] for name in seen}
+    changed |= {"last_seen_at": db_now(), **how}
+    statement = statement.values(linked_at=db_now(), last_seen_at=db_now(), **how)
+    keys = ["bot_id", "meeting_id"]
+    upserted = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    connection.execute(upserted, sorted(rows, key=lambda r: (r["bot_id"], r["meeting_id"])))
+
+
+def _link_row(bot_id: str, ref: MeetingRef, erased: Erased) -> Row:
     return {
         "bot_id": bot_id,
         "meeting_id": ref.meeting_id,
         "calendar_user_id": ref.calendar_user_id,
-        "external_id": _shown_external_id(ref.external_id),
+        "external_id": _shown_external_id(ref.external_id, erased),
         "seen_start": ref.start_time,
         "seen_end": ref.end_time,
     }
@@ -142,4 +172,6 @@ def _end_links(verdict: Verdict) -> Update:
     left = update(Link).where(Link.bot_id == claim.bot_id, Link.meeting_id.in_(verdict.left))
     # What was recorded stays linked: a reconnected calendar empties Recall's list, not history.
     ended_at = Link.ended_at if claim.is_sealed else db_now()
-    return left.values(ended_at=ended_at, end_reason="left_calendar_meetings")
+    is_erased = Link.end_reason == USER_ERASED
+    reason = case((is_erased, Link.end_reason), else_="left_calendar_meetings")
+    return left.values(ended_at=ended_at, end_reason=reason)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Float, bindparam, case, insert, select, update
+from sqlalchemy import Connection, Float, bindparam, case, func, insert, select, update
 
 from models.base import db_now
 from models.bot import Bot
 from models.calendar import CalendarMeeting
 from models.ledger import Audit
 from models.link import Link
+from workers.tombstones import USER_ERASED
 
 # Four a second: a thousand bots put back at once must not close Recall's bucket for the new ones.
 STAGGER_SECONDS = 0.25
@@ -22,7 +23,9 @@ def relink(connection: Connection, bot_ids: Sequence[str], first_in: float = 0.0
     if not known:
         return 0
     links = select(Link.meeting_id).where(Link.bot_id.in_(known), Link.ended_at.is_(None))
-    owed = update(CalendarMeeting).where(CalendarMeeting.id.in_(links))
+    # What was erased stays erased, whoever wants to look again.
+    is_erased = func.coalesce(CalendarMeeting.reason, "") == USER_ERASED
+    owed = update(CalendarMeeting).where(CalendarMeeting.id.in_(links), ~is_erased)
     connection.execute(owed.values(state="owed", reason="relink"))
     rows = [
         {"bot": bot_id, "wait": first_in + n * STAGGER_SECONDS} for n, bot_id in enumerate(known)

@@ -8,13 +8,17 @@ from sqlalchemy import Connection, Engine, Table, and_, delete, select, update
 
 from models.base import db_now
 from models.calendar import CalendarToken
+from models.connect import ConnectLink
 from models.delivery import Delivery
+from models.ledger import Rejection
 from models.link import LinkAttempt
 from models.settings import Settings
 from models.workspace import WorkspaceState
+from workers.scrub import empty_late_bodies
 from workers.upsert import upsert
 
 EVERY_SECONDS = 3600.0
+SOON_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
 BATCH = 500
 # A sweep has other things to do: what is left over waits for the next one.
@@ -36,13 +40,22 @@ class Retention:
         if time.monotonic() < self._next_at:
             return 0
         purged = self.purge()
-        self._next_at = time.monotonic() + EVERY_SECONDS
+        # A busy week fills more than one purge empties.
+        is_more = purged >= BATCH * MOST_BATCHES
+        self._next_at = time.monotonic() + (SOON_SECONDS if is_more else EVERY_SECONDS)
         return purged
 
     def purge(self) -> int:
         """Purge now, in batches; returns how many rows were changed."""
         total = 0
-        for step in (self._empty_bodies, self._delete_attempts, self._delete_tokens):
+        for step in (
+            self._empty_bodies,
+            self._empty_rejections,
+            self._empty_late,
+            self._delete_attempts,
+            self._delete_tokens,
+            self._delete_connect_links,
+        ):
             for _ in range(MOST_BATCHES):
                 with self._engine.begin() as connection:
                     changed = step(connection)
@@ -66,6 +79,18 @@ class Retention:
             _note_emptied(connection, rows[-1].received_at)
         return len(rows)
 
+    def _empty_rejections(self, connection: Connection) -> int:
+        # Theirs are payloads too; without one a refused request cannot be checked again.
+        before = db_now(-self._settings.retain_payload_days * DAY_SECONDS)
+        is_old = and_(Rejection.received_at < before, Rejection.body.is_not(None))
+        old = select(Rejection.id).where(is_old).limit(BATCH)
+        emptied = update(Rejection).where(Rejection.id.in_(old)).values(body=None)
+        return connection.execute(emptied).rowcount
+
+    def _empty_late(self, connection: Connection) -> int:
+        # `recording.done` and its like are kept and never applied, so no applier sees them.
+        return empty_late_bodies(connection, BATCH)
+
     def _delete_attempts(self, connection: Connection) -> int:
         before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)
         old = select(LinkAttempt.id).where(LinkAttempt.finished_at < before).limit(BATCH)
@@ -76,6 +101,12 @@ class Retention:
         key = CalendarToken.external_id_hash
         old = select(key).where(CalendarToken.expires_at < db_now()).limit(BATCH)
         return connection.execute(delete(CalendarToken).where(key.in_(old))).rowcount
+
+    def _delete_connect_links(self, connection: Connection) -> int:
+        # A day: the way back from a provider's page ends long before.
+        key = ConnectLink.link_hash
+        old = select(key).where(ConnectLink.expires_at < db_now(-DAY_SECONDS)).limit(BATCH)
+        return connection.execute(delete(ConnectLink).where(key.in_(old))).rowcount
 
 
 def _emptied_until(connection: Connection) -> datetime | None:

@@ -1,6 +1,6 @@
 """Verdicts into the database: each write names its lease, and a lost lease writes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,8 @@ from workers.errors import Endpoint, Fault, RecallError
 from workers.judge import Verdict, judge
 from workers.patience import is_the_rows_fault
 from workers.record import Row, write_links, write_meetings
+from workers.scrub import scrub_bots
+from workers.tombstones import erased_among
 
 ERROR_LIMIT = 600
 
@@ -44,8 +46,12 @@ def settle(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]
     held = _still_held(connection, verdicts)
     if held:
         connection.execute(_bot_update(), [_bot_row(verdict) for verdict in held])
-        write_meetings(connection, [m for verdict in held for m in verdict.meetings])
-        write_links(connection, held)
+        # Asked here, by the transaction that writes: whoever was erased a moment ago counts.
+        erased = erased_among(connection, _whose(held))
+        write_meetings(connection, [m for v in held for m in v.meetings], erased)
+        write_links(connection, held, erased)
+        if erased:
+            scrub_bots(connection, [verdict.result.claim.bot_id for verdict in held])
         rows = [_attempt_row(verdict) for verdict in held]
         connection.execute(insert(LinkAttempt), rows)
     return held
@@ -172,6 +178,12 @@ def _bot_row(verdict: Verdict) -> Row:
         "new_bot_name": body.bot_name if body else None,
         "new_bot_metadata": body.metadata if body else None,
     }
+
+
+def _whose(verdicts: Sequence[Verdict]) -> Iterator[str | None]:
+    for verdict in verdicts:
+        yield from (ref.external_id for ref in verdict.open_refs)
+        yield from (meeting.ref.external_id for meeting in verdict.meetings)
 
 
 def _error(verdict: Verdict) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from workers.calendar_sweep import CalendarSweep
 from workers.drain import Drain
 from workers.heartbeat import Heartbeat
 from workers.outlook import Outlook, look
@@ -38,6 +39,7 @@ class Sweeper:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._heartbeat = Heartbeat(tools)
         self._retention = Retention(tools.engine, tools.settings)
+        self._calendars = CalendarSweep(tools, stop)
         self._unmoved_since: float | None = None
         self._last_attempt = -1
         self._is_deaf = False
@@ -64,6 +66,7 @@ class Sweeper:
         # After the work: these are the only things here that can wait.
         self._heartbeat.beat_when_due()
         self._retention.purge_when_due()
+        self._calendars.start_when_due()
         every = self._tools.settings.sweep_seconds
         return every if outlook.next_due_in is None else min(every, outlook.next_due_in)
 

@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass
 
+import redis
 from sqlalchemy import Engine
 
 from models.database import make_engine
@@ -35,15 +36,20 @@ class Tools:
 def make_tools(settings: Settings, context: ssl.SSLContext) -> Tools:
     """Make the tools; nothing is connected yet."""
     client = quick_redis(settings)
-    shared = None
-    if client is not None:
-        shared = RedisLimits(client, workspace_name(settings.api_url, settings.api_key))
     return Tools(
         settings=settings,
         engine=make_engine(settings, "write"),
         context=context,
-        limits=SteadyLimits(shared, LocalLimits()),
+        limits=make_limits(settings, client),
         buckets=Buckets(settings.recall_rate_share / 100),
         vault=Vault(settings.api_key),
         bell=Bell(client),
     )
+
+
+def make_limits(settings: Settings, client: redis.Redis | None) -> Limits:
+    """Return the workspace's rate limits, shared through Redis where there is one."""
+    shared = None
+    if client is not None:
+        shared = RedisLimits(client, workspace_name(settings.api_url, settings.api_key))
+    return SteadyLimits(shared, LocalLimits())

@@ -15,6 +15,8 @@ import httpcore
 import httpx
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+# A hundred bots with signed media links, or a year's meetings, are more than one body.
+LIST_BYTES = 32 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 USER_AGENT = "recall-links"
 # httpx reads where a redirect leads even when it must not follow, and breaks on a hostile address;
@@ -23,7 +25,7 @@ _NOT_OBEYED = ("location", "set-cookie")
 
 
 class BodyTooLargeError(Exception):
-    """An answer is over 2 MiB; the rest of it was not read."""
+    """An answer is over the limit (2 MiB for one thing); the rest of it was not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,9 @@ class _DeadlineTransport(httpx.HTTPTransport):
 class Wire:
     """A connection of one thread; not to be shared."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, most_bytes: int = MAX_BODY_BYTES) -> None:
         self._deadline = Deadline()
+        self._most_bytes = most_bytes
         self._client = httpx.Client(
             transport=_DeadlineTransport(context, self._deadline),
             # A proxy or .netrc of the machine must not see the key.
@@ -150,7 +153,7 @@ class Wire:
         self._deadline.start(seconds)
         # Streamed: httpx would otherwise read a body whole before anybody could count it.
         with self._client.stream(method, url, headers=headers, json=json) as response:
-            return Answer(response.status_code, response.headers, _read(response))
+            return Answer(response.status_code, response.headers, _read(response, self._most_bytes))
 
     def close(self) -> None:
         """Close the connection."""
@@ -162,11 +165,11 @@ def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file or certifi.where())
 
 
-def _read(response: httpx.Response) -> bytes:
+def _read(response: httpx.Response, most_bytes: int) -> bytes:
     body = bytearray()
     # Raw, and compression was declined: a few kilobytes may unpack to hundreds of megabytes.
     for chunk in response.iter_raw():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > most_bytes:
             raise BodyTooLargeError
     return bytes(body)

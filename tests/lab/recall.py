@@ -9,6 +9,7 @@ from tests.lab.builders import Builder
 from tests.lab.calls import CallLog
 from tests.lab.clock import Clock
 from tests.lab.control import PREFIX, Control
+from tests.lab.cors import is_a_pages, opened, preflight
 from tests.lab.desk import Desk
 from tests.lab.faults import FaultBook
 from tests.lab.limits import Limits
@@ -74,4 +75,7 @@ class FakeRecall(Server):
     def _serve(self, request: Request, line: Line) -> Response | Later:
         if request.target.startswith(PREFIX):
             return self._control.answer(request)
-        return self._desk.answer(request, line)
+        if not is_a_pages(request):
+            return self._desk.answer(request, line)
+        answer = preflight(request) or self._desk.answer(request, line)
+        return opened(answer) if isinstance(answer, Response) else answer

@@ -12,6 +12,7 @@ from models.why import in_words
 from webhook.commands.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
 from webhook.commands.session import Session
 from webhook.doctor import examine_database, examine_redis, examine_settings
+from webhook.doctor_calendar import examine_calendar
 from webhook.doctor_recall import examine_recall
 from webhook.finding import Finding
 from webhook.reverify import reverify, unresolved
@@ -87,6 +88,7 @@ def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
 
 def _examine(session: Session, *, offline: bool) -> Iterator[Finding]:
     yield from examine_settings(session.settings)
+    yield from examine_calendar(session.settings)
     yield from examine_database(session.reads(), session.settings)
     yield from examine_redis(session.redis())
     if not offline:

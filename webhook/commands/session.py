@@ -14,7 +14,13 @@ from models.settings import Settings
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
 from webhook.reader import Reader
+from workers.calendar_client import CalendarClient
+from workers.calendar_door import CalendarDoor
+from workers.limits import Buckets
 from workers.queue import Bell, quick_redis
+from workers.recall import Recall
+from workers.tools import make_limits
+from workers.wire import LIST_BYTES, Wire, make_ssl_context
 
 T = TypeVar("T")
 
@@ -25,6 +31,7 @@ class Session:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._engines: dict[Mode, Engine] = {}
+        self._wires: list[Wire] = []
 
     @cached_property
     def settings(self) -> Settings:
@@ -62,6 +69,23 @@ class Session:
         """Return what puts bots back."""
         return PutBack(self.reader(), self.writes(), self.bell())
 
+    def calendar(self, *, patience: float, seconds: float) -> CalendarClient:
+        """Return a client of Recall; a turn is waited for `patience` s, a call takes `seconds`."""
+        wire = Wire(make_ssl_context(self._environ.get("SSL_CERT_FILE")), LIST_BYTES)
+        self._wires.append(wire)
+        settings = self.settings
+        recall = Recall(wire, settings.api_url, settings.api_key, seconds=seconds)
+        limits = make_limits(settings, self.redis())
+        return CalendarClient(recall, limits, self.buckets(), patience=patience)
+
+    def buckets(self) -> Buckets:
+        """Return Recall's rate limits, as far as they are ours."""
+        return Buckets(self.settings.recall_rate_share / 100)
+
+    def calendar_door(self) -> CalendarDoor:
+        """Return the way to Recall's calendars; SettingsError without RECALL_API_KEY."""
+        return CalendarDoor(self.settings, self.writes(), self.redis())
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run one read."""
         return self.reader().read(work)
@@ -75,6 +99,8 @@ class Session:
         """Close what was opened."""
         for engine in self._engines.values():
             engine.dispose()
+        for wire in self._wires:
+            wire.close()
 
     def _engine(self, mode: Mode) -> Engine:
         if mode not in self._engines:

@@ -1,0 +1,298 @@
+"""What changed behind our back: links against the calendar as it is now, and what is amiss."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, update
+
+from models.alarms import alarms
+from models.base import db_now
+from models.bot import Bot
+from models.care import CALENDAR_SWEEP, CalendarFinding, calendar_findings
+from models.link import Link
+from models.overview import overview
+from models.workspace import WorkspaceState
+from tests.conftest import MakeTools
+from tests.lab.faults import Fault
+from tests.lab.recall import FakeRecall
+from tests.lab.shapes import Bot as FakeBot
+from tests.lab.shapes import CalendarUser as FakeUser
+from tests.rows import add_bot, add_delivery, later, rows
+from tests.told import Tell, link, teller, told
+from workers.calendar_sweep import CalendarSweep
+from workers.drain import Drain
+from workers.nights import Night, claim_night, next_night
+from workers.stop import Stop
+
+WHO = "ines"
+CHECK = ("calendar", "check", WHO, "--json")
+
+
+@pytest.fixture
+def tell(database_url: str, recall: FakeRecall) -> Tell:
+    """The command line."""
+    return teller(database_url, recall)
+
+
+@pytest.fixture
+def ines(recall: FakeRecall) -> FakeUser:
+    """A user of one Google calendar."""
+    return recall.build.user(WHO)
+
+
+def soon(hours: float = 20) -> datetime:
+    """When a meeting begins that is not over."""
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours)
+
+
+def waiting(recall: FakeRecall, user: FakeUser) -> FakeBot:
+    """A bot that has joined early and recorded nothing yet."""
+    return recall.build.bot([recall.build.meeting(user, start=soon())], outcome=None)
+
+
+def ends(engine: Engine) -> dict[str, tuple[str | None, bool]]:
+    """Each bot's link: why it says it ended, and whether it did."""
+    return {row.bot_id: (row.end_reason, bool(row.ended_at)) for row in rows(engine, Link)}
+
+
+def test_a_calendar_as_it_was_changes_nothing(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """Exit code 0."""
+    link(engine, make_tools(), waiting(recall, ines).id)
+    link(engine, make_tools(), recall.build.bot([recall.build.meeting(ines)]).id, code="done")
+    result = tell(*CHECK)
+    assert (result.exit_code, told(result)["links"], told(result)["changes"]) == (0, 2, [])
+
+
+def test_faq_narrower_preferences_take_scheduled_bots_away(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """What happens to scheduled bots? They are removed, and their links end."""
+    bot = waiting(recall, ines)
+    link(engine, make_tools(), bot.id)
+    recall.world.set_preferences(ines.id, {"record_external": False, "record_internal": False})
+    result = tell(*CHECK)
+    assert result.exit_code == 1
+    assert ends(engine) == {bot.id: ("left_calendar_meetings", True)}
+    assert told(result)["changes"][0]["what"] == "ended"
+
+
+def test_faq_a_second_calendar_clears_the_first(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """Can I connect two Google Calendars? No; but what was recorded stays linked."""
+    coming, done = waiting(recall, ines), recall.build.bot([recall.build.meeting(ines)])
+    link(engine, make_tools(), coming.id)
+    link(engine, make_tools(), done.id, code="done")
+    recall.world.connect(ines.id, "google", "other@north.example")
+    tell(*CHECK)
+    assert ends(engine) == {coming.id: ("calendar_gone", True), done.id: ("calendar_gone", False)}
+    assert tell(*CHECK).exit_code == 0
+
+
+def test_a_bot_in_mid_recording_keeps_its_link(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """It is annotated, though the bot is not done."""
+    bot = waiting(recall, ines)
+    link(engine, make_tools(), bot.id)
+    add_delivery(engine, bot.id, "in_call_recording", occurred_at=later(30))
+    Drain(make_tools(), Stop()).run()
+    recall.world.connect(ines.id, "google", "other@north.example")
+    tell(*CHECK)
+    assert ends(engine) == {bot.id: ("calendar_gone", False)}
+
+
+def test_a_meeting_that_is_back_opens_its_link_again(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """Of a bot that recorded nothing yet; a recorded one loses its annotation."""
+    coming, done = waiting(recall, ines), recall.build.bot([recall.build.meeting(ines)])
+    link(engine, make_tools(), coming.id)
+    link(engine, make_tools(), done.id, code="done")
+    with recall.faults.during(Fault(path="calendar/meetings", body="[]", status=200)):
+        assert told(tell(*CHECK))["links"] == 2
+    assert {reason for reason, _ in ends(engine).values()} == {"calendar_gone"}
+    changes = told(tell(*CHECK))["changes"]
+    assert {change["what"] for change in changes} == {"reopened"}
+    assert ends(engine) == {coming.id: (None, False), done.id: (None, False)}
+
+
+def test_another_bot_on_the_meeting_ends_the_first_ones_link(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """Recall names the one that is to record it now."""
+    first = waiting(recall, ines)
+    link(engine, make_tools(), first.id)
+    meeting = recall.world.meetings[first.calendar_meetings[0].id]
+    recall.build.bot([meeting], outcome=None)
+    tell(*CHECK)
+    assert ends(engine) == {first.id: ("left_calendar_meetings", True)}
+
+
+def test_a_copy_without_a_bot_is_no_proof(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """The bot of a shared meeting is named at one copy alone."""
+    bot = waiting(recall, ines)
+    link(engine, make_tools(), bot.id)
+    recall.world.meetings[bot.calendar_meetings[0].id].bot_id = None
+    result = tell(*CHECK)
+    assert (result.exit_code, ends(engine)) == (0, {bot.id: (None, False)})
+
+
+def test_a_user_deleted_at_recall_is_not_made_again_by_the_check(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """The links say that the calendar is gone, and no token is asked."""
+    bot = waiting(recall, ines)
+    link(engine, make_tools(), bot.id)
+    recall.world.delete_user(ines.id)
+    recall.calls.clear()
+    assert tell(*CHECK).exit_code == 1
+    assert ends(engine) == {bot.id: ("calendar_gone", True)}
+    assert set(recall.calls.counts()) == {"GET calendar/users 200"}
+    assert recall.world.users == {}
+
+
+def test_a_meeting_to_be_recorded_without_a_bot_is_reported(
+    engine: Engine, recall: FakeRecall, tell: Tell, ines: FakeUser
+) -> None:
+    """In status too, until a bot is there."""
+    meeting = recall.build.meeting(ines, start=soon())
+    (finding,) = told(tell(*CHECK))["findings"]
+    assert (finding["kind"], finding["subject"]) == ("will_record_without_bot", meeting.id)
+    with engine.connect() as connection:
+        found = overview(connection)
+        assert found.findings == {"will_record_without_bot": 1}
+        assert "will_record_without_bot" in {one.name for one in alarms(connection, found)}
+    recall.build.bot([meeting], outcome=None)
+    assert tell(*CHECK).exit_code == 0
+    with engine.connect() as connection:
+        assert calendar_findings(connection) == []
+
+
+def test_two_bots_on_one_meeting_are_reported(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """One of an attendee's Google calendar, and one of another's Outlook: by their iCal UID."""
+    bot = waiting(recall, ines)
+    omar = recall.build.user("omar", platform="microsoft")
+    copy = recall.build.copy(recall.world.meetings[bot.calendar_meetings[0].id], omar)
+    second = recall.build.bot([copy], outcome=None)
+    link(engine, make_tools(), bot.id, second.id)
+    (finding,) = told(tell(*CHECK))["findings"]
+    assert finding["kind"] == "two_bots_on_one_meeting"
+    assert finding["bot_ids"] == sorted([bot.id, second.id])
+
+
+def test_one_person_under_two_external_ids_is_reported(
+    engine: Engine, recall: FakeRecall, tell: Tell, ines: FakeUser
+) -> None:
+    """By the address of a calendar, which is not kept."""
+    double = recall.build.user("Ines")
+    double.connection("google").email = ines.connection("google").email
+    (finding,) = told(tell(*CHECK))["findings"]
+    assert (finding["kind"], finding["subject"]) == ("one_person_two_external_ids", double.id)
+    assert str(ines.connection("google").email) not in str(rows(engine, CalendarFinding))
+
+
+# -- every night ---------------------------------------------------------------
+
+
+@pytest.fixture
+def night(engine: Engine) -> Night:
+    """A night's sweep, due and claimed."""
+    with engine.begin() as connection:
+        assert claim_night(connection) is None
+    make_due(engine)
+    with engine.begin() as connection:
+        claimed = claim_night(connection)
+    assert claimed is not None
+    return claimed
+
+
+def make_due(engine: Engine) -> None:
+    """Let the night come."""
+    past = Night(datetime.now(UTC) - timedelta(minutes=1)).as_json()
+    with engine.begin() as connection:
+        connection.execute(
+            update(WorkspaceState).where(WorkspaceState.key == CALENDAR_SWEEP).values(value=past)
+        )
+
+
+def test_a_night_sweeps_every_calendar_once(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, ines: FakeUser, night: Night
+) -> None:
+    """Connected ones, and those that links name: of who is gone no token is asked."""
+    recall.build.meeting(recall.build.user("omar"), start=soon())
+    gone = recall.build.user("gone")
+    bots = [waiting(recall, ines), waiting(recall, gone)]
+    link(engine, make_tools(), *(bot.id for bot in bots))
+    recall.world.connect(ines.id, "google", "other@north.example")
+    recall.world.delete_user(gone.id)
+    recall.calls.clear()
+    done = CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+    assert (done.users, done.changed, done.failed, done.position) == (3, 2, 0, None)
+    assert ends(engine) == {bot.id: ("calendar_gone", True) for bot in bots}
+    assert recall.calls.counts()["GET calendar/meetings 200"] == 2
+    assert recall.world.user_named("gone") is None
+    with engine.begin() as connection:
+        assert calendar_findings(connection)[0].kind == "will_record_without_bot"
+        assert claim_night(connection) is None
+
+
+def test_only_one_worker_sweeps_a_night(engine: Engine, night: Night) -> None:
+    """And the next begins at three in the morning, UTC."""
+    with engine.begin() as connection:
+        assert claim_night(connection) is None
+    assert night.next_at == next_night(datetime.now(UTC))
+    three = datetime(2026, 11, 24, 3, tzinfo=UTC)
+    assert next_night(three) == three + timedelta(days=1)
+
+
+def test_a_sweep_that_was_cut_off_goes_on_after_its_lease(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, night: Night
+) -> None:
+    """Behind the last user it came to."""
+    for name in ("a", "b", "c"):
+        recall.build.user(name)
+    cut = {**night.as_json(), "position": "b", "lease_until": "2026-01-01T00:00:00+00:00"}
+    with engine.begin() as connection:
+        connection.execute(update(WorkspaceState).values(value=cut))
+    with engine.begin() as connection:
+        again = claim_night(connection)
+    assert again is not None
+    CalendarSweep(make_tools(), Stop(), pace=0).run(again)
+    assert [call.about for call in recall.calls.all("calendar/meetings")] == ["c"]
+
+
+def test_a_sweep_waits_while_bots_are_due(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, ines: FakeUser, night: Night
+) -> None:
+    """Drains come first: no token and no list until they are through."""
+    add_bot(engine, recall.build.bot().id)
+    stop = Stop()
+    sweep = CalendarSweep(make_tools(), stop, pace=0.05)
+    make_due(engine)
+    assert sweep.start_when_due()
+    recall.calls.wait_for(lambda call: call.template == "calendar/users")
+    with pytest.raises(TimeoutError):
+        recall.calls.wait_for(lambda call: call.template == "calendar/meetings", timeout=0.7)
+    with engine.begin() as connection:
+        connection.execute(update(Bot).values(due_at=None, settled_at=db_now()))
+    recall.calls.wait_for(lambda call: call.template == "calendar/meetings")
+    stop.request()
+    assert sweep.join(10)
+
+
+def test_one_calendar_that_fails_stops_no_other(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, night: Night
+) -> None:
+    """It is counted, and looked at next night."""
+    for name in ("a", "b"):
+        recall.build.user(name)
+    recall.faults.add(Fault(path="calendar/meetings", times=1, status=503))
+    done = CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+    assert (done.users, done.failed, done.position) == (2, 1, None)

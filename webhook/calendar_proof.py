@@ -1,0 +1,114 @@
+"""Who asks about a calendar: the user that a short-lived JWT of the operator's own names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+from flask import Request
+
+from models.calendar_settings import JwtKey
+from models.settings import Settings
+from workers.bodies import is_usable_external_id
+
+# An hour is long for a page to fetch its token, and short for one that was left in a log.
+LONGEST_LIFE_SECONDS = 3600
+LEEWAY_SECONDS = 30
+LONGEST_JWT = 8192
+
+
+class RefusedError(Exception):
+    """A request that is turned away: with the status, and a reason that may be shown."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Proof:
+    """Reads who makes a request; the user an operator's key vouches for, and no other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._key = settings.calendar_jwt_key
+        self._claim = settings.calendar_jwt_user_claim
+        self._audience = settings.public_url
+
+    def user(self, request: Request, body: Mapping[str, Any]) -> str:
+        """Return the caller's external_id; RefusedError when it is not proved.
+
+        `userId` in the body may be left out where a JWT tells it; it may not differ.
+        """
+        asked = body.get("userId")
+        if asked is not None and not isinstance(asked, str):
+            # Not coerced: the text of a number may be somebody else's id.
+            raise RefusedError(400, "userId must be a text")
+        if self._key is None:
+            return _usable(asked, 400)
+        claims = read_claims(_given(request, body), self._key, self._audience)
+        proved = _usable(claims.get(self._claim), 401)
+        if asked not in (None, proved):
+            raise RefusedError(403, f"userId is not the JWT's {self._claim}")
+        return proved
+
+
+def read_claims(token: str, key: JwtKey, audience: str | None) -> Mapping[str, Any]:
+    """Return a JWT's claims; RefusedError unless it is signed, short-lived and for us."""
+    try:
+        claims = jwt.decode(
+            token,
+            key.key,
+            # One, from the key: a header that could choose would choose `none`, or HS256 over a
+            # public key.
+            algorithms=[key.algorithm],
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iat"], "verify_aud": False},
+        )
+        life = int(claims["exp"]) - int(claims["iat"])
+    except jwt.PyJWTError as error:
+        raise RefusedError(401, f"the JWT is refused: {_REASONS.get(type(error), error)}") from None
+    # A header of a thousand brackets, an exp of 1e999: whatever a stranger can write.
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise RefusedError(401, "the JWT cannot be read") from None
+    if life > LONGEST_LIFE_SECONDS:
+        raise RefusedError(401, f"the JWT lives longer than {LONGEST_LIFE_SECONDS} s after iat")
+    if not _is_for(audience, claims.get("aud")):
+        raise RefusedError(401, "the JWT is for another audience than PUBLIC_URL")
+    return claims
+
+
+_REASONS: dict[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "it has expired",
+    jwt.ImmatureSignatureError: "it is not valid yet",
+    jwt.InvalidSignatureError: "its signature does not match CALENDAR_JWT_KEY",
+    jwt.InvalidAlgorithmError: "its algorithm is not that of CALENDAR_JWT_KEY",
+    jwt.DecodeError: "it is malformed",
+}
+
+
+def _given(request: Request, body: Mapping[str, Any]) -> str:
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    # A cross-site page that must stay a simple client has no header to set.
+    token = rest.strip() if scheme.lower() == "bearer" else body.get("jwt")
+    if not isinstance(token, str) or not token:
+        raise RefusedError(401, "a JWT is needed: Authorization: Bearer …, or jwt in the JSON")
+    if len(token) > LONGEST_JWT:
+        raise RefusedError(401, f"the JWT is longer than {LONGEST_JWT} characters")
+    return token
+
+
+def _is_for(audience: str | None, named: object) -> bool:
+    # Without `aud` it is for whoever holds the key; with one, for those it names alone.
+    if named is None:
+        return True
+    return audience is not None and audience in (named if isinstance(named, list) else [named])
+
+
+def _usable(external_id: object, status: int) -> str:
+    # Recall cuts blanks around an id: with them it would be another user's token in disguise.
+    if (
+        not isinstance(external_id, str)
+        or external_id != external_id.strip()
+        or not is_usable_external_id(external_id)
+    ):
+        raise RefusedError(status, "the user's id must be a text of 1 to 255 plain characters")
+    return external_id
