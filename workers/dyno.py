@@ -20,7 +20,7 @@ import structlog
 from models.sentry import set_up_sentry
 from models.settings import Settings
 from workers.horse import run_worker
-from workers.process import die_with_parent
+from workers.process import die_with_parent, name_process
 from workers.stop import Stop
 from workers.sweep import Sweeper
 from workers.tools import make_tools
@@ -84,7 +84,7 @@ class Dyno:
     def _fork(self, name: str, work: Work) -> ForkProcess:
         # Forked, not spawned: the children share the pages of everything already imported.
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=_child, args=(work, *self._arguments), name=name)
+        child = context.Process(target=_child, args=(name, work, *self._arguments), name=name)
         child.start()
         return child
 
@@ -107,7 +107,8 @@ class Dyno:
                 child.join()
 
 
-def _child(work: Work, settings: Settings, context: ssl.SSLContext) -> None:
+def _child(name: str, work: Work, settings: Settings, context: ssl.SSLContext) -> None:
+    name_process(name)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches the whole terminal: the parent answers it for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

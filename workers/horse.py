@@ -15,7 +15,7 @@ from rq.worker import HerokuWorker
 from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
-from workers.process import HORSE_STOP, die_with_parent
+from workers.process import HORSE_STOP, die_with_parent, name_process
 from workers.queue import DRAIN, links_queue, listed_jobs, patient_redis, quick_redis
 from workers.stop import Stop
 from workers.tools import make_tools
@@ -41,6 +41,7 @@ class Horse:
         """Drain once; returns how many bots were settled."""
         # RQ puts a horse into a group of its own: it would outlive a killed worker and drain on.
         die_with_parent(HORSE_STOP)
+        name_process("horse")
         set_up_sentry(self._settings)
         tools = make_tools(self._settings, self._context)
         try:
