@@ -19,9 +19,7 @@ import redis
 from tests.lab.faults import Fault
 from tests.lab.postgres import stop_postgres
 from tests.lab.servers import Server
-from tests.lab.stack import Process
-from tests.rig import ROLE, Rig, family, is_linking, named
-from tests.running import until
+from tests.rig import ROLE, Rig, busy, family, named
 
 Break = Callable[[Rig], AbstractContextManager[None]]
 BOTH = ("postgresql", "sqlite")
@@ -84,8 +82,9 @@ def web_frozen(rig: Rig) -> Iterator[None]:
 
 @breakage()
 def horse_killed(rig: Rig) -> Iterator[None]:
-    """By its own pid: RQ gives it a process group of its own."""
-    kill(*named(busy(rig), "horse"))
+    """Each by its own pid: RQ gives it a process group of its own."""
+    busy(rig)
+    kill(*[horse for worker in rig.stack.workers for horse in named(worker, "horse")])
     yield
 
 
@@ -136,7 +135,7 @@ def dyno_told_to_stop(rig: Rig) -> Iterator[None]:
 def dyno_frozen_past_its_leases(rig: Rig) -> Iterator[None]:
     """A host that pauses, and then goes on as if nothing had been."""
     with frozen(family(busy(rig))):
-        time.sleep(rig.lease_seconds + 1)
+        time.sleep(rig.settings.lease_seconds + 1)
         yield
 
 
@@ -326,17 +325,6 @@ of_recall(
     "recall refuses calendar tokens",
     Fault(status=401, path="calendar/meetings/{id}", times=1),
 )
-
-
-def busy(rig: Rig) -> Process:
-    """The worker dyno whose horse holds bots; the first, where it is sweepers that work."""
-
-    def busy_ones() -> list[Process]:
-        return [worker for worker in rig.stack.workers if named(worker, "horse")]
-
-    with contextlib.suppress(AssertionError):
-        until(lambda: is_linking(rig) and bool(busy_ones()), "a horse at work", 3)
-    return next(iter(busy_ones()), rig.stack.workers[0])
 
 
 @contextmanager
