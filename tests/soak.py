@@ -75,6 +75,7 @@ class Watch:
     recoveries: list[float] = field(default_factory=list)
     memory: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     sample_at: float = 0.0
+    unexpected: list[str] = field(default_factory=list)
 
     def look(self, rig: Rig) -> None:
         """Note the oldest debt, which faults are recovered from, and now and then the memory."""
@@ -104,24 +105,30 @@ class Injector:
         self._watch = watch
         self._wanted: queue.SimpleQueue[Breakage | None] = queue.SimpleQueue()
         self.injected: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._is_done = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
 
     def inject(self, breakage: Breakage) -> None:
         """Break it so, when it is this one's turn."""
         self._wanted.put(breakage)
 
     def finish(self) -> None:
-        """Do what is still wanted, and end."""
+        """Do what is still wanted."""
         self._wanted.put(None)
-        self._thread.join()
+        self._is_done.wait()
 
     def _run(self) -> None:
         while (breakage := self._wanted.get()) is not None:
-            with breakage.inject(self._rig):
-                time.sleep(breakage.seconds)
+            try:
+                with breakage.inject(self._rig):
+                    time.sleep(breakage.seconds)
+            except Exception as error:  # noqa: BLE001 - a fault of the lab's own must not go unsaid
+                self._watch.unexpected.append(f"{breakage.name}: {error!r}"[:300])
             self.injected[breakage.name] += 1
             self._watch.lifted.append(datetime.now(UTC))
+        self._is_done.set()
+        # A server that this thread has started again is told to end when the thread does.
+        threading.Event().wait()
 
 
 def part_of(breakage: Breakage) -> str:
@@ -210,6 +217,8 @@ def report(
 ) -> Report:
     """Sum it up."""
     recoveries = watch.recoveries or [0.0]
+    # A fault that was not recovered from is none of the figures.
+    never = [f"not recovered from {lifted_at:%H:%M:%S}" for lifted_at in watch.lifted]
     names = ("accepted", "linked", "retried", "lost", "duplicated", "unsettled")
     return Report(
         minutes=minutes,
@@ -219,8 +228,7 @@ def report(
         oldest_age=round(watch.oldest_age, 1),
         recovery_p50=round(statistics.median(recoveries), 1),
         recovery_max=round(max(recoveries), 1),
-        # A fault that was not recovered from is none of the figures above.
-        unexpected=[*unexpected, *(f"not recovered from {at:%H:%M:%S}" for at in watch.lifted)],
+        unexpected=[*watch.unexpected, *unexpected, *never],
         by_fault=dict(sorted(by_fault.items())),
         memory=dict(watch.memory),
     )

@@ -30,6 +30,8 @@ from tests.rig import PATH, a_rig, doom, webhooks_of
 from tests.rows import add_delivery, rows
 from tests.running import environ_for, until
 
+ONE_IN_CI = ("postgresql", pytest.param("sqlite", marks=pytest.mark.faults))
+
 
 class Router:
     """A router before web dynos, as platforms have: new connections go to whoever says ready."""
@@ -95,6 +97,7 @@ def a_line(name: str, environ: dict[str, str], folder: Path) -> Iterator[Process
         process.stop()
 
 
+@pytest.mark.parametrize("database_url", ONE_IN_CI, indirect=True)
 def test_a_rolling_release_under_load_loses_and_delays_nothing(
     database_url: str, engine: Engine, own_redis: Server, tmp_path: Path
 ) -> None:

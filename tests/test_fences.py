@@ -166,6 +166,7 @@ def test_a_bot_that_kills_its_worker_is_given_up_and_stops_no_other(
     until(lambda: row(rig, bot).link_state == "linked", "the link")
 
 
+@pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_workers_whose_hints_go_nowhere_sweep(rig: Rig) -> None:
     """Every RQ worker hangs, and swallows what the bell tells: the sweepers drain."""
     hung = [one for worker in rig.stack.workers for one in named(worker, "rq worker")]
@@ -176,6 +177,7 @@ def test_workers_whose_hints_go_nowhere_sweep(rig: Rig) -> None:
     wave.check()
 
 
+@pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_a_redirect_elsewhere_is_not_followed_and_not_for_ever(rig: Rig) -> None:
     """The bot is failed with a reason, nobody else is called, and a new event mends it."""
     bot = linkable(rig)
@@ -191,6 +193,7 @@ def test_a_redirect_elsewhere_is_not_followed_and_not_for_ever(rig: Rig) -> None
     until(lambda: row(rig, bot).link_state == "linked", "the link")
 
 
+@pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_a_queue_full_of_another_releases_jobs_delays_nothing(rig: Rig) -> None:
     """A function that was renamed: its hints fail, and the next sweep's do not."""
     client = Redis.from_url(rig.redis.url)
@@ -203,6 +206,21 @@ def test_a_queue_full_of_another_releases_jobs_delays_nothing(rig: Rig) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
+def test_a_corrupt_job_costs_a_restart_and_no_link(rig: Rig) -> None:
+    """RQ's worker dies of a hash field that is no date: it is started again, and sweeps go on."""
+    client = Redis.from_url(rig.redis.url)
+    queue = Queue("links", connection=client, serializer=JSONSerializer)
+    for _ in range(2):
+        job = queue.enqueue_call("drain", ttl=60, result_ttl=0, failure_ttl=60)
+        client.hset(f"rq:job:{job.id}", "created_at", "the day before")
+    wave = rig.send(5)
+    wave.finish(30)
+    wave.check()
+    client.close()
+
+
+@pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_this_release_serves_on_the_next_ones_schema(rig: Rig) -> None:
     """Its migrations only add: old web and workers serve until they are replaced."""
     with rig.writing() as connection:
@@ -267,6 +285,7 @@ def test_a_full_disk_is_503_and_breaks_no_file(rigs: Rigs) -> None:
     assert rig.stack.web.code is None
 
 
+@pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_a_stop_asked_for_twice_is_still_an_orderly_one(rig: Rig) -> None:
     """Platforms and people repeat themselves: exit 0 in under 20 s, and the bot is linked later."""
     bot = linkable(rig)
