@@ -21,6 +21,7 @@ from models.link import LinkAttempt
 from models.schema import HEAD
 from models.settings import Settings
 from tests.conftest import SECRET, migrate, new_database
+from tests.lab.deliveries import Receipt
 from tests.lab.postgres import stop_postgres
 from tests.lab.recall import FakeRecall
 from tests.lab.sender import Sender
@@ -110,20 +111,19 @@ def test_a_rolling_release_under_load_loses_and_delays_nothing(
         with a_line("web", old, tmp_path) as old_web, a_line("worker", old, tmp_path) as old_worker:
             until(lambda: is_ready(int(old["PORT"])), "the old web")
             router.backends.append(int(old["PORT"]))
-            webhooks = webhooks_of(recall.build.populate(40), recall.build.rng)
-            url = f"http://127.0.0.1:{router.port}{PATH}"
-            sender = Sender(url, [SECRET], connections=6, rate=len(webhooks) / 8)
-            receipts = []
-            sending = threading.Thread(target=lambda: receipts.extend(sender.run(webhooks)))
+            over = threading.Event()
+            receipts: list[Receipt] = []
+            arguments = (f"http://127.0.0.1:{router.port}{PATH}", recall, over, receipts)
+            sending = threading.Thread(target=send_until, args=arguments)
             sending.start()
             with a_line("web", new, tmp_path), a_line("worker", new, tmp_path):
                 until(lambda: is_ready(int(new["PORT"])), "the new web")
                 router.backends.append(int(new["PORT"]))
-                assert sending.is_alive()
                 codes = stop_timed(old_web, old_worker)
-                assert sending.is_alive()
+                over.set()
                 sending.join()
-                until(lambda: count_sealed(engine) == 40, "every link")
+                bots = len(recall.world.bots)
+                until(lambda: count_sealed(engine) == bots, "every link")
     router.close()
     assert codes == [0, 0]
     assert [receipt.reply.error for receipt in receipts if not receipt.is_taken] == []
@@ -131,6 +131,15 @@ def test_a_rolling_release_under_load_loses_and_delays_nothing(
     # From the webhook that made it due to its settle: a lost lease would have cost 20 s.
     assert max(waits(engine)) < 12
     assert {row.crashes for row in rows(engine, Bot)} == {0}
+
+
+def send_until(
+    url: str, recall: FakeRecall, over: threading.Event, receipts: list[Receipt]
+) -> None:
+    """Let bots come until it is over; every webhook is tried once."""
+    while not over.is_set():
+        webhooks = webhooks_of(recall.build.populate(16), recall.build.rng)
+        receipts += Sender(url, [SECRET], connections=6, rate=40).run(webhooks)
 
 
 def stop_timed(*processes: Process) -> list[int]:

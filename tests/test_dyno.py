@@ -11,6 +11,7 @@ import psutil
 import pytest
 import redis
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from models.bot import Bot as BotRow
 from tests.lab.faults import Fault
@@ -154,6 +155,33 @@ def test_a_stop_is_clean_and_well_inside_30_seconds(
         assert (row.lease_token, row.crashes, row.attempts) == (None, 0, 0)
         assert row.due_at is not None
         dyno.start()
+
+
+def is_stored(engine: Engine, bot: Bot) -> bool:
+    """Try to store a webhook of this bot."""
+    try:
+        add_delivery(engine, bot.id, "joining_call")
+    except OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(200)
+def test_a_sweeper_that_hangs_is_replaced(
+    engine: Engine, database_url: str, recall: FakeRecall, tmp_path: Path
+) -> None:
+    """Whatever it hangs in: without Redis nobody else would drain."""
+    with a_dyno(database_url, recall, tmp_path, SWEEP_SECONDS=0.5) as dyno:
+        until(lambda: len(children(dyno)) == 1, "the sweeper's start")
+        (sweeper,) = children(dyno)
+        sweeper.suspend()
+        bot = linkable(recall)
+        # It may hang with SQLite's one lock in its hands.
+        until(lambda: is_stored(engine, bot), "a free lock", 150)
+        until(lambda: is_linked(engine, bot), "the link", 150)
+        assert not sweeper.is_running()
+        assert "silent" in dyno.last_words(10_000)
 
 
 def test_a_killed_parent_takes_its_children_along(

@@ -1,5 +1,6 @@
 """Every fault, on a stack as deployed and under load: nothing lost, nothing twice, soon well."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -37,9 +38,18 @@ IN_CI = (
 
 def survive(rig: Rig, breakage: Breakage, request: pytest.FixtureRequest) -> None:
     """Break it for its time, under load, and look."""
-    with note(request.node, rig.figures), rig.under_load(breakage.name), breakage.inject(rig):
+    refused = rig.figures.retried
+    with (
+        note(request.node, rig.figures),
+        rig.under_load(breakage.name) as wave,
+        breakage.inject(rig),
+    ):
         time.sleep(breakage.seconds)
     assert rig.figures.recoveries[-1] < RECOVERY_SECONDS
+    if breakage.name.startswith("redis"):
+        # It is a doorbell: for its sake no sender waits, and none has to come again.
+        assert rig.figures.retried == refused
+        assert statistics.median(receipt.reply.ms for receipt in wave.receipts) < 500
 
 
 @pytest.mark.parametrize(("kind", "breakage"), cases(*IN_CI))
