@@ -334,6 +334,11 @@ def named(process: Process, name: str) -> list[psutil.Process]:
     return [one for one in family(process) if quietly(one) == name]
 
 
+def words(rig: Rig) -> str:
+    """All that the workers have said."""
+    return "".join(worker.log.read_text() for worker in rig.stack.workers)
+
+
 def is_linking(rig: Rig) -> bool:
     """Whether some bot is in somebody's hands."""
     held = select(func.count()).select_from(Bot).where(Bot.lease_token.is_not(None))

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -96,6 +96,23 @@ def test_a_dyno_starts_and_links_with_redis_down_from_boot(
         until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
         add_delivery(engine, later_bot.id, "joining_call")
         until(lambda: is_linked(engine, later_bot), "the link with Redis")
+
+
+def test_a_dyno_waits_for_a_redis_that_is_full_and_links_meanwhile(
+    engine: Engine, database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
+) -> None:
+    """It answers a ping and refuses every write: RQ would die of it again and again."""
+    with closing(redis.Redis.from_url(own_redis.url)) as client:
+        client.config_set("maxmemory", 1)
+        bot = linkable(recall)
+        add_delivery(engine, bot.id, "joining_call")
+        given = {"REDIS_URL": own_redis.url, "SWEEP_SECONDS": 0.5}
+        with a_dyno(database_url, recall, tmp_path, **given) as dyno:
+            until(lambda: is_linked(engine, bot), "the link without Redis")
+            until(lambda: "waiting for Redis" in dyno.last_words(10_000), "a word of it")
+            assert "Traceback" not in dyno.last_words(10_000)
+            client.config_set("maxmemory", 0)
+            until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
 
 
 def test_no_process_that_forks_holds_a_thread(

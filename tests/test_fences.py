@@ -27,7 +27,7 @@ from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.sender import Sender
 from tests.lab.shapes import Bot
-from tests.rig import PATH, RETRIES, Rig, Rigs, busy, family, named, rigs_of
+from tests.rig import PATH, RETRIES, Rig, Rigs, busy, family, named, rigs_of, words
 from tests.rows import add_delivery, bot_row, rows, set_bot
 from tests.running import until
 from workers.drain import Drain
@@ -82,11 +82,6 @@ def is_settled(rig: Rig, bot: Bot) -> bool:
     """Whether nothing is owed of this bot."""
     found = row(rig, bot)
     return found is not None and found.settled_at is not None and found.due_at is None
-
-
-def words(rig: Rig) -> str:
-    """All that the workers have said."""
-    return "".join(worker.log.read_text() for worker in rig.stack.workers)
 
 
 def test_a_worker_that_slept_past_its_lease_writes_nothing(rig: Rig) -> None:
