@@ -109,7 +109,9 @@ class Dyno:
         # Forked, not spawned: the children share the pages of everything already imported.
         context = multiprocessing.get_context("fork")
         child = context.Process(target=_child, args=(name, work, *self._arguments), name=name)
-        self._pulse.beat()
+        if name == SWEEPER:
+            # Its first look comes a moment later.
+            self._pulse.beat()
         child.start()
         return child
 
