@@ -20,6 +20,7 @@ from sqlalchemy import Engine, make_url
 
 from models.database import make_engine
 from models.settings import Settings
+from tests.figures import sum_up
 from tests.lab.postgres import start_postgres, stop_postgres
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import Server, ServerUnavailableError, start_redis
@@ -211,3 +212,13 @@ def make_tools(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[Make
     yield make
     for one in made:
         one.engine.dispose()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the faults of this run came to."""
+    stats = terminalreporter.stats
+    reports = [report for name in ("passed", "failed") for report in stats.get(name, [])]
+    if lines := sum_up(reports):
+        terminalreporter.section("seconds until all was well again")
+        for line in lines:
+            terminalreporter.line(line)

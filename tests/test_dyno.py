@@ -4,13 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from models.bot import Bot as BotRow
 from tests.lab.faults import Fault
@@ -97,6 +98,23 @@ def test_a_dyno_starts_and_links_with_redis_down_from_boot(
         until(lambda: is_linked(engine, later_bot), "the link with Redis")
 
 
+def test_a_dyno_waits_for_a_redis_that_is_full_and_links_meanwhile(
+    engine: Engine, database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
+) -> None:
+    """It answers a ping and refuses every write: RQ would die of it again and again."""
+    with closing(redis.Redis.from_url(own_redis.url)) as client:
+        client.config_set("maxmemory", 1)
+        bot = linkable(recall)
+        add_delivery(engine, bot.id, "joining_call")
+        given = {"REDIS_URL": own_redis.url, "SWEEP_SECONDS": 0.5}
+        with a_dyno(database_url, recall, tmp_path, **given) as dyno:
+            until(lambda: is_linked(engine, bot), "the link without Redis")
+            until(lambda: "waiting for Redis" in dyno.last_words(10_000), "a word of it")
+            assert "Traceback" not in dyno.last_words(10_000)
+            client.config_set("maxmemory", 0)
+            until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
+
+
 def test_no_process_that_forks_holds_a_thread(
     database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
 ) -> None:
@@ -154,6 +172,33 @@ def test_a_stop_is_clean_and_well_inside_30_seconds(
         assert (row.lease_token, row.crashes, row.attempts) == (None, 0, 0)
         assert row.due_at is not None
         dyno.start()
+
+
+def is_stored(engine: Engine, bot: Bot) -> bool:
+    """Try to store a webhook of this bot."""
+    try:
+        add_delivery(engine, bot.id, "joining_call")
+    except OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(200)
+def test_a_sweeper_that_hangs_is_replaced(
+    engine: Engine, database_url: str, recall: FakeRecall, tmp_path: Path
+) -> None:
+    """Whatever it hangs in: without Redis nobody else would drain."""
+    with a_dyno(database_url, recall, tmp_path, SWEEP_SECONDS=0.5) as dyno:
+        until(lambda: len(children(dyno)) == 1, "the sweeper's start")
+        (sweeper,) = children(dyno)
+        sweeper.suspend()
+        bot = linkable(recall)
+        # It may hang with SQLite's one lock in its hands.
+        until(lambda: is_stored(engine, bot), "a free lock", 150)
+        until(lambda: is_linked(engine, bot), "the link", 150)
+        assert not sweeper.is_running()
+        assert "silent" in dyno.last_words(10_000)
 
 
 def test_a_killed_parent_takes_its_children_along(

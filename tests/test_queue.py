@@ -1,7 +1,13 @@
 """The queue: one job by one name, and a bell that may be lost."""
 
+import contextlib
 import json
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -11,6 +17,7 @@ from rq.registry import FailedJobRegistry
 
 from models.settings import Settings, SettingsError
 from tests.conftest import API_KEY
+from tests.lab.tls import make_server_context
 from workers.queue import (
     DRAIN,
     MOST_QUEUED,
@@ -138,6 +145,52 @@ def test_a_self_signed_redis_is_trusted_only_when_told_to(client: redis.Redis) -
     assert lax is not None
     assert "ssl_cert_reqs" not in strict.connection_pool.connection_kwargs
     assert lax.connection_pool.connection_kwargs["ssl_cert_reqs"] == "none"
+
+
+@contextmanager
+def behind_tls(unix_path: str, folder: Path) -> Iterator[int]:
+    """A Redis's TLS port, with a certificate that nobody else has signed."""
+    context = make_server_context(folder / "ca.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    with contextlib.suppress(OSError), client:
+                        relay(context.wrap_socket(client, server_side=True), unix_path)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=5)
+
+
+def relay(client: ssl.SSLSocket, unix_path: str) -> None:
+    """Hand each command on and its answer back, one at a time."""
+    with client, socket.socket(socket.AF_UNIX) as server:
+        server.connect(unix_path)
+        while data := client.recv(65536):
+            server.sendall(data)
+            client.sendall(server.recv(65536))
+
+
+def test_a_redis_behind_a_self_signed_certificate_is_heard_only_when_told_to(
+    client: redis.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """The same as it is on the wire: refused, until REDIS_TLS_VERIFY=none."""
+    with behind_tls(redis_url.removeprefix("unix://"), tmp_path) as port:
+        url = f"rediss://127.0.0.1:{port}"
+        strict = quick_redis(settings(url))
+        lax = quick_redis(settings(url, REDIS_TLS_VERIFY="none"))
+        assert strict is not None
+        assert lax is not None
+        with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            strict.ping()
+        assert lax.ping()
+        lax.close()
+        strict.close()
 
 
 def test_jobs_of_an_old_release_do_no_harm(client: redis.Redis) -> None:

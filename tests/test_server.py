@@ -121,6 +121,22 @@ def test_an_idle_stop_is_quick(web: tuple[Process, str]) -> None:
         line.close()
 
 
+def test_while_it_stops_every_answer_ends_its_connection(web: tuple[Process, str]) -> None:
+    """A router that keeps connections would post into one that is closed a moment later."""
+    process, url = web
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), 5) as line:
+        process.signal(signal.SIGTERM)
+        answer = b"200"
+        while b"200" in answer[:20]:
+            assert b"connection: close" not in answer.lower()
+            line.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = line.recv(65536)
+        assert b"503" in answer[:20]
+        assert b"connection: close" in answer.lower()
+    assert process.wait(10) == 0
+
+
 def test_an_idle_connection_outlasts_herokus_router(tmp_path: Path) -> None:
     """It keeps its side for 90 s: closing sooner races a POST."""
     settings = Settings.read({"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "PORT": "0"})

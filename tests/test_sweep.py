@@ -59,7 +59,7 @@ def test_work_that_a_rung_bell_does_not_move_is_drained_here(
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     add_delivery(engine, bot.id, "joining_call")
     clock = ManualClock(0.0)
-    sweeper = Sweeper(make_tools(REDIS_URL=redis_url), Stop(), clock)
+    sweeper = Sweeper(make_tools(REDIS_URL=redis_url), Stop(), clock=clock)
     for _ in range(PATIENT_SWEEPS):
         sweeper.sweep()
         assert count(engine, Bot) == 0
@@ -74,7 +74,7 @@ def test_work_that_moves_is_left_to_those_who_move_it(
     """A long queue is no reason to drain beside its worker."""
     add_bot(engine, BOT)
     clock = ManualClock(0.0)
-    sweeper = Sweeper(make_tools(REDIS_URL=redis_url), Stop(), clock)
+    sweeper = Sweeper(make_tools(REDIS_URL=redis_url), Stop(), clock=clock)
     for _ in range(6):
         sweeper.sweep()
         clock.advance(5)

@@ -38,7 +38,9 @@ class Health:
                 version = connection.scalar(text("SELECT version_num FROM alembic_version"))
         except SQLAlchemyError:
             return "away"
-        return "ok" if version == HEAD else "not migrated"
+        # A later one is the next release's, whose migrations only add: it must not stop this one,
+        # which serves until it is replaced.
+        return "ok" if version is not None and version >= HEAD else "not migrated"
 
     def _redis(self) -> str:
         if self._client is None:

@@ -4,6 +4,7 @@ waitress reads a request whole before a thread sees it, so slow senders hold non
 """
 
 import signal
+import socket
 import time
 from types import FrameType
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import structlog
 from flask import Flask
 from waitress import create_server
+from waitress.channel import HTTPChannel
+from waitress.task import WSGITask
 
 from models.settings import Settings
 from webhook.app import Resources, resources_of
+from webhook.health import Health
 
 # waitress stops listening here; its default of 100 is soon filled by slow senders.
 CONNECTION_LIMIT = 1000
@@ -36,6 +40,7 @@ class WebServer:
         self._resources: Resources = resources_of(app)
         self._server: Any = create_server(app, **_adjustments(settings))
         self._map: dict[int, Any] = self._server._map
+        self._server.channel_class = _channel_class(self._resources.health)
         self._stop_at: float | None = None
         self._is_listening = True
         self.port = int(self._server.effective_port)
@@ -72,9 +77,31 @@ class WebServer:
 
     def _close_idle(self) -> None:
         for channel in list(self._server.active_channels.values()):
-            # An answer still on its way out is in flight as well.
-            if not channel.requests and not channel.total_outbufs_len:
+            # An answer still on its way out is in flight as well, and so is what was not read yet.
+            if not channel.requests and not channel.total_outbufs_len and not _has_more(channel):
                 channel.handle_close()
+
+
+def _has_more(channel: Any) -> bool:
+    try:
+        return bool(channel.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:
+        return False
+
+
+def _channel_class(health: Health) -> type[HTTPChannel]:
+    class Task(WSGITask):  # type: ignore[misc]
+        def build_response_header(self) -> bytes:
+            if health.is_draining:
+                # A sender that is told leaves; one that is not posts into a connection's end.
+                self.request.headers["CONNECTION"] = "close"
+            head: bytes = super().build_response_header()
+            return head
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        task_class = Task
+
+    return Channel
 
 
 def _adjustments(settings: Settings) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Deliveries into bots: status history, the current status, and what is due. No network in here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -12,7 +12,7 @@ from models.base import db_now
 from models.bot import Bot, BotStatus
 from models.delivery import Delivery
 from models.status import TERMINAL, UNINFORMATIVE, Status
-from workers.patience import is_the_rows_fault
+from workers.patience import in_transaction, is_the_rows_fault
 from workers.scrub import empty_bodies, erased_bots
 from workers.upsert import Insert, insert_into, upsert
 
@@ -25,6 +25,7 @@ _STATUSES = cast("Table", BotStatus.__table__)
 logger = structlog.stdlib.get_logger(__name__)
 
 Delivered = Row[*tuple[Any, ...]]
+Applier = Callable[[Connection, Sequence[Delivered]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +68,18 @@ def apply_all(engine: Engine) -> int:
 def apply_batch(engine: Engine, size: int = BATCH) -> int:
     """Apply one batch; a batch that fails is tried again row by row, so one row blocks no other."""
     try:
-        with engine.begin() as connection:
-            rows = _next_rows(connection, size)
-            _apply(connection, rows)
-            return len(rows)
+        return in_transaction(engine, lambda connection: _apply_next(connection, size, _apply))
     except Exception as error:
         if not is_the_rows_fault(error):
             raise
         logger.warning("a batch of deliveries did not apply, going row by row")
-    with engine.begin() as connection:
-        rows = _next_rows(connection, size)
-        for row in rows:
-            _apply_alone(connection, row)
-        return len(rows)
+    return in_transaction(engine, lambda connection: _apply_next(connection, size, _apply_alone))
+
+
+def _apply_next(connection: Connection, size: int, by: Applier) -> int:
+    rows = _next_rows(connection, size)
+    by(connection, rows)
+    return len(rows)
 
 
 def _next_rows(connection: Connection, size: int) -> Sequence[Delivered]:
@@ -133,7 +133,12 @@ def fold(on_file: Mapping[str, Standing], rows: Iterable[Delivered]) -> dict[str
     return standings
 
 
-def _apply_alone(connection: Connection, row: Delivered) -> None:
+def _apply_alone(connection: Connection, rows: Sequence[Delivered]) -> None:
+    for row in rows:
+        _apply_one(connection, row)
+
+
+def _apply_one(connection: Connection, row: Delivered) -> None:
     try:
         # A savepoint each: what this row spoils is undone, what the others wrote stays.
         with connection.begin_nested():

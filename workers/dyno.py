@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from types import FrameType
@@ -20,7 +21,7 @@ import structlog
 from models.sentry import set_up_sentry
 from models.settings import Settings
 from workers.horse import run_worker
-from workers.process import die_with_parent
+from workers.process import die_with_parent, name_process
 from workers.stop import Stop
 from workers.sweep import Sweeper
 from workers.tools import make_tools
@@ -29,18 +30,39 @@ from workers.tools import make_tools
 STOP_SECONDS = 12.0
 # A child that dies at once is not started in a tight circle.
 RESTART_SECONDS = 1.0
+# Longer than any sweep with a drain in it takes. RQ has such a limit for its jobs; without one, a
+# connection that answers no more would hold the sweeper for ever.
+SILENCE_SECONDS = 90.0
+
+SWEEPER = "sweeper"
 
 logger = structlog.stdlib.get_logger(__name__)
 
 Work = Callable[[Settings, ssl.SSLContext], None]
 
 
-def run_sweeper(settings: Settings, context: ssl.SSLContext) -> None:
-    """Sweep until SIGTERM."""
+class Pulse:
+    """A moment that parent and child both see."""
+
+    def __init__(self) -> None:
+        self._last = multiprocessing.RawValue("d", time.monotonic())
+
+    def beat(self) -> None:
+        """Be alive now."""
+        self._last.value = time.monotonic()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the last beat is too long ago."""
+        return bool(time.monotonic() - self._last.value > SILENCE_SECONDS)
+
+
+def run_sweeper(settings: Settings, context: ssl.SSLContext, pulse: Pulse) -> None:
+    """Sweep until SIGTERM; `pulse` tells the parent when it last looked around."""
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     set_up_sentry(settings)
-    Sweeper(make_tools(settings, context), stop).run()
+    Sweeper(make_tools(settings, context), stop, pulse.beat).run()
 
 
 class Dyno:
@@ -48,7 +70,8 @@ class Dyno:
 
     def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
         self._arguments = (settings, context)
-        self._work: dict[str, Work] = {"sweeper": run_sweeper}
+        self._pulse = Pulse()
+        self._work: dict[str, Work] = {SWEEPER: partial(run_sweeper, pulse=self._pulse)}
         if settings.redis_url is None:
             logger.warning("REDIS_URL is not set: this worker sweeps only")
         else:
@@ -66,6 +89,7 @@ class Dyno:
             self._start_missing()
             sentinels = [child.sentinel for child in self._children.values()]
             wait([self._wake_reader, *sentinels], timeout=RESTART_SECONDS)
+            self._kill_silent()
             self._bury_dead()
         self._end_children()
 
@@ -84,9 +108,19 @@ class Dyno:
     def _fork(self, name: str, work: Work) -> ForkProcess:
         # Forked, not spawned: the children share the pages of everything already imported.
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=_child, args=(work, *self._arguments), name=name)
+        child = context.Process(target=_child, args=(name, work, *self._arguments), name=name)
+        if name == SWEEPER:
+            # Its first look comes a moment later.
+            self._pulse.beat()
         child.start()
         return child
+
+    def _kill_silent(self) -> None:
+        sweeper = self._children.get(SWEEPER)
+        if sweeper is not None and self._pulse.is_gone:
+            logger.warning("the sweeper has been silent for too long, killed")
+            sweeper.kill()
+            sweeper.join()
 
     def _bury_dead(self) -> None:
         for name, child in list(self._children.items()):
@@ -107,7 +141,8 @@ class Dyno:
                 child.join()
 
 
-def _child(work: Work, settings: Settings, context: ssl.SSLContext) -> None:
+def _child(name: str, work: Work, settings: Settings, context: ssl.SSLContext) -> None:
+    name_process(name)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches the whole terminal: the parent answers it for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -15,7 +15,8 @@ from rq.worker import HerokuWorker
 from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
-from workers.process import HORSE_STOP, die_with_parent
+from workers.patience import AWAY
+from workers.process import HORSE_STOP, die_with_parent, name_process
 from workers.queue import DRAIN, links_queue, listed_jobs, patient_redis, quick_redis
 from workers.stop import Stop
 from workers.tools import make_tools
@@ -25,6 +26,8 @@ WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
 MONITORING_SECONDS = 5
 REDIS_PAUSE_SECONDS = 1.0
+PROBE = "recall-links:probe"
+PROBE_TTL_SECONDS = 60
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -41,10 +44,15 @@ class Horse:
         """Drain once; returns how many bots were settled."""
         # RQ puts a horse into a group of its own: it would outlive a killed worker and drain on.
         die_with_parent(HORSE_STOP)
+        name_process("horse")
         set_up_sentry(self._settings)
         tools = make_tools(self._settings, self._context)
         try:
             return Drain(tools, self.stop).run()
+        except AWAY as error:
+            # Not this job's failure: the sweep waits for the database, and what is due stays due.
+            logger.warning("the database is away, drain ended", error=type(error.orig).__name__)
+            return 0
         finally:
             tools.engine.dispose()
             flush_sentry()
@@ -95,14 +103,19 @@ def run_worker(settings: Settings, context: ssl.SSLContext) -> None:
         log_job_description=False,
     )
     worker.horse = horse
-    worker.work(logging_level="WARNING")
+    try:
+        worker.work(logging_level="WARNING")
+    except redis.RedisError as error:
+        # RQ gives up where it cannot say goodbye; the dyno starts another that waits.
+        logger.warning("Redis failed the RQ worker", error=type(error).__name__)
 
 
 def _wait_for(client: redis.Redis) -> None:
     said = False
     while True:
         try:
-            client.ping()
+            # A full Redis answers a ping, and then fails RQ's first write.
+            client.set(PROBE, "", ex=PROBE_TTL_SECONDS)
         except redis.RedisError as error:
             if not said:
                 logger.warning("waiting for Redis", error=type(error).__name__)

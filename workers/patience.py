@@ -12,10 +12,13 @@ from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
     InterfaceError,
+    InternalError,
     OperationalError,
     StatementError,
 )
 
+# InternalError is what psycopg makes of a server that became read-only, as a fail-over leaves it.
+AWAY = (OperationalError, InterfaceError, InternalError)
 ABSENCE_SECONDS = 15.0
 PAUSE_SECONDS = 0.3
 
@@ -36,7 +39,7 @@ def in_transaction(
         try:
             with engine.begin() as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             if is_the_rows_fault(error) or time.monotonic() >= give_up_at:
                 raise
             logger.warning("database away, trying again", error=type(error.orig).__name__)

@@ -31,9 +31,14 @@ class Sweeper:
     """Looks, rings, and drains by itself where nobody hears the bell."""
 
     def __init__(
-        self, tools: Tools, stop: Stop, clock: Callable[[], float] = time.monotonic
+        self,
+        tools: Tools,
+        stop: Stop,
+        on_look: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tools = tools
+        self._on_look = on_look
         self._stop = stop
         self._clock = clock
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
@@ -49,6 +54,7 @@ class Sweeper:
         """Sweep until asked to stop."""
         self._stop.wakes(self._inbox)
         while not self._stop.is_requested:
+            self._on_look()
             rest = self._sweep_or_wait()
             try:
                 self._inbox.get(timeout=max(SHORTEST_REST, rest))

@@ -9,6 +9,7 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from tests.lab.servers import (
@@ -71,7 +72,10 @@ def start_postgres(folder: Path, *settings: str) -> Server:
 
 def stop_postgres(server: Server) -> None:
     """Stop it fast: its clients are cut off, its disk is left clean."""
-    server.stop(signal.SIGINT)
+    children = psutil.Process(server.process.pid).children()
+    server.stop(signal.SIGINT, seconds=20)
+    # Where it had to be killed they hold its memory until they notice, and it cannot start again.
+    psutil.wait_procs(children, timeout=10)
 
 
 def _unprivileged(folder: Path) -> int | None:

@@ -47,9 +47,15 @@ class Process:
     def __init__(self, name: str, command: str, environ: Environment, log: Path) -> None:
         self.name = name
         self.log = log
+        self._command: list[str] = []
+        self._environ: dict[str, str] = {}
+        self.become(command, environ)
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def become(self, command: str, environ: Environment) -> None:
+        """Run this command, in this environment, from the next start on."""
         self._command = ["sh", "-c", f"exec {command}"]
         self._environ = dict(environ)
-        self._popen: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
