@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Engine, update
 
 from models.calendar import CalendarMeeting
-from tests.conftest import MakeSettings
+from tests.conftest import SECRET, MakeSettings
 from tests.population import bot_id, populate
 from webhook import cli
 from webhook.access import BEARER
@@ -83,7 +83,7 @@ def test_an_unknown_bot_is_nothing_found(run: Run) -> None:
 def test_a_database_that_is_away_is_one_line(run: Run, tmp_path: Path, words: list[str]) -> None:
     """Exit 3, and no traceback: neither refused nor missing."""
     for away in ("postgresql://u@127.0.0.1:9/x", f"sqlite:///{tmp_path}/missing/x.db"):
-        code, out, err = run(*words, DATABASE_URL=away, RECALL_WEBHOOK_SECRETS="")
+        code, out, err = run(*words, DATABASE_URL=away, RECALL_WEBHOOK_SECRETS=SECRET)
         assert (code, out, err.count("\n")) == (3, "", 1)
         assert err.startswith("recall-links: the database does not answer")
 

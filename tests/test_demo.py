@@ -16,10 +16,12 @@ ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "tests.lab", "demo"]
 
 
-def test_the_demo_makes_every_link_it_should_and_the_database_says_the_same() -> None:
+def test_the_demo_makes_every_link_it_should_and_the_database_says_the_same(
+    tmp_path: Path,
+) -> None:
     """It ends with 0, prints each link, and names the file that holds them."""
     done = subprocess.run(
-        [*COMMAND, "--once"],
+        [*COMMAND, "--once", "--folder", str(tmp_path / "demo")],
         cwd=ROOT,
         env=environment(),
         check=False,
@@ -44,9 +46,10 @@ def test_the_demo_makes_every_link_it_should_and_the_database_says_the_same() ->
     assert f"(it counted {total})" in done.stdout
 
 
-def test_the_demo_serves_until_ctrl_c() -> None:
+def test_the_demo_serves_until_ctrl_c(tmp_path: Path) -> None:
     """Then it ends everything it started; until then its token opens the console."""
-    demo = subprocess.Popen(COMMAND, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
+    command = [*COMMAND, "--folder", str(tmp_path)]
+    demo = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     with demo:
         assert demo.stdout
         for line in demo.stdout:
@@ -61,6 +64,15 @@ def test_the_demo_serves_until_ctrl_c() -> None:
         demo.send_signal(signal.SIGINT)
         demo.communicate(timeout=40)
     assert demo.returncode == 0
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    """A usage error, and what lies there stays."""
+    (tmp_path / "letters").write_text("dear Ada")
+    command = [*COMMAND, "--folder", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), check=False, capture_output=True)
+    assert done.returncode == 2
+    assert (tmp_path / "letters").read_text() == "dear Ada"
 
 
 def test_up_without_settings_says_what_to_set(tmp_path: Path) -> None:

@@ -241,10 +241,8 @@ def test_the_logs_of_a_whole_demo_tell_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the key, nor the signing secret, nor one of the calendar tokens that were minted."""
-    # A folder of this test's own: another demo may be running.
-    monkeypatch.setattr("tests.lab.demo.ROOT", tmp_path)
     monkeypatch.setattr("tests.lab.demo.SEND_RATE", 400)
-    with running_demo(seed=3) as demo:
+    with running_demo(seed=3, folder=tmp_path / "demo") as demo:
         play(demo, write_stories(demo.recall), 3, Console(file=io.StringIO()))
         tokens = list(demo.recall.world.tokens)
         secrets = [demo.recall.api_key, demo.secret, demo.secret.removeprefix("whsec_"), *tokens]

@@ -54,7 +54,9 @@ class Vault:
 def external_id_hash(external_id: str) -> str:
     """Return the name a user's token and tombstone are kept under; it outlives a key's rotation."""
     # Unkeyed on purpose: a tombstone that a rotated key could not find would bring a user back.
-    return hashlib.sha256(b"recall-links external_id\x00" + external_id.encode()).hexdigest()
+    # A lone surrogate has no UTF-8, and an id that holds one is hashed, if never asked a token for.
+    named = external_id.encode(errors="surrogatepass")
+    return hashlib.sha256(b"recall-links external_id\x00" + named).hexdigest()
 
 
 def fingerprint(token: str) -> str:

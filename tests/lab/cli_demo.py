@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tests.lab.demo import run_demo
+from tests.lab.demo import FOLDER, run_demo
 from tests.lab.stack import ROOT
 from tests.lab.up import run_up
 
@@ -20,9 +20,18 @@ def _console() -> Console:
 @click.command()
 @click.option("--once", is_flag=True, help="End after the table; 1 when a link is missing.")
 @click.option("--seed", default=7, help="Another number is another scenario.")
-def demo(*, once: bool, seed: int) -> None:
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=FOLDER,
+    help="Where its database and logs lie, emptied first: one for each demo that runs.",
+)
+def demo(*, once: bool, seed: int, folder: Path) -> None:
     """Run everything on this machine, play a scenario to it, and print the links it made."""
-    sys.exit(run_demo(once=once, seed=seed, console=_console()))
+    try:
+        sys.exit(run_demo(once=once, seed=seed, folder=folder, console=_console()))
+    except FileExistsError as error:
+        raise click.BadParameter(str(error), param_hint="--folder") from None
 
 
 @click.command()

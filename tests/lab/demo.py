@@ -24,6 +24,8 @@ from tests.lab.signing import new_secret
 from tests.lab.stack import ROOT, Stack, environment, kept_alive
 
 WEBHOOKS = "/webhooks/recall"
+FOLDER = ROOT / ".lab" / "demo"
+DATABASE = "recall-links.db"
 SETTLE_SECONDS = 90
 SEND_RATE = 40
 SETTLED = text(
@@ -44,10 +46,10 @@ class Demo:
 
 
 @contextlib.contextmanager
-def running_demo(seed: int) -> Iterator[Demo]:
+def running_demo(seed: int, folder: Path) -> Iterator[Demo]:
     """Start Redis, the fake Recall and the Procfile's lines; end them all."""
-    folder = _fresh_folder(ROOT / ".lab" / "demo")
-    database, secret = folder / "recall-links.db", new_secret()
+    _empty(folder)
+    database, secret = (folder / DATABASE).resolve(), new_secret()
     token = secrets.token_urlsafe(18)
     # A unix socket's path has 108 characters at most, and a checkout may lie deep.
     sockets = Path(tempfile.mkdtemp(prefix="recall-links-"))
@@ -94,10 +96,10 @@ def play(demo: Demo, stories: Sequence[Story], seed: int, console: Console) -> l
     return receipts
 
 
-def run_demo(*, once: bool, seed: int, console: Console) -> int:
+def run_demo(*, once: bool, seed: int, folder: Path, console: Console) -> int:
     """Run the demo; 0 when everything that should be linked is, 1 when anything is not."""
     with console.status("Starting Redis, the web and the worker line of the Procfile …"):
-        context = running_demo(seed)
+        context = running_demo(seed, folder)
         demo = context.__enter__()
     try:
         stories = write_stories(demo.recall)
@@ -144,7 +146,9 @@ def _settled(demo: Demo, stories: Sequence[Story]) -> int:
         return connection.scalar(SETTLED, {"bots": bots}) or 0
 
 
-def _fresh_folder(folder: Path) -> Path:
+def _empty(folder: Path) -> None:
+    # Somebody's own folder, named by mistake, must not be emptied.
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / DATABASE).exists():
+        raise FileExistsError(f"{folder} holds something else than a demo")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return folder

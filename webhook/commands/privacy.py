@@ -99,8 +99,9 @@ def _words(done: Erased) -> str:
 @click.command("export")
 @click.argument("external_id")
 @_EMAIL
+@click.option("--json", "_as_json", is_flag=True, help="Print JSON, as it always does.")
 @click.pass_obj
-def export(session: Session, external_id: str, emails: tuple[str, ...]) -> None:
+def export(session: Session, external_id: str, emails: tuple[str, ...], *, _as_json: bool) -> None:
     """Print everything that is held about a calendar user, as one JSON object.
 
     external_id, exported_at, then a list for each table: calendar_users, links, calendar_meetings,
