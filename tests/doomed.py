@@ -26,7 +26,7 @@ POINTS = {
     "job taken": "workers.horse:LinksWorker.execute_job:before",
     "horse forked": "workers.horse:LinksWorker.main_work_horse:before",
     "applying, deliveries read": "workers.apply:_apply:before",
-    "applying, bots written": "workers.apply:_write_standings:after",
+    "applying, bots written": "workers.apply:write_standings:after",
     "applying, before the commit": "workers.apply:_apply:after",
     "applied": "workers.drain:apply_all:after",
     "claiming, before the commit": "workers.lease:_known_links:after",

@@ -73,7 +73,9 @@ def apply_batch(engine: Engine, size: int = BATCH) -> int:
         if not is_the_rows_fault(error):
             raise
         logger.warning("a batch of deliveries did not apply, going row by row")
-    return in_transaction(engine, lambda connection: _apply_next(connection, size, _apply_alone))
+    return in_transaction(
+        engine, lambda connection: _apply_next(connection, size, _apply_one_by_one)
+    )
 
 
 def _apply_next(connection: Connection, size: int, by: Applier) -> int:
@@ -133,7 +135,7 @@ def fold(on_file: Mapping[str, Standing], rows: Iterable[Delivered]) -> dict[str
     return standings
 
 
-def _apply_alone(connection: Connection, rows: Sequence[Delivered]) -> None:
+def _apply_one_by_one(connection: Connection, rows: Sequence[Delivered]) -> None:
     for row in rows:
         _apply_one(connection, row)
 

@@ -15,7 +15,7 @@ from rq.worker import HerokuWorker
 from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
-from workers.patience import AWAY
+from workers.patience import AWAY, is_the_rows_fault
 from workers.process import HORSE_STOP, die_with_parent, name_process
 from workers.queue import DRAIN, links_queue, listed_jobs, patient_redis, quick_redis
 from workers.stop import Stop
@@ -50,6 +50,8 @@ class Horse:
         try:
             return Drain(tools, self.stop).run()
         except AWAY as error:
+            if is_the_rows_fault(error):
+                raise
             # Not this job's failure: the sweep waits for the database, and what is due stays due.
             logger.warning("the database is away, drain ended", error=type(error.orig).__name__)
             return 0
