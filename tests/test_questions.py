@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, insert, text, update
 from models.alarms import alarms
 from models.base import db_now
 from models.bot import Bot
+from models.care import CalendarFinding, ReconcileRun
 from models.database import make_engine
 from models.delivery import Delivery
 from models.explain import explain
@@ -77,6 +78,18 @@ def _write_the_rest(connection: Connection) -> None:
     labels = ("accepted", "ignored", "duplicate")
     rows = [{"hour": hour, "label": label, **counted} for hour in hours for label in labels]
     connection.execute(insert(Tally), rows)
+    runs = [{"started_at": later(n), "beat_at": later(n), "position": {}} for n in range(5000)]
+    connection.execute(
+        insert(ReconcileRun), [run | {"finished_at": run["beat_at"]} for run in runs]
+    )
+    amiss = {"kind": "two_bots_on_one_meeting", "bot_ids": []}
+    connection.execute(
+        insert(CalendarFinding),
+        [
+            {"calendar_user_id": str(n), "subject": meeting_id(n), "found_at": later(n), **amiss}
+            for n in range(5000)
+        ],
+    )
 
 
 def readme_statements() -> list[str]:
