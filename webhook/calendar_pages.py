@@ -13,7 +13,9 @@ POLICY = (
 
 def page(template: str, status: int = 200, **values: Any) -> Response:
     """Render one of templates/calendar."""
-    answer = Response(render_template(f"calendar/{template}", **values), status)
+    # Undefined names raise in this application's templates, so what may be missing is said here.
+    shown = {"target": None, **values}
+    answer = Response(render_template(f"calendar/{template}", **shown), status)
     answer.headers["Content-Security-Policy"] = POLICY
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return guarded(answer)

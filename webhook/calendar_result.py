@@ -96,7 +96,7 @@ def _help() -> Response:
     platform = next((one for one in PLATFORMS if one == asked), None)
     name = PROVIDERS[platform].name if platform else "Google or Microsoft"
     failures = possible_failures(platform)
-    return page("failed.html", name=name, failures=failures, is_known=False)
+    return page("failed.html", name=name, failures=failures, is_known=False, told="", standing=None)
 
 
 def _target(errand: Errand, result: str) -> str | None:
