@@ -62,7 +62,8 @@ class Fake:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait()
+        # Waits for the end, and closes the pipe.
+        self._process.communicate()
 
     def control(self, path: str) -> Any:
         """Ask `/_stats`, `/_reset` or `/_delay/MS`."""

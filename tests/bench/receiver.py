@@ -71,7 +71,7 @@ def run(ground: Ground, plan: Plan, results: Results) -> None:
     contenders = {name: start(ground, name) for name in COMMANDS}
     for contender in contenders.values():
         # The first requests open connections and import what is late: they count for nobody.
-        _slice(ground, contender, seconds=0.5, bots=500)
+        take_slice(ground, contender, seconds=0.5, bots=500)
     for turn, name in interleaved(list(COMMANDS), plan.rounds):
         plan.say(f"receiver, round {turn + 1} of {plan.rounds}: {name}")
         try:
@@ -86,13 +86,13 @@ def run(ground: Ground, plan: Plan, results: Results) -> None:
 def _measure(ground: Ground, plan: Plan, contender: Contender) -> None:
     seconds = plan.size(5, 2)
     before = cpu_seconds([contender.process.pid])
-    tally = _slice(ground, contender, seconds=seconds, bots=MOST_PER_SECOND * seconds)
+    tally = take_slice(ground, contender, seconds=seconds, bots=MOST_PER_SECOND * seconds)
     spent = cpu_seconds([contender.process.pid]) - before
     contender.per_second.append(len(tally["taken"]) / tally["seconds"])
     contender.cpu.append(spent / len(tally["taken"]) * 1000)
     contender.megabytes.append(pss_megabytes([contender.process.pid]))
     open_seconds = plan.size(10, 3)
-    tally = _slice(
+    tally = take_slice(
         ground,
         contender,
         seconds=open_seconds + 5,
@@ -102,9 +102,10 @@ def _measure(ground: Ground, plan: Plan, contender: Contender) -> None:
     contender.milliseconds.append(percentile(tally["latencies"], 0.99))
 
 
-def _slice(
+def take_slice(
     ground: Ground, contender: Contender, *, seconds: float, bots: int, rate: float = 0
 ) -> dict[str, Any]:
+    """Send for so many seconds, from where the last slice ended, and check every row."""
     wanted: dict[str, Any] = {"path": PATH, "prefix": "bench", "connections": CONNECTIONS}
     wanted |= {"first": contender.sent, "bots": bots, "seconds": seconds, "rate": rate}
     tally = order(contender.port, ground, **wanted)

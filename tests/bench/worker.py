@@ -36,7 +36,7 @@ def run(ground: Ground, plan: Plan, results: Results) -> None:
         for delay in DELAYS_MS:
             plan.say(f"worker, round {turn + 1} of {plan.rounds}: {name} at {delay} ms a call")
             fake.control(f"/_delay/{delay}")
-            count = _count(name, delay, plan.size(8, 2))
+            count = count_for(name, delay, plan.size(8, 2))
             try:
                 found = measure(contenders[name], World(), count)
             except BenchError as error:
@@ -49,7 +49,8 @@ def run(ground: Ground, plan: Plan, results: Results) -> None:
         _tell(contenders, delay, results)
 
 
-def _count(name: str, delay: int, seconds: int) -> int:
+def count_for(name: str, delay: int, seconds: int) -> int:
+    """How many bots this contender may link in so many seconds, three at least."""
     return max(3, int(PACE[name] * seconds * min(1.0, 60 / delay)))
 
 
