@@ -83,9 +83,7 @@ def test_each_receiver_stores_what_it_answers_2xx_for(ground: Ground, name: str)
 
 
 @pytest.mark.parametrize("name", contenders(workers.COMMANDS))
-def test_each_worker_links_every_bot_to_its_meeting(
-    ground: Ground, fake: Fake, name: str
-) -> None:
+def test_each_worker_links_every_bot_to_its_meeting(ground: Ground, fake: Fake, name: str) -> None:
     """Four bots, three calls each, every link compared with the world it came from."""
     contender = workers.start(ground, fake, name)
     found = workers.measure(contender, World(), 4)

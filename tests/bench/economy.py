@@ -44,26 +44,32 @@ def run(ground: Ground, plan: Plan, results: Results) -> None:
     _run_into_the_limit(ground, plan, results)
 
 
+def _fake(ground: Ground, *options: str) -> Fake:
+    return ground.fake("--users", str(USERS), "--mixed", *options)
+
+
 def _stack(ground: Ground, fake: Fake, web: str, worker: str, **settings: object) -> dict[str, Any]:
     environ = ground.service(ground.database(), ground.redis(), PORT=free_port(), **settings)
     environ |= {"RECALL_API_BASE_URL": fake.url, "SSL_CERT_FILE": fake.roots}
     process = ground.run("web", WEB[web], environ, WEB_CORE)
     port: Any = environ["PORT"]
     until(lambda: is_listening(port), "the start of the web process", process)
-    ground.run("worker", worker, environ)
-    return {"port": port, "database": environ["DATABASE_URL"]}
+    process = ground.run("worker", worker, environ)
+    return {"port": port, "database": environ["DATABASE_URL"], "worker": process} | environ
 
 
-def _post(ground: Ground, stack: dict[str, Any], bots: int, codes: tuple[str, ...]) -> None:
-    wanted = {"path": PATH, "first": 0, "bots": bots, "codes": codes, "prefix": "economy"}
+def _post(
+    ground: Ground, stack: dict[str, Any], bots: int, codes: tuple[str, ...], first: int = 0
+) -> None:
+    wanted = {"path": PATH, "first": first, "bots": bots, "codes": codes, "prefix": "economy"}
     tally = send(stack["port"], ground, **wanted, seconds=WAIT_SECONDS)
     if len(tally["taken"]) != bots * len(codes):
         raise BenchError(f"not every webhook was taken: {tally['statuses']}")
 
 
 def _count_ours(ground: Ground, plan: Plan, results: Results) -> None:
-    bots, fake = plan.size(4000, 300), ground.fake("--users", str(USERS), "--mixed")
-    stack = _stack(ground, fake, OURS, WORKER["recall-links"], RECALL_RATE_SHARE=100_000)
+    bots, fake = plan.size(4000, 300), _fake(ground)
+    stack = _stack(ground, fake, OURS, WORKER[OURS], RECALL_RATE_SHARE=100_000)
     plan.say(f"economy: {bots} bots, seven events each, then the terminal one")
     with connected(stack["database"]) as connection:
         # The worst case: every bot is looked up before its end is known.
@@ -74,19 +80,22 @@ def _count_ours(ground: Ground, plan: Plan, results: Results) -> None:
     calls = fake.control("/_stats")["calls"]
     per_bot = sum(calls.values()) / bots
     note = f"8 events, 1.33 meetings a bot, {USERS} users, {bots} bots: {calls}"
-    results.add(Figure(ROOM, "calls a bot", (per_bot,), at_most=3.5, note=note))
+    # A short run has as many tokens and fewer bots: its figure is told, and held against nothing.
+    most = None if plan.is_quick else 3.5
+    results.add(Figure(ROOM, "calls a bot", (per_bot,), at_most=most, note=note))
     minimum = LEAST_CALLS + USERS / bots
     results.add(Figure(ROOM, "the minimum: one look, a token a user", (minimum,)))
 
 
 def _count_naive(ground: Ground, plan: Plan, results: Results) -> None:
-    bots, fake = plan.size(12, 3), ground.fake("--users", str(USERS), "--mixed")
+    bots, fake = plan.size(12, 3), _fake(ground)
     stack = _stack(ground, fake, NAIVE, WORKER[RQ])
     plan.say(f"economy, the naive way: {bots} bots")
     _post(ground, stack, bots, CODES)
     with connected(stack["database"]) as connection:
+        least = len(CODES) * (bots + 2 * len(MIXED.links(range(bots))))
         until(
-            lambda: fake.control("/_stats")["calls"].get("GET bot", 0) >= bots * len(CODES),
+            lambda: sum(fake.control("/_stats")["calls"].values()) >= least,
             "the naive worker's end",
         )
         until(lambda: count(connection, "links") == len(MIXED.links(range(bots))), "its links")
@@ -97,10 +106,17 @@ def _count_naive(ground: Ground, plan: Plan, results: Results) -> None:
 
 def _run_into_the_limit(ground: Ground, plan: Plan, results: Results) -> None:
     minutes = plan.size(5, 1)
-    bots = LIMIT * (minutes + 1)
-    fake = ground.fake("--users", str(USERS), "--mixed", "--limit", str(LIMIT))
-    stack = _stack(ground, fake, OURS, WORKER["recall-links"])
-    _post(ground, stack, bots, CODES[-1:])
+    stack = _stack(ground, _fake(ground), OURS, WORKER[OURS], RECALL_RATE_SHARE=100_000)
+    # As in any other minute of a day: each user's token is at hand, for twenty hours.
+    _post(ground, stack, USERS, CODES[-1:])
+    with connected(stack["database"]) as connection:
+        _until_count(connection, SEALED, USERS)
+    stack["worker"].stop()
+    fake = _fake(ground, "--limit", str(LIMIT))
+    limited = {"RECALL_API_BASE_URL": fake.url, "SSL_CERT_FILE": fake.roots}
+    _post(ground, stack, LIMIT * (minutes + 1), CODES[-1:], first=USERS)
+    del stack["RECALL_RATE_SHARE"], stack["worker"]
+    ground.run("worker", WORKER[OURS], stack | limited)
     plan.say(f"economy: {minutes} min against a limit of {LIMIT} bot GETs a minute")
     time.sleep(60 * minutes + 15)
     stats = fake.control("/_stats")
