@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from tests.lab.stack import ROOT, Process, environment
 
 PEERS = ROOT / ".venv-bench" / "bin"
 API_KEY = "bench-key-0123456789"
-READ_TOKEN = "bench-read-token-0123456789"
+READ_TOKEN = secrets.token_hex(16)
 # A 2xx must have survived a power cut, for everybody: no shortcut of the tests' cluster is kept.
 DURABLE = (
     "fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=256MB",
