@@ -5,6 +5,7 @@ import time
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 from sqlalchemy import Engine, update
 
 from models.base import db_now
@@ -20,6 +21,7 @@ from tests.lab.shapes import Bot as FakeBot
 from tests.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot
 from workers.bodies import Body, BotBody, read_bot
 from workers.drain import Drain
+from workers.queue import links_queue
 from workers.stop import Stop
 
 
@@ -337,3 +339,20 @@ def test_nothing_due_is_nothing_called(
     assert Drain(make_tools(), Stop()).run() == 0
     assert time.monotonic() - started < 3
     assert recall.calls.all() == []
+
+
+def test_a_drain_that_leaves_bots_behind_rings_for_the_next(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, redis_url: str
+) -> None:
+    """What the rate limits kept back would otherwise wait for a sweep; an empty desk rings not."""
+    bots = [linked(recall), linked(recall)]
+    due(engine, *bots)
+    queue = links_queue(Redis.from_url(redis_url))
+    # Three calls a minute: one bot's may be looked up, the other's turn is far away.
+    tools = make_tools(REDIS_URL=redis_url, RECALL_RATE_SHARE=1)
+    assert Drain(tools, Stop()).run() == 1
+    assert queue.count == 1
+    assert queue.get_job_ids()
+    queue.delete(delete_jobs=True)
+    assert Drain(make_tools(REDIS_URL=redis_url), Stop()).run() == 1
+    assert queue.count == 0

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ PATH = "/webhooks/recall"
 LONGEST_MESSAGE_ID = 200
 LONGEST_HEADER = 4096
 LONGEST_ADDRESS = 64
+_CLASSIFIED = tuple(field.name for field in fields(Classified))
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -101,7 +102,8 @@ def delivery_row(verified: Verified, classified: Classified, body: bytes) -> dic
         "body": body,
         "scheme": verified.scheme,
         "secret_fingerprint": verified.secret_fingerprint,
-        **asdict(classified),
+        # asdict would copy each value deeply: a tenth of what a request costs.
+        **{name: getattr(classified, name) for name in _CLASSIFIED},
     }
 
 

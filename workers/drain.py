@@ -71,6 +71,9 @@ class Drain:
         try:
             while self._has_reason_to_go_on():
                 self._turn()
+            if self._is_more_due and not self._stop.is_requested:
+                # What is left over would wait for a sweep: five idle seconds in each twenty.
+                self._tools.bell.ring()
         finally:
             # Not joined: a call that hangs ends by its own deadline, and the process ends before
             # that.
