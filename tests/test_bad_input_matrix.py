@@ -163,6 +163,10 @@ MATRIX: dict[int, tuple[str, ...]] = {
     85: (STRANGE, "recall: a_token_that_is_none_is_never_sent"),
     86: (STRANGE, "recall: a_token_that_is_none_is_never_sent"),
     87: (STRANGE,),
+    88: (
+        "reconcile: a_next_page_elsewhere_gets_no_key",
+        "reconcile: only_our_own_list_is_a_next_page",
+    ),
     89: (BAD_PARAMETER,),
     90: (BAD_PARAMETER, "api: words_are_words_whatever_they_look_like"),
     91: (BAD_PARAMETER, "api: a_cursor_of_another_list_or_key_is_refused"),
@@ -177,9 +181,7 @@ MATRIX: dict[int, tuple[str, ...]] = {
     96: ("api: a_title_that_is_a_formula_is_text_in_csv",),
     97: (f"{OPS}: a_title_in_a_table_moves_no_cursor",),
 }
-NO_TEST: dict[int, str] = {
-    88: "Nothing here follows a `next` link: reconcile, which lists bots, is tested where it is.",
-}
+NO_TEST: dict[int, str] = {}
 
 
 def names_in(name: str) -> set[str]:
