@@ -127,6 +127,8 @@ def _print_report(
         f"{calls / len(found):.2f} a bot (it counted {len(demo.recall.calls.all())})"
     )
     console.print("\nThe same in SQL: select * from bot_links, in", demo.database, soft_wrap=True)
+    asking = f"DATABASE_URL=sqlite:///{demo.database} bin/recall-links links"
+    console.print(f"From the command line: {asking}", soft_wrap=True)
 
 
 def _serve(demo: Demo, console: Console) -> None:
