@@ -96,6 +96,13 @@ def last_reconcile(connection: Connection) -> Reconciled | None:
     return None if found is None else Reconciled(*found)
 
 
+def missed_in_words(found: Reconciled) -> str:
+    """Return what a reconcile found, as one line for a person."""
+    missed = f"{found.bots_missed} bots and {found.statuses_missed} statuses missed"
+    partly = "" if found.is_complete else ", not complete"
+    return f"{found.finished_at:%Y-%m-%d %H:%M}Z: {missed}, of {found.bots_seen} bots{partly}"
+
+
 def calendar_findings(connection: Connection) -> list[FindingRow]:
     """Read what the last look at each user's calendar found, at most 500."""
     columns = [getattr(CalendarFinding, name) for name in FindingRow.__slots__]

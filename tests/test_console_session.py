@@ -69,6 +69,14 @@ def test_behind_tls_the_cookie_is_bound_to_this_host(stranger: FlaskClient) -> N
     assert (cookie["path"], cookie["domain"]) == ("/", "")
 
 
+def test_a_public_url_over_tls_is_enough_for_a_secure_cookie(make_settings: MakeSettings) -> None:
+    """A proxy that ends TLS unseen must not leave the cookie to plain HTTP."""
+    app = create_app(make_settings(OPS_READ_TOKENS=READ, PUBLIC_URL="https://links.example"))
+    response = log_in(app.test_client(), READ)
+    resources_of(app).close()
+    assert SimpleCookie(response.headers["Set-Cookie"])[SECURE_COOKIE]["secure"]
+
+
 @pytest.mark.parametrize(
     "token", ["", "wrong-token-0123456789", READ[:-1], f"{READ},{WRITE}", "é\0"]
 )

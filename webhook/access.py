@@ -40,6 +40,7 @@ class Access:
     """Checks tokens and cookies; without a token set, nobody comes in."""
 
     def __init__(self, settings: Settings) -> None:
+        self._is_public_over_tls = (settings.public_url or "").startswith("https://")
         self._write = _digests(settings.ops_write_tokens)
         self._read = _digests(settings.ops_read_tokens)
         self._sessions = Signer(settings, SESSION)
@@ -65,7 +66,7 @@ class Access:
         header = asked.headers.get("authorization", "")
         if header.startswith(BEARER):
             return self.by_token(header.removeprefix(BEARER).strip())
-        cookie = asked.cookies.get(cookie_name(asked))
+        cookie = asked.cookies.get(self.cookie_name(asked))
         kept = self._sessions.read(cookie, SESSION_SECONDS) if cookie else None
         if not isinstance(kept, list) or len(kept) != 3 or kept[0] not in ("read", "write"):
             return None
@@ -75,16 +76,25 @@ class Access:
         """Return the cookie's value for somebody who showed a token."""
         return self._sessions.sign([caller.scope, caller.name, secrets.token_hex(8)])
 
+    def is_secure(self, asked: Request) -> bool:
+        """Whether the browser came over TLS, as far as the request or PUBLIC_URL can tell."""
+        # A proxy may end TLS and not say so in a header that we trust.
+        return asked.is_secure or self._is_public_over_tls
+
+    def cookie_name(self, asked: Request) -> str:
+        """Return the cookie's name; browsers take `__Host-` only over TLS."""
+        return "__Host-recall-links" if self.is_secure(asked) else "recall-links"
+
     def form_token(self, asked: Request) -> str:
         """Return what a page's forms carry, so that no other site's form can pass for them."""
-        return self._forms.sign(asked.cookies.get(cookie_name(asked), ""))
+        return self._forms.sign(asked.cookies.get(self.cookie_name(asked), ""))
 
     def is_own_form(self, asked: Request) -> bool:
         """Whether a change by cookie came from a form of ours."""
         if asked.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return False
         kept = self._forms.read(asked.form.get("form_token", ""), SESSION_SECONDS)
-        return kept is not None and kept == asked.cookies.get(cookie_name(asked))
+        return kept is not None and kept == asked.cookies.get(self.cookie_name(asked))
 
     def admit(self, asked: Request, *, is_logout: bool = False) -> Caller | Refusal:
         """Return who makes this request, or why it may not pass; a logout needs no write token."""
@@ -112,11 +122,6 @@ class Access:
             return refused
         g.caller = admitted
         return None
-
-
-def cookie_name(asked: Request) -> str:
-    """Return the cookie's name; browsers take `__Host-` only over TLS."""
-    return "__Host-recall-links" if asked.is_secure else "recall-links"
 
 
 def current_caller() -> Caller:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.alarms import alarms
+from models.care import MOST_FINDINGS, calendar_findings
 from models.explain import explain, heard_of
 from models.filters import Filter, Limit
 from models.lists import ListKind
@@ -106,6 +107,15 @@ class Pages:
             now=now,
             twins=[("JSON", f"/api/bots/{known_form}")],
         )
+
+    def findings(self) -> Response:
+        """List what the last look at each user's calendar found."""
+
+        def read(connection: Connection) -> dict[str, Any]:
+            return {"rows": calendar_findings(connection), "now": database_time(connection)}
+
+        found = self._reader.read(read)
+        return self._renderer.page("findings.html", "findings", most=MOST_FINDINGS, **found)
 
     def missing(self, rest: str) -> Response:
         """Answer for an address that is no page."""

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask, Response, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 
+from models.care import missed_in_words
 from models.overview import MOST_COUNTED
 from models.why import in_words
 from webhook.access import Access
@@ -53,6 +54,7 @@ _NAVIGATION = (
     ("bots", "/console/bots", "Bots"),
     ("deliveries", "/console/deliveries", "Deliveries"),
     ("rejections", "/console/rejections", "Rejections"),
+    ("findings", "/console/calendar/findings", "Findings"),
     ("audit", "/console/audit", "Audit"),
 )
 
@@ -75,6 +77,7 @@ class Renderer:
             status_tone=status_tone,
             capped=capped,
             words=in_words,
+            missed=missed_in_words,
             # Not Jinja's tojson, which is made for scripts and spells every quote as a number.
             compact=partial(json.dumps, ensure_ascii=False),
         )

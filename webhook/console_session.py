@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from flask import Response, g, request
 
-from webhook.access import SESSION_SECONDS, Access, Refusal, cookie_name, current_caller
+from webhook.access import SESSION_SECONDS, Access, Refusal, current_caller
 from webhook.console_render import Renderer
 
 HOME = "/console/"
@@ -62,11 +62,11 @@ class Sessions:
             return self._form(wanted, 401, "No such token is set here.")
         response = _go(wanted)
         response.set_cookie(
-            cookie_name(request),
+            self._access.cookie_name(request),
             self._access.session(caller),
             max_age=SESSION_SECONDS,
             # Browsers refuse a `__Host-` cookie without it, and with it over plain HTTP.
-            secure=request.is_secure,
+            secure=self._access.is_secure(request),
             httponly=True,
             samesite="Strict",
             path="/",
@@ -78,7 +78,7 @@ class Sessions:
         if not current_caller().by_cookie:
             return self._renderer.error(403, "there is no session to end: a token is not one")
         response = _go(LOGIN)
-        name, secure = cookie_name(request), request.is_secure
+        name, secure = self._access.cookie_name(request), self._access.is_secure(request)
         response.delete_cookie(name, secure=secure, httponly=True, samesite="Strict")
         return response
 

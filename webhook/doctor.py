@@ -108,7 +108,10 @@ def _connections(connection: Connection) -> Finding:
     words = f"{used} of {most} in use"
     if (used or 0) < CONNECTIONS_TIGHT * most:
         return Finding("ok", "connections", words)
-    remedy = "a web process takes up to 7 and a worker 2: scale down, or take a larger plan"
+    remedy = (
+        "a web process takes up to 7 and a worker 2, 3 during the nightly calendar sweep:"
+        " scale down, or take a larger plan"
+    )
     return Finding("warning", "connections", words, remedy)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import click
 
 from models.alarms import Alarm, alarms
+from models.care import missed_in_words
 from models.overview import Overview, overview
 from models.plain import plain
 from models.why import in_words
@@ -50,6 +51,11 @@ def _facts(found: Overview) -> Iterator[tuple[str, object]]:
     for worker in found.workers:
         yield f"worker {worker.name}", f"seen {in_words(worker.seen_seconds)} ago"
     yield "last delivery", found.last_delivery_at or "none yet"
+    if found.reconcile:
+        yield "last reconcile", missed_in_words(found.reconcile)
+    if found.findings:
+        counts = sorted(found.findings.items())
+        yield "calendar findings", ", ".join(f"{count} {kind}" for kind, count in counts)
     for name in ("deliveries", "rejections"):
         yield f"{name}, 24 h", sum(sum(getattr(hour, name).values()) for hour in found.hours)
 
