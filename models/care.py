@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Connection, Index, Integer, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
+from models.calendar import CalendarUser
 
 FindingKind = Literal[
     "will_record_without_bot", "two_bots_on_one_meeting", "one_person_two_external_ids"
@@ -108,6 +109,19 @@ def calendar_findings(connection: Connection) -> list[FindingRow]:
     columns = [getattr(CalendarFinding, name) for name in FindingRow.__slots__]
     listed = select(*columns).order_by(CalendarFinding.kind, CalendarFinding.starts_at)
     return [FindingRow(*row) for row in connection.execute(listed.limit(MOST_FINDINGS))]
+
+
+def users_of(connection: Connection, external_id: str) -> list[str]:
+    """Return the ids of every calendar user that ever had this external_id."""
+    named = select(CalendarUser.id).where(CalendarUser.external_id == external_id)
+    return list(connection.scalars(named.order_by(CalendarUser.id)))
+
+
+def findings_of(connection: Connection, user_ids: list[str]) -> list[FindingRow]:
+    """Read what the last look at these users' calendars found."""
+    columns = [getattr(CalendarFinding, name) for name in FindingRow.__slots__]
+    theirs = select(*columns).where(CalendarFinding.calendar_user_id.in_(user_ids))
+    return [FindingRow(*row) for row in connection.execute(theirs.limit(MOST_FINDINGS))]
 
 
 def count_findings(connection: Connection) -> dict[str, int]:

@@ -9,6 +9,7 @@ from models.database import make_engine
 from models.settings import Settings
 from webhook import api, calendar, console, health, metrics, problem, receiver
 from webhook.access import Access
+from webhook.care_desk import CareDesk
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
 from webhook.reader import Reader
@@ -59,7 +60,8 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     put_back = PutBack(reader, resources.writes, resources.bell)
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
-    console.init_app(app, settings, access, reader, put_back)
+    care = CareDesk(settings, resources.writes, resources.redis)
+    console.init_app(app, settings, access, console.Means(reader, put_back, care))
     calendar.init_app(app, settings, resources.writes, resources.redis)
     app.after_request(_never_sniffed)
     return app

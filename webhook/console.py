@@ -1,5 +1,7 @@
 """The console's routes under /console/: pages for people, behind the same tokens as the API."""
 
+from dataclasses import dataclass
+
 from flask import Blueprint, Flask, Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -7,6 +9,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from models.lists import LISTS
 from models.settings import Settings
 from webhook.access import Access
+from webhook.care_desk import CareDesk
+from webhook.console_calendar import CalendarPages
 from webhook.console_pages import Pages
 from webhook.console_relink import Relinking
 from webhook.console_render import Renderer, add_headers
@@ -17,9 +21,16 @@ from webhook.reader import Reader
 PREFIX = "/console"
 
 
-def init_app(
-    app: Flask, settings: Settings, access: Access, reader: Reader, put_back: PutBack
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What pages read by, and what their forms change things with."""
+
+    reader: Reader
+    put_back: PutBack
+    care: CareDesk
+
+
+def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> None:
     """Add the console to an application."""
     renderer = Renderer(app, access)
     sessions = Sessions(access, renderer)
@@ -27,9 +38,10 @@ def init_app(
     routes.before_request(sessions.guard)
     routes.after_request(add_headers)
     _add_sessions(routes, sessions)
-    _add_relinking(routes, Relinking(settings, reader, put_back, renderer))
+    _add_relinking(routes, Relinking(settings, means.reader, means.put_back, renderer))
+    _add_calendar(routes, CalendarPages(means.reader, means.care, renderer))
     # Last, because the last of its pages answers for every address that is none.
-    _add_pages(routes, Pages(settings, reader, renderer))
+    _add_pages(routes, Pages(settings, means.reader, renderer))
 
     @routes.errorhandler(DBAPIError)
     @routes.errorhandler(PoolTimeoutError)
@@ -49,6 +61,12 @@ def _add_relinking(routes: Blueprint, relinking: Relinking) -> None:
     routes.add_url_rule("/relink", "relink_preview", relinking.preview)
     routes.add_url_rule("/relink", "relink", relinking.relink, methods=["POST"])
     routes.add_url_rule("/relink/done", "relinked", relinking.done)
+
+
+def _add_calendar(routes: Blueprint, calendar: CalendarPages) -> None:
+    routes.add_url_rule("/calendar/", "calendar", calendar.search)
+    routes.add_url_rule("/calendar/user", "calendar_user", calendar.user)
+    routes.add_url_rule("/calendar/user", "calendar_act", calendar.act, methods=["POST"])
 
 
 def _add_pages(routes: Blueprint, pages: Pages) -> None:

@@ -115,7 +115,7 @@ class Pages:
             return {"rows": calendar_findings(connection), "now": database_time(connection)}
 
         found = self._reader.read(read)
-        return self._renderer.page("findings.html", "findings", most=MOST_FINDINGS, **found)
+        return self._renderer.page("findings.html", "calendar", most=MOST_FINDINGS, **found)
 
     def missing(self, rest: str) -> Response:
         """Answer for an address that is no page."""

@@ -54,7 +54,7 @@ _NAVIGATION = (
     ("bots", "/console/bots", "Bots"),
     ("deliveries", "/console/deliveries", "Deliveries"),
     ("rejections", "/console/rejections", "Rejections"),
-    ("findings", "/console/calendar/findings", "Findings"),
+    ("calendar", "/console/calendar/", "Calendars"),
     ("audit", "/console/audit", "Audit"),
 )
 
