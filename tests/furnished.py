@@ -16,6 +16,7 @@ from models.link import LinkAttempt
 from models.settings import Settings
 from models.workspace import WorkspaceState
 from tests.conftest import migrate
+from tests.lab.recall import FakeRecall
 from tests.lab.servers import free_port
 from tests.lab.stack import Stack, environment
 from tests.population import an_id, populate
@@ -160,14 +161,18 @@ def _audits(now: datetime) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def furnished(folder: Path, bots: int = BOTS) -> Iterator[tuple[str, Engine]]:
+def furnished(
+    folder: Path, bots: int = BOTS, recall: FakeRecall | None = None
+) -> Iterator[tuple[str, Engine]]:
     """Run the web process over such a database; its address, and the database's engine."""
     url = f"sqlite:///{folder / 'furnished.db'}"
     settings = Settings.read({"DATABASE_URL": url})
     migrate(settings)
     engine = make_engine(settings, "write")
     furnish(engine, bots)
+    way = {"RECALL_API_BASE_URL": recall.url, "RECALL_API_KEY": recall.api_key} if recall else {}
     environ = environment(
+        **way,
         DATABASE_URL=url,
         HOST="127.0.0.1",
         PORT=free_port(),

@@ -18,6 +18,7 @@ from models.ledger import Audit
 from models.lists import LISTS
 from tests.browser import NoBrowserError, chromium, log_in, running_browser
 from tests.furnished import GIVEN_UP, READ, RETRIED, WRITE, furnished
+from tests.lab.recall import FakeRecall
 from tests.rows import add_delivery, bot_row, rows
 
 # apt may first have to bring a browser.
@@ -29,6 +30,9 @@ PAGES = [
     "/console/bots?link_state=unlinked",
     "/console/relink?link_state=failed",
     "/console/links?since=yesterday",
+    "/console/calendar/",
+    "/console/calendar/findings",
+    "/console/calendar/user?external_id=person-00007",
 ]
 # Told by the browser itself, also of what no script on the page would notice.
 LISTEN = """
@@ -56,9 +60,18 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Engine]]:
+def recall() -> Iterator[FakeRecall]:
+    """A fake Recall, for what the console asks of it."""
+    with FakeRecall(limits=False) as recall:
+        yield recall
+
+
+@pytest.fixture(scope="module")
+def console(
+    tmp_path_factory: pytest.TempPathFactory, recall: FakeRecall
+) -> Iterator[tuple[str, Engine]]:
     """The web process over a furnished database: its address, and the database."""
-    with furnished(tmp_path_factory.mktemp("console"), bots=80) as running:
+    with furnished(tmp_path_factory.mktemp("console"), bots=80, recall=recall) as running:
         yield running
 
 
@@ -113,6 +126,31 @@ def test_a_new_user_finds_a_meeting_and_sees_why_a_bot_is_not_linked(
         expect(page.locator(".why")).to_contain_text("503")
         expect(page.locator(".moment-next")).to_contain_text("min")
         expect(page.get_by_role("button", name="Look it up again")).to_have_count(0)
+
+
+def test_a_calendar_is_disconnected_from_its_users_page(
+    browser: Browser, console: tuple[str, Engine], recall: FakeRecall
+) -> None:
+    """Search, ask Recall, refresh, disconnect one platform after a page that asks first."""
+    url, engine = console
+    user = recall.build.user("person-00007")
+    recall.world.connect(user.id, "microsoft", "seven@north.example")
+    with a_page(browser) as page:
+        log_in(page, url, WRITE)
+        page.get_by_role("link", name="Calendars").click()
+        page.get_by_label("Calendar user").fill("person-00007")
+        page.get_by_role("button", name="Open").last.click()
+        page.get_by_role("button", name="Ask Recall").click()
+        expect(page.get_by_text("seven@north.example")).to_be_visible()
+        page.get_by_role("button", name="Refresh").click()
+        expect(page.get_by_role("status")).to_contain_text("read the calendars again")
+        page.get_by_role("button", name="Disconnect microsoft").click()
+        expect(page.get_by_role("heading")).to_contain_text("Disconnect microsoft of person-00007?")
+        page.get_by_role("button", name="Disconnect").click()
+        expect(page.get_by_role("status")).to_contain_text("microsoft is disconnected")
+    assert [one.platform for one in user.connections if one.connected] == ["google"]
+    done = {row.action for row in rows(engine, Audit, subject="person-00007")}
+    assert done == {"calendar refresh", "calendar disconnect"}
 
 
 def test_a_failed_bot_is_put_back_from_its_page(

@@ -2,12 +2,14 @@
 
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
 from tests.browser import log_in, running_browser
 from tests.furnished import RETRIED, WRITE, furnished
+from tests.lab.recall import FakeRecall
 
 HERE = Path(__file__).parent
 WIDE = {"width": 1120, "height": 720}
@@ -21,9 +23,10 @@ PAGES = {
     "rejections": "/console/rejections",
     "relink": "/console/relink?link_state=failed",
     "audit": "/console/audit",
+    "calendar": "/console/calendar/user?external_id=person-00060",
 }
 # What is worth a scroll: the others say the same in every row.
-TALLER = {"overview": 1120, "bot": 1130}
+TALLER = {"overview": 1120, "bot": 1130, "calendar": 1000}
 ALSO_DARK = ("overview",)
 ALSO_NARROW = ("links", "unlinked")
 
@@ -32,15 +35,25 @@ def main(folder: Path) -> None:
     """Take each page in the light, some in the dark, some on a narrow screen."""
     with (
         tempfile.TemporaryDirectory() as scratch,
-        furnished(Path(scratch)) as (url, _),
+        FakeRecall(limits=False) as recall,
+        furnished(Path(scratch), recall=recall) as (url, _),
         running_browser() as browser,
     ):
+        _fill_calendar(recall)
         for name in ("login", *PAGES):
             _take(browser, url, name, folder / f"{name}.png", "light", WIDE)
         for name in ALSO_DARK:
             _take(browser, url, name, folder / f"{name}-dark.png", "dark", WIDE)
         for name in ALSO_NARROW:
             _take(browser, url, name, folder / f"{name}-narrow.png", "light", NARROW)
+
+
+def _fill_calendar(recall: FakeRecall) -> None:
+    user, today = recall.build.user("person-00060"), datetime.now(UTC)
+    recall.world.connect(user.id, "microsoft", "sixty@north.example")
+    for hours in (-30, 5, 26, 49):
+        meeting = recall.build.meeting(user, start=today + timedelta(hours=hours))
+        recall.build.bot([meeting], outcome=None if hours > 0 else "done")
 
 
 def _take(
@@ -59,6 +72,9 @@ def _take(
     else:
         log_in(page, url, WRITE)
         page.goto(url + PAGES[name])
+    if name == "calendar":
+        page.get_by_role("button", name="Ask Recall").click()
+        page.get_by_role("status").wait_for()
     page.screenshot(path=path)
     context.close()
 
