@@ -43,6 +43,8 @@ def _postgresql(settings: Settings, mode: Mode, pool_size: int) -> Engine:
         pool_pre_ping=mode != "autocommit",
         # Parameters hold bodies and names; an error that shows them tells a log too much.
         hide_parameters=True,
+        # No column is one, and asking what it is costs each new process a round trip.
+        use_native_hstore=False,
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
             "options": options,

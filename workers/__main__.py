@@ -6,10 +6,12 @@ import sys
 
 from sqlalchemy.orm import configure_mappers
 
+from models.database import make_engine
 from models.logs import set_up_logging
 from models.settings import Settings, SettingsError
 from models.tables import TABLES
 from workers.dyno import Dyno
+from workers.rehearsal import rehearse, warm_up
 from workers.wire import make_ssl_context
 
 
@@ -18,17 +20,20 @@ def main() -> int:
     try:
         settings = Settings.read(os.environ)
         set_up_logging(settings)
-        # What children share is made before they are forked: roots, mappers, and no garbage
-        # collector that would touch, and so copy, every page.
+        # What children share is made before they are forked: roots, mappers, compiled statements,
+        # and no garbage collector that would touch, and so copy, every page.
         _ = settings.api_key, TABLES
         context = make_ssl_context(os.environ.get("SSL_CERT_FILE"))
         configure_mappers()
+        engine = make_engine(settings, "write")
+        rehearse(engine)
+        warm_up(settings, context, engine)
     except SettingsError as error:
         print(f"recall-links worker: {error}", file=sys.stderr)
         return 2
     gc.collect()
     gc.freeze()
-    Dyno(settings, context).run()
+    Dyno(settings, context, engine).run()
     return 0
 
 

@@ -53,7 +53,8 @@ class Drain:
         self._until = now + DRAIN_SECONDS
         self._ends_at = self._until + LAST_WORDS_SECONDS
         self._claims_until = now + CLAIM_SECONDS
-        self._claim_at = self._apply_at = self._renew_at = now
+        self._claim_at = self._apply_at = now
+        self._renew_at = now + tools.settings.lease_seconds / 3
         self._is_more_due = True
         self._is_probing = False
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()

@@ -17,6 +17,7 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 
 import structlog
+from sqlalchemy import Engine
 
 from models.sentry import set_up_sentry
 from models.settings import Settings
@@ -38,7 +39,7 @@ SWEEPER = "sweeper"
 
 logger = structlog.stdlib.get_logger(__name__)
 
-Work = Callable[[Settings, ssl.SSLContext], None]
+Work = Callable[[Settings, ssl.SSLContext, Engine], None]
 
 
 class Pulse:
@@ -57,19 +58,19 @@ class Pulse:
         return bool(time.monotonic() - self._last.value > SILENCE_SECONDS)
 
 
-def run_sweeper(settings: Settings, context: ssl.SSLContext, pulse: Pulse) -> None:
+def run_sweeper(settings: Settings, context: ssl.SSLContext, engine: Engine, pulse: Pulse) -> None:
     """Sweep until SIGTERM; `pulse` tells the parent when it last looked around."""
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     set_up_sentry(settings)
-    Sweeper(make_tools(settings, context), stop, pulse.beat).run()
+    Sweeper(make_tools(settings, context, engine), stop, pulse.beat).run()
 
 
 class Dyno:
     """Runs the children until SIGTERM or SIGINT, and ends them within 12 s."""
 
-    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
-        self._arguments = (settings, context)
+    def __init__(self, settings: Settings, context: ssl.SSLContext, engine: Engine) -> None:
+        self._arguments = (settings, context, engine)
         self._pulse = Pulse()
         self._work: dict[str, Work] = {SWEEPER: partial(run_sweeper, pulse=self._pulse)}
         if settings.redis_url is None:
@@ -141,12 +142,14 @@ class Dyno:
                 child.join()
 
 
-def _child(name: str, work: Work, settings: Settings, context: ssl.SSLContext) -> None:
+def _child(
+    name: str, work: Work, settings: Settings, context: ssl.SSLContext, engine: Engine
+) -> None:
     name_process(name)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches the whole terminal: the parent answers it for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
-    work(settings, context)
+    work(settings, context, engine)
     # Link threads may still hang in a call; nothing of theirs is worth waiting for.
     os._exit(0)

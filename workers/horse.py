@@ -1,6 +1,7 @@
 """The RQ side of a worker dyno: one worker on one queue, whose horses drain.
 
-This process forks, so it holds no SQL, no TLS connection and no thread: a horse opens its own.
+This process forks, so it holds no connection and no thread: a horse opens its own, through an
+engine that has its statements compiled and was never connected.
 """
 
 import signal
@@ -11,6 +12,7 @@ from types import FrameType
 import redis
 import structlog
 from rq.worker import HerokuWorker
+from sqlalchemy import Engine
 
 from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
@@ -35,9 +37,11 @@ logger = structlog.stdlib.get_logger(__name__)
 class Horse:
     """What a horse runs: one drain, with tools of its own, stopped by HORSE_STOP."""
 
-    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: Settings, context: ssl.SSLContext, engine: Engine) -> None:
         self._settings = settings
         self._context = context
+        # Never connected in this process: each horse opens, and ends, connections of its own.
+        self._engine = engine
         self.stop = Stop()
 
     def drain(self) -> int:
@@ -46,7 +50,7 @@ class Horse:
         die_with_parent(HORSE_STOP)
         name_process("horse")
         set_up_sentry(self._settings)
-        tools = make_tools(self._settings, self._context)
+        tools = make_tools(self._settings, self._context, self._engine)
         try:
             return Drain(tools, self.stop).run()
         except AWAY as error:
@@ -84,14 +88,14 @@ class LinksWorker(HerokuWorker):
         self.horse.stop.request()
 
 
-def run_worker(settings: Settings, context: ssl.SSLContext) -> None:
+def run_worker(settings: Settings, context: ssl.SSLContext, engine: Engine) -> None:
     """Work until SIGTERM, or until Redis has been away too long for RQ; waits for it at first."""
     hasty, client = quick_redis(settings), patient_redis(settings)
     if hasty is None or client is None:
         return
     # The patient client would keep its silence for a minute before it gave up.
     _wait_for(hasty)
-    horse = Horse(settings, context)
+    horse = Horse(settings, context, engine)
     jobs = listed_jobs({DRAIN: horse.drain})
     # No scheduler: retries live in SQL, and RQ's own would need one that never dies.
     worker = LinksWorker(

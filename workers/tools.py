@@ -33,12 +33,12 @@ class Tools:
     bell: Bell
 
 
-def make_tools(settings: Settings, context: ssl.SSLContext) -> Tools:
-    """Make the tools; nothing is connected yet."""
+def make_tools(settings: Settings, context: ssl.SSLContext, engine: Engine | None = None) -> Tools:
+    """Make the tools; nothing is connected yet, nor may `engine` be if it is given."""
     client = quick_redis(settings)
     return Tools(
         settings=settings,
-        engine=make_engine(settings, "write"),
+        engine=make_engine(settings, "write") if engine is None else engine,
         context=context,
         limits=make_limits(settings, client),
         buckets=Buckets(settings.recall_rate_share / 100),
