@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.sql.compiler import WARN_LINTING
 
@@ -29,6 +30,8 @@ from workers.tokens import Vault
 from workers.tools import make_tools
 from workers.wire import Wire
 from workers.workspace import read_workspace
+
+logger = structlog.stdlib.get_logger(__name__)
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _NOBODYS_KEY = "rehearsal"
@@ -104,10 +107,14 @@ class _Rehearsal:
 
 def rehearse(engine: Engine) -> None:
     """Compile into the engine's cache what an ordinary drain says; opens no connection."""
-    # A terminal event makes a bot due, another does not; one bot alone, and several at once.
-    for bots in (1, 2):
-        for code in ("done", "in_call_recording"):
-            _drain(cast("Any", _Rehearsal(engine, bots, code)), bots)
+    try:
+        # A terminal event makes a bot due, another does not; one bot alone, and several at once.
+        for bots in (1, 2):
+            for code in ("done", "in_call_recording"):
+                _drain(cast("Any", _Rehearsal(engine, bots, code)), bots)
+    except Exception:
+        # Only time is lost: a worker that would not start for it would lose more.
+        logger.exception("statements are not compiled beforehand")
 
 
 def warm_up(settings: Settings, context: ssl.SSLContext, engine: Engine) -> None:
