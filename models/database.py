@@ -1,6 +1,7 @@
 """Engines for the two databases, each set up so that a hang ends and a commit is durable."""
 
 import sqlite3
+import time
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -11,6 +12,7 @@ from models.settings import Settings
 
 Mode = Literal["write", "read", "autocommit"]
 SQLITE_BUSY_SECONDS = 4.0
+WAL_PAUSE_SECONDS = 0.02
 _CONNECT_SECONDS = 2
 # Only a migration holds a lock for longer; whoever waits behind it piles up.
 _LOCK_SECONDS = 2
@@ -86,6 +88,20 @@ def _begin(connection: Connection, statement: str) -> None:
 def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     if not isinstance(connection, sqlite3.Connection):
         raise TypeError("the SQLite engine opened something else")
+    _use_wal(connection)
     # FULL, because a 2xx says that a power cut cannot take the delivery back.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    give_up_at = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            # Of several that open a new file at once one is refused, and not made to wait.
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(WAL_PAUSE_SECONDS)
+        else:
+            return
