@@ -86,7 +86,7 @@ except KeyError:
     detail = "Bearer test-api-key-0123456789"
     log.exception("delivery cannot be applied", delivery_id="msg_1", bot_id="bot_1", detail=detail)
 secrets = os.environ["RECALL_WEBHOOK_SECRETS"]
-logging.getLogger("some.library").error("bad request with %s", secrets)
+logging.getLogger("some.package").error("bad request with %s", secrets)
 logging.getLogger("waitress").error("a stranger's broken request")
 flush_sentry()
 """
