@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 
 from alembic import context
 from sqlalchemy import Connection, text
@@ -13,6 +14,9 @@ from models.tables import metadata
 
 # Any number will do, as long as no other lock of this database uses it.
 MIGRATION_LOCK = 7_203_114_001
+# For another migrator; SQLite's file has one writer, so there it also is the wait for a busy one.
+PATIENCE_SECONDS = 300
+SQLITE_PATIENCE_SECONDS = 30
 
 
 def configure(connection: Connection) -> None:
@@ -21,6 +25,9 @@ def configure(connection: Connection) -> None:
         connection=connection,
         target_metadata=metadata(),
         render_as_batch=connection.dialect.name == "sqlite",
+        # SQLite's as well, since our engine begins by itself: with a commit after each step a
+        # second migrator would come in between and make the next one's tables.
+        transactional_ddl=True,
         compare_type=True,
         compare_server_default=True,
         # SQLite's full-text search is a family of tables that no model speaks to.
@@ -31,14 +38,22 @@ def configure(connection: Connection) -> None:
 def lock(connection: Connection) -> None:
     """Wait for another migrator, then refuse to wait behind a busy table."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL lock_timeout = '5min'"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.execute(text("SET LOCAL lock_timeout = '3s'"))
 
 
+def be_patient(connection: Connection) -> None:
+    """Let SQLite wait for another migrator, too; to be said before anything begins."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        driver.execute(f"PRAGMA busy_timeout={SQLITE_PATIENCE_SECONDS * 1000}")
+
+
 def migrate(connection: Connection) -> None:
     """Run the steps asked for, all or none."""
+    be_patient(connection)
     configure(connection)
     with context.begin_transaction():
         lock(connection)
