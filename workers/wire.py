@@ -4,11 +4,12 @@ httpx's timeouts are per read: an answer that drips a byte each half second outl
 the network backend hands each read no more than the time the whole call has left.
 """
 
+import contextlib
 import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import certifi
 import httpcore
@@ -19,9 +20,14 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 LIST_BYTES = 32 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 USER_AGENT = "recall-links"
-# httpx reads where a redirect leads even when it must not follow, and breaks on a hostile address;
-# a cookie would carry one calendar user's state into the next one's call.
-_NOT_OBEYED = ("location", "set-cookie")
+_HEADERS = {
+    "accept": "application/json",
+    # A few kilobytes may unpack to hundreds of megabytes.
+    "accept-encoding": "identity",
+    "user-agent": USER_AGENT,
+}
+# A read's and a write's time is the call's deadline, which the network backend keeps.
+_TIMEOUTS = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
 
 
 class BodyTooLargeError(Exception):
@@ -113,12 +119,6 @@ class _DeadlineTransport(httpx.HTTPTransport):
             network_backend=_DeadlineBackend(deadline),
         )
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = super().handle_request(request)
-        for name in _NOT_OBEYED:
-            response.headers.pop(name, None)
-        return response
-
 
 class Wire:
     """A connection of one thread; not to be shared."""
@@ -126,19 +126,10 @@ class Wire:
     def __init__(self, context: ssl.SSLContext, most_bytes: int = MAX_BODY_BYTES) -> None:
         self._deadline = Deadline()
         self._most_bytes = most_bytes
-        self._client = httpx.Client(
-            transport=_DeadlineTransport(context, self._deadline),
-            # A proxy or .netrc of the machine must not see the key.
-            trust_env=False,
-            # httpx would take the calendar token along to another host.
-            follow_redirects=False,
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            headers={
-                "accept": "application/json",
-                "accept-encoding": "identity",
-                "user-agent": USER_AGENT,
-            },
-        )
+        # Without httpx's client: proxies, .netrc, redirects and cookies are all that it adds. The
+        # first two would show the key, a redirect would take a calendar token to another host, a
+        # cookie one user's state into the next one's call; and all of them cost a third of a call.
+        self._transport = _DeadlineTransport(context, self._deadline)
 
     def call(
         self,
@@ -151,13 +142,16 @@ class Wire:
     ) -> Answer:
         """Make one call of at most `seconds`; httpx.TransportError or BodyTooLargeError."""
         self._deadline.start(seconds)
-        # Streamed: httpx would otherwise read a body whole before anybody could count it.
-        with self._client.stream(method, url, headers=headers, json=json) as response:
+        request = httpx.Request(
+            method, url, headers={**_HEADERS, **headers}, json=json, extensions=_TIMEOUTS
+        )
+        response = self._transport.handle_request(request)
+        with contextlib.closing(response):
             return Answer(response.status_code, response.headers, _read(response, self._most_bytes))
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._transport.close()
 
 
 def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -167,8 +161,8 @@ def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 def _read(response: httpx.Response, most_bytes: int) -> bytes:
     body = bytearray()
-    # Raw, and compression was declined: a few kilobytes may unpack to hundreds of megabytes.
-    for chunk in response.iter_raw():
+    # As it came: a compressed body was not asked for, and is not unpacked.
+    for chunk in cast("httpx.SyncByteStream", response.stream):
         body += chunk
         if len(body) > most_bytes:
             raise BodyTooLargeError
