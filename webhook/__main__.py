@@ -3,6 +3,10 @@
 import os
 import sys
 
+# Where it is installed, httpx and structlog import it, for what neither does here: six megabytes a
+# process, and tracebacks that show the values of variables.
+sys.modules["rich"] = None  # type: ignore[assignment]
+
 from models.logs import set_up_logging
 from models.sentry import set_up_sentry
 from models.settings import Settings, SettingsError

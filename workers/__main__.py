@@ -4,6 +4,10 @@ import gc
 import os
 import sys
 
+# Where it is installed, httpx and structlog import it, for what neither does here: six megabytes a
+# process, and tracebacks that show the values of variables.
+sys.modules["rich"] = None  # type: ignore[assignment]
+
 from sqlalchemy.orm import configure_mappers
 
 from models.database import make_engine
