@@ -1,6 +1,7 @@
 """The rate limits: never above Recall's in any minute, by however many workers."""
 
 import multiprocessing
+import threading
 import time
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.lab.clock import ManualClock
 from tests.lab.servers import Server
-from workers.limits import Bucket, Buckets, LocalLimits, SteadyLimits
+from workers.limits import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
 from workers.redis_limits import RedisLimits
 
 LIMITS = [300, 120, 60]
@@ -167,3 +168,47 @@ def test_a_bucket_that_another_worker_closed_is_heeded_here() -> None:
     limits.heed({"bot_get": 12.0})
     grant = limits.take(Buckets().bot_get)
     assert (grant.count, grant.wait) == (0, 12.0)
+
+
+def test_threads_take_turns_over_one_connection(client: redis.Redis) -> None:
+    """Thirty-two threads that start together would open as many."""
+    limits, bucket = SteadyLimits(RedisLimits(client, "many"), LocalLimits()), Bucket("b", 600_000)
+    before = client.info("stats")["total_connections_received"]
+    start = threading.Barrier(16)
+
+    def take() -> None:
+        start.wait()
+        limits.take(bucket)
+
+    threads = [threading.Thread(target=take) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert client.info("stats")["total_connections_received"] - before <= 1
+
+
+def test_who_waited_while_redis_went_away_does_not_try_it_again() -> None:
+    """A second of silence is suffered once, not once a thread."""
+    asked, goes = threading.Event(), threading.Event()
+    tries: list[int] = []
+
+    class Silent(RedisLimits):
+        def __init__(self) -> None:
+            pass
+
+        def take(self, bucket: Bucket, count: int = 1) -> Grant:
+            tries.append(count)
+            asked.set()
+            goes.wait(10)
+            raise redis.TimeoutError
+
+    limits = SteadyLimits(Silent(), LocalLimits())
+    threads = [threading.Thread(target=limits.take, args=(Bucket("b", 300),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(10)
+    goes.set()
+    for thread in threads:
+        thread.join()
+    assert len(tries) == 1

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import redis
 
@@ -28,6 +28,7 @@ AWAY_SECONDS = 2.0
 LOCAL_SHARE = 0.5
 
 Clock = Callable[[], float]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,54 +171,46 @@ class SteadyLimits:
         self._clock = clock
         self._shared = shared
         self._local = local
+        self._lock = threading.Lock()
         self._away_until = 0.0
 
     def take(self, bucket: Bucket, count: int = 1) -> Grant:
         """Take from the shared bucket, or from the local one."""
         if closed := self._local.closed_for(bucket):
             return Grant(0, closed)
-        if (shared := self._reachable()) is not None:
-            try:
-                return shared.take(bucket, count)
-            except redis.RedisError:
-                self._mark_away()
-        return self._local.take(bucket, count)
+        grant = self._ask(lambda shared: shared.take(bucket, count))
+        return grant or self._local.take(bucket, count)
 
     def left(self, bucket: Bucket) -> float | None:
         """Return how many calls could go now by the shared bucket; None while Redis is away."""
-        if (shared := self._reachable()) is not None:
-            try:
-                return shared.left(bucket)
-            except redis.RedisError:
-                self._mark_away()
-        return None
+        return self._ask(lambda shared: shared.left(bucket))
 
     def give_back(self, bucket: Bucket, count: int) -> None:
         """Return calls; lost when Redis is away, which only errs on the slow side."""
-        if (shared := self._reachable()) is not None:
-            try:
-                shared.give_back(bucket, count)
-            except redis.RedisError:
-                self._mark_away()
+        self._ask(lambda shared: shared.give_back(bucket, count))
 
     def close(self, bucket: Bucket, seconds: float) -> None:
         """Close the bucket here, and for everybody where Redis is there."""
         self._local.close(bucket, seconds)
-        if (shared := self._reachable()) is not None:
-            try:
-                shared.close(bucket, seconds)
-            except redis.RedisError:
-                self._mark_away()
+        self._ask(lambda shared: shared.close(bucket, seconds))
 
     def heed(self, closed: Mapping[str, float]) -> None:
         """Close buckets here, by name."""
         self._local.heed(closed)
 
-    def _reachable(self) -> SharedLimits | None:
-        return self._shared if self._clock() >= self._away_until else None
-
-    def _mark_away(self) -> None:
-        self._away_until = self._clock() + AWAY_SECONDS
+    def _ask(self, call: Callable[[SharedLimits], T]) -> T | None:
+        if self._shared is None:
+            return None
+        # One thread after the other, over one connection: to open one each costs more than all
+        # their turns. Who waited here while Redis went away must not try it again.
+        with self._lock:
+            if self._clock() < self._away_until:
+                return None
+            try:
+                return call(self._shared)
+            except redis.RedisError:
+                self._away_until = self._clock() + AWAY_SECONDS
+                return None
 
 
 def workspace_name(api_url: str, api_key: str) -> str:
