@@ -40,6 +40,10 @@ class Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - any record counts
         """Say whether this one passes."""
+        return self.is_time()
+
+    def is_time(self) -> bool:
+        """Say whether a second is over since it last said so."""
         now = time.monotonic()
         if now < self._next_at:
             return False

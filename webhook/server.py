@@ -15,6 +15,7 @@ from waitress import create_server
 from waitress.channel import HTTPChannel
 from waitress.task import WSGITask
 
+from models.logs import Seldom
 from models.settings import Settings
 from webhook.app import Resources, resources_of
 from webhook.health import Health
@@ -41,6 +42,7 @@ class WebServer:
         self._server: Any = create_server(app, **_adjustments(settings))
         self._map: dict[int, Any] = self._server._map
         self._server.channel_class = _channel_class(self._resources.health)
+        self._server.task_dispatcher.queue_logger = _QueueLogger()
         self._stop_at: float | None = None
         self._is_listening = True
         self.port = int(self._server.effective_port)
@@ -80,6 +82,21 @@ class WebServer:
             # An answer still on its way out is in flight as well, and so is what was not read yet.
             if not channel.requests and not channel.total_outbufs_len and not _has_more(channel):
                 channel.handle_close()
+
+
+class _QueueLogger:
+    """Says at most once a second that requests wait for a thread; waitress would for each of them.
+
+    A filter of logging's comes too late: the line's caller has been looked for by then.
+    """
+
+    def __init__(self) -> None:
+        self._seldom = Seldom()
+
+    def warning(self, message: str, *args: object) -> None:
+        """Say it, or not."""
+        if self._seldom.is_time():
+            logger.warning(message, *args)
 
 
 def _has_more(channel: Any) -> bool:
