@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from models.bot import Bot
 from models.calendar import CalendarMeeting
 from models.link import Link
 from models.overview import WORKER_IS_AWAY_AFTER, Overview, TallyRow, tallies_since
-from models.status import POST_TERMINAL, TERMINAL
 from models.why import in_words
 
 # Recall disables an endpoint after five days of nothing but failures
@@ -111,14 +110,18 @@ def _expected(weeks: Sequence[TallyRow], start: datetime, end: datetime) -> int:
 
 def _overdue(connection: Connection, last: datetime, until: datetime) -> int:
     meeting = CalendarMeeting
+    # One look-up a bot: they are few, and links are not.
+    latest = (
+        select(func.max(meeting.end_time))
+        .join(Link, Link.meeting_id == meeting.id)
+        .where(Link.bot_id == Bot.id, meeting.end_time < until)
+        .scalar_subquery()
+    )
     some = (
         select(Bot.id)
-        .join(Link, Link.bot_id == Bot.id)
-        .join(meeting, meeting.id == Link.meeting_id)
-        .where(Bot.status.not_in(TERMINAL | POST_TERMINAL))
-        # The index is by start: a day before the silence is further back than meetings reach.
-        .where(meeting.start_time >= last - timedelta(days=1), meeting.start_time < until)
-        .where(meeting.end_time >= last, meeting.end_time < until)
+        .where(text(Bot.IS_LIVE))
+        # First heard of when it joins, or a little before: further back than meetings reach.
+        .where(Bot.first_seen_at >= last - WEEK, Bot.first_seen_at < until, latest >= last)
         .limit(MOST_OVERDUE)
     )
     return connection.scalar(select(func.count()).select_from(some.subquery())) or 0

@@ -1,7 +1,7 @@
 """Bots: their status as the webhooks tell it, and whether their link is owed."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -44,7 +44,19 @@ class Bot(Base):
     # The first settle that knew of the terminal event: from then on links only gain.
     sealed_at: Mapped[datetime | None]
 
+    # In the index's own words, or a question would not be known to imply its predicate.
+    IS_LIVE: ClassVar = (
+        "status NOT IN ('analysis_done', 'analysis_failed', 'done', 'fatal', 'media_expired')"
+    )
+
     __table_args__ = (
+        Index(
+            "ix_bots_live",
+            "first_seen_at",
+            "id",
+            postgresql_where=text(IS_LIVE),
+            sqlite_where=text(IS_LIVE),
+        ),
         Index(
             "ix_bots_due",
             "due_at",
@@ -58,6 +70,13 @@ class Bot(Base):
             postgresql_where=text("link_state <> 'linked'"),
             sqlite_where=text("link_state <> 'linked'"),
         ),
+        Index(
+            "ix_bots_failed_reason",
+            text("split_part(last_error, ':', 1)"),
+            "first_seen_at",
+            "id",
+            postgresql_where=text("link_state = 'failed'"),
+        ).ddl_if(dialect="postgresql"),
         Index(None, "first_seen_at", "id"),
         Index(None, "link_state", "first_seen_at", "id"),
         Index(None, "status", "first_seen_at", "id"),

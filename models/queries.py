@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    literal,
     literal_column,
     select,
     table,
@@ -65,6 +66,11 @@ class Listing(Generic[R]):
         while page.next is not None:
             page = self.page(connection, chunk, page.next)
             yield from page.rows
+
+    def count(self, connection: Connection, most: int) -> int:
+        """Count its rows, up to `most` of them."""
+        some = self.select.with_only_columns(literal(1)).limit(most).subquery()
+        return connection.scalar(select(func.count()).select_from(some)) or 0
 
     def _query(self, limit: int, after: Position | None) -> Query:
         query = self.select.add_columns(*(c.label(f"by_{n}") for n, c in enumerate(self.order)))

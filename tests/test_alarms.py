@@ -1,5 +1,6 @@
 """What should worry somebody: silence, refusals, a refused workspace, no worker, old work."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,10 +8,12 @@ from sqlalchemy import Engine, insert
 
 from models.alarms import NAMES, Alarm, alarms
 from models.base import db_now
+from models.bot import Bot
 from models.calendar import CalendarMeeting
 from models.ledger import Tally
 from models.link import Link
 from models.overview import overview
+from models.status import POST_TERMINAL, TERMINAL
 from models.workspace import WorkspaceState
 from tests.fakes import BOT, MEETINGS
 from tests.rows import add_bot, add_delivery
@@ -49,7 +52,8 @@ def last_delivery(engine: Engine, ago: float) -> None:
 
 def an_overdue_bot(engine: Engine, status: str, ended_ago: float) -> None:
     """A bot whose meeting is over."""
-    add_bot(engine, BOT, status=status, due_at=None, link_state="linked")
+    seen_at = db_now(-ended_ago - HOUR)
+    add_bot(engine, BOT, status=status, due_at=None, link_state="linked", first_seen_at=seen_at)
     times = {"start_time": db_now(-ended_ago - HOUR), "end_time": db_now(-ended_ago)}
     seen = {"seen_start": db_now(), "seen_end": db_now(), "linked_at": db_now()}
     with engine.begin() as connection:
@@ -196,3 +200,10 @@ def test_old_work_rings_whichever_it_is(engine: Engine) -> None:
     a_worker(engine)
     add_delivery(engine, BOT, "done", received_at=db_now(-600))
     assert ringing(engine)["stalled"].text == "the oldest work has waited for 10 min"
+
+
+def test_a_bot_is_live_until_its_last_word() -> None:
+    """The index's predicate names every code that ends a bot, and no other."""
+    named = re.findall(r"'(\w+)'", Bot.IS_LIVE)
+    assert Bot.IS_LIVE.startswith("status NOT IN (")
+    assert set(named) == TERMINAL | POST_TERMINAL

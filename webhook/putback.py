@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from models.bot import Bot
 from models.filters import BotFilter, Uuid
-from models.queries import bots
+from models.queries import Listing, bots
 from models.rows import BotRow
 from webhook.asked import BadParameterError
 from webhook.reader import Reader
@@ -65,8 +65,13 @@ class PutBack:
 
     def preview(self, wanted: PutBackRequest) -> Preview:
         """Say what `many` would put back."""
-        rows = self._chosen(wanted)
-        return Preview(min(len(rows), MOST), len(rows) > MOST, rows[:SAMPLE])
+        listing = self._listing(wanted)
+
+        def read(connection: Connection) -> Preview:
+            found = listing.count(connection, MOST + 1)
+            return Preview(min(found, MOST), found > MOST, listing.page(connection, SAMPLE).rows)
+
+        return self._reader.read(read)
 
     def many(
         self,
@@ -75,7 +80,8 @@ class PutBack:
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Done:
         """Put back all that the filter holds, at most 10,000, a batch a transaction."""
-        rows = self._chosen(wanted)
+        listing = self._listing(wanted)
+        rows = self._reader.read(lambda connection: listing.page(connection, MOST + 1).rows)
         ids = [row.bot_id for row in rows[:MOST]]
         total = 0
         # Small transactions: applying and settling go on between them.
@@ -90,13 +96,12 @@ class PutBack:
         self._bell.ring()
         return Done(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
 
-    def _chosen(self, wanted: PutBackRequest) -> list[BotRow]:
+    def _listing(self, wanted: PutBackRequest) -> Listing[BotRow]:
         filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
         # An empty filter is a slip of the hand far more often than a wish.
         if not wanted.bot_ids and not filters:
             raise BadParameterError("body", "name bot_ids or a filter: not every bot at once")
-        if not wanted.bot_ids:
-            return self._reader.read(lambda c: bots(wanted).page(c, MOST + 1).rows)
         listing = bots(wanted)
-        by_id = replace(listing, select=listing.select.where(Bot.id.in_(wanted.bot_ids)))
-        return self._reader.read(lambda c: by_id.page(c, MOST + 1).rows)
+        if not wanted.bot_ids:
+            return listing
+        return replace(listing, select=listing.select.where(Bot.id.in_(wanted.bot_ids)))
