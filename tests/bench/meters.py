@@ -31,6 +31,13 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return total
 
 
+def machine_seconds() -> tuple[float, float]:
+    """Seconds that the machine's cores have been idle, and seconds in all, since it started."""
+    times = psutil.cpu_times()
+    # A core that waits for the disk is one to be had.
+    return times.idle + getattr(times, "iowait", 0.0), sum(times[:8])
+
+
 def pss_megabytes(pids: Sequence[int]) -> float:
     """Proportional set size of the tree: shared pages count once (RSS where there is no Linux)."""
     total = 0

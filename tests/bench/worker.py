@@ -1,5 +1,6 @@
 """Room 2, the worker: bots linked a second, three calls each, of 50 and of 200 ms."""
 
+from statistics import median
 from typing import Any
 
 from tests.bench.figures import Figure, Results, ratio
@@ -22,6 +23,8 @@ from tests.bench.world import World
 
 ROOM = "worker"
 DELAYS_MS = (50, 200)
+# With less of the machine idle than this, a second process takes its time from somebody else.
+SPARE = 0.15
 # What a contender might do in a second at 50 ms a call, so that each slice takes about as long.
 PACE = {OURS: 200, TWO: 300, RQ: 2, DRAMATIQ: 180, CELERY: 130, ARQ: 60}
 
@@ -71,7 +74,11 @@ def _tell(contenders: dict[str, Contender], delay: int, results: Results) -> Non
         if name in cpu:
             add(f"CPU per link to {name}'s", ratio(cpu[OURS], cpu[name]), "×", at_most=1.0)
     if TWO in speed:
-        add("two worker processes to one", ratio(speed[TWO], speed[OURS]), "×", at_least=1.7)
+        spare = median(one.idle for one in slices[TWO])
+        # A target only while the machine has cores to give, as the row then says.
+        limit = {"at_least": 1.7} if spare >= SPARE else {}
+        what = f"two worker processes to one, {spare:.0%} of the machine idle"
+        add(what, ratio(speed[TWO], speed[OURS]), "×", **limit)
     for name, found in slices.items():
         add(f"{name}: links a second, {THREADS} at once", speed[name], "")
         add(f"{name}: CPU", cpu[name], "ms a link")

@@ -15,7 +15,7 @@ import redis
 from models.settings import Settings
 from tests.bench.checks import check_links, link_count
 from tests.bench.ground import PEERS, BenchError, Fake, Ground, connected, until
-from tests.bench.meters import Peak, cpu_seconds, tree
+from tests.bench.meters import Peak, cpu_seconds, machine_seconds, tree
 from tests.bench.world import World, bot_id, occurred_at, webhook_body
 from tests.lab.stack import ROOT, Process, environment
 from workers.queue import Bell, quick_redis
@@ -51,6 +51,8 @@ class Slice:
     per_second: float
     cpu_ms: float
     megabytes: float
+    # The share of all cores' time in which nobody had work, fake Recall and PostgreSQL included.
+    idle: float
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ def measure(contender: Contender, world: World, count: int) -> Slice:
     contender.linked += count
     with connected(contender.database) as connection, _held_back(contender):
         _hand_over(contender, connection, first, count)
-        before = cpu_seconds(contender.pids)
+        before, (idle, total) = cpu_seconds(contender.pids), machine_seconds()
         started = datetime.now(UTC)
     with connected(contender.database) as connection, Peak(contender.pids).watching() as peak:
         if contender.name in (OURS, TWO):
@@ -107,8 +109,10 @@ def measure(contender: Contender, world: World, count: int) -> Slice:
         _wait(contender, connection, first, len(world.links(range(first, first + count))))
         check_links(connection, world, range(first, first + count), contender.name)
         spent = cpu_seconds(contender.pids) - before
+        idle_now, total_now = machine_seconds()
         seconds = (_last_link(connection) - started).total_seconds()
-    return Slice(count / seconds, spent / count * 1000, peak.megabytes)
+    share = (idle_now - idle) / (total_now - total)
+    return Slice(count / seconds, spent / count * 1000, peak.megabytes, share)
 
 
 @contextlib.contextmanager
