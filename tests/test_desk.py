@@ -32,9 +32,14 @@ class Counter:
         self.desk = TokenDesk(Vault(api_key))
 
     def take(self, *messages: TokenMessage) -> None:
-        """Hand messages to the desk, in one transaction."""
+        """Hand messages to the desk, and store what was minted."""
+        question = self.desk.take(messages)
         with self.engine.begin() as connection:
-            self.desk.handle(connection, messages)
+            if question:
+                self.desk.tell(question, self.desk.ask(connection, question))
+            minted = self.desk.unsaved
+            self.desk.save(connection, minted)
+        self.desk.mark_saved(minted)
 
     def ask(self, external_id: str = "crew-1") -> Reply | None:
         """Ask, and return the reply; None when there is none yet."""
@@ -151,3 +156,36 @@ def test_a_thread_learns_that_a_user_is_erased() -> None:
 
     with pytest.raises(UserErasedError):
         DeskTokens(Erasing(), until=time.monotonic() + 5).get("crew-1")
+
+
+def test_a_token_is_stored_unless_its_user_was_erased_meanwhile(engine: Engine) -> None:
+    """The erasure's own look at the table may have been before the token came into it."""
+    tomb = {"external_id_hash": external_id_hash("crew-1"), "erased_at": START, "reason": "erased"}
+    with engine.begin() as connection:
+        connection.execute(insert(ErasedUser).values(tomb))
+    Counter(engine).take(TokenKept("crew-1", "late"), TokenKept("crew-2", "good"))
+    assert {row.external_id_hash for row in rows(engine, CalendarToken)} == {
+        external_id_hash("crew-2")
+    }
+
+
+def test_a_token_is_unsaved_until_it_is_committed_and_serves_all_the_while() -> None:
+    """No database is asked for what this drain minted itself."""
+    desk = TokenDesk(Vault("the-api-key"))
+    asked = TokenAsked("crew-1")
+    assert desk.take([TokenKept("crew-1", "fresh"), asked]) is None
+    assert reply_to(asked) == Reply("fresh")
+    assert desk.unsaved == {"crew-1": "fresh"}
+    desk.mark_saved({"crew-1": "older"})
+    assert desk.unsaved == {"crew-1": "fresh"}
+    desk.mark_saved(desk.unsaved)
+    assert desk.unsaved == {}
+
+
+def test_a_refused_token_is_not_stored_any_more() -> None:
+    """Refused before it was written."""
+    desk = TokenDesk(Vault("the-api-key"))
+    desk.take([TokenKept("crew-1", "refused")])
+    question = desk.take([TokenDropped("crew-1", "refused")])
+    assert question is not None
+    assert (question.asked, desk.unsaved) == ((), {})

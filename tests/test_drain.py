@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 from redis import Redis
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, event, update
 
 from models.base import db_now
 from models.bot import Bot
@@ -19,8 +19,10 @@ from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
 from tests.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot
+from workers.apply import apply_batch
 from workers.bodies import Body, BotBody, read_bot
 from workers.drain import Drain
+from workers.patience import Database
 from workers.queue import links_queue
 from workers.stop import Stop
 
@@ -356,3 +358,75 @@ def test_a_drain_that_leaves_bots_behind_rings_for_the_next(
     queue.delete(delete_jobs=True)
     assert Drain(make_tools(REDIS_URL=redis_url), Stop()).run() == 1
     assert queue.count == 0
+
+
+def test_a_drain_ends_with_its_last_bot(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bell that rings after that is answered by the next; nobody lies in wait meanwhile."""
+    monkeypatch.setattr("workers.drain.APPLY_SECONDS", 60.0)
+    monkeypatch.setattr("workers.claimer.IDLE_SECONDS", 60.0)
+    due(engine, linked(recall))
+    started = time.monotonic()
+    assert Drain(make_tools(), Stop()).run() == 1
+    assert time.monotonic() - started < 10
+
+
+def test_results_are_settled_together(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+) -> None:
+    """Fewer transactions than bots, while threads are busy."""
+    bots = [linked(recall) for _ in range(24)]
+    due(engine, *bots)
+    tools = make_tools(WORKER_THREADS=8)
+    commits = 0
+
+    def count_commit(_: object) -> None:
+        nonlocal commits
+        commits += 1
+
+    event.listen(tools.engine, "commit", count_commit)
+    assert Drain(tools, Stop()).run() == 24
+    assert set(states(engine).values()) == {"linked"}
+    # A bot's own claim, token, settle and look-up would be four each.
+    assert commits < 3 * 24
+
+
+def test_a_backlog_is_applied_while_bots_are_linked(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch a turn, and a small one first: neither threads nor leases wait for all of it."""
+    turns: list[tuple[int, int]] = []
+
+    def apply(database: Database, size: int) -> int:
+        leased = sum(row.lease_token is not None for row in rows(engine, Bot))
+        turns.append((size, leased))
+        return apply_batch(database, size)
+
+    monkeypatch.setattr("workers.drain.BATCH", 4)
+    monkeypatch.setattr("workers.drain.apply_batch", apply)
+    due(engine, *(linked(recall) for _ in range(18)))
+    assert Drain(make_tools(WORKER_THREADS=2), Stop()).run() == 18
+    # As many as there are threads, then a whole batch while those are at work.
+    assert turns[0] == (2, 0)
+    assert turns[1][0] == 4
+    assert turns[1][1] >= 1
+    assert set(states(engine).values()) == {"linked"}
+
+
+def test_what_was_claimed_ahead_is_handed_back_when_recall_refuses_us(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The circuit opens for all: what no thread has begun is due as it was, and calls nobody."""
+    monkeypatch.setattr("workers.drain.Pace.room", lambda _, working: 6 - working)
+    recall.faults.add(Fault(path="bot/{id}", times=1, status=401))
+    recall.faults.add(Fault(act="slow", path="bot/{id}", delay=1.0))
+    bots = [linked(recall) for _ in range(6)]
+    for bot in bots:
+        add_bot(engine, bot.id)
+    Drain(make_tools(WORKER_THREADS=1), Stop()).run()
+    # The refused one, and the one that the thread had begun when that was settled.
+    assert len(recall.calls.all("bot/{id}")) == 2
+    found = rows(engine, Bot)
+    assert {(row.lease_token, row.crashes, row.attempts) for row in found} == {(None, 0, 0)}
+    assert sum(row.due_at is not None for row in found) == 5

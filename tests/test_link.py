@@ -20,7 +20,7 @@ from tests.fakes import (
 )
 from workers.claims import Claim, KnownLink, LinkResult
 from workers.errors import Endpoint, Fault, RecallError
-from workers.limits import Buckets
+from workers.limits import Bucket, Buckets
 from workers.link import Linker
 from workers.recall import Recall
 
@@ -266,3 +266,25 @@ def test_an_id_from_outside_never_changes_the_path() -> None:
     with pytest.raises(RecallError):
         recall.bot(odd)
     assert len(wire.sent) == 1
+
+
+class CountingTurnstile(OpenTurnstile):
+    """Lets everybody through and remembers whom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered: list[Endpoint] = []
+
+    def enter(self, endpoint: Endpoint, bucket: Bucket) -> None:
+        """Let through."""
+        self.entered.append(endpoint)
+
+
+@pytest.mark.parametrize("has_turn", [True, False])
+def test_a_bots_own_turn_is_taken_once(has_turn: bool) -> None:
+    """With the claim, or here where the claim's is too old to be used."""
+    wire, turnstile = FakeWire({BOT_PATH: answer(bot_body())}), CountingTurnstile()
+    recall = Recall(wire, "https://recall.test", "the-api-key")
+    linker = Linker(recall, FakeTokens(), Buckets(), turnstile, has_turn=has_turn)
+    assert linker.link_bot(a_claim()).failure is None
+    assert turnstile.entered == ([] if has_turn else [Endpoint.BOT])

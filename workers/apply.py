@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Connection, Engine, Row, Table, case, func, select, text, update
+from sqlalchemy import Connection, Row, Table, case, func, select, text, update
 
 from models.base import db_now
 from models.bot import Bot, BotStatus
 from models.delivery import Delivery
 from models.status import TERMINAL, UNINFORMATIVE, Status
-from workers.patience import in_transaction, is_the_rows_fault
+from workers.patience import Database, in_transaction, is_the_rows_fault
 from workers.scrub import empty_bodies, erased_bots
 from workers.upsert import Insert, insert_into, upsert
 
@@ -55,26 +55,26 @@ class Standing:
         )
 
 
-def apply_all(engine: Engine) -> int:
+def apply_all(database: Database) -> int:
     """Apply every unapplied delivery, a transaction a batch; returns how many there were."""
     total = 0
-    while applied := apply_batch(engine):
+    while applied := apply_batch(database):
         total += applied
         if applied < BATCH:
             break
     return total
 
 
-def apply_batch(engine: Engine, size: int = BATCH) -> int:
+def apply_batch(database: Database, size: int = BATCH) -> int:
     """Apply one batch; a batch that fails is tried again row by row, so one row blocks no other."""
     try:
-        return in_transaction(engine, lambda connection: _apply_next(connection, size, _apply))
+        return in_transaction(database, lambda connection: _apply_next(connection, size, _apply))
     except Exception as error:
         if not is_the_rows_fault(error):
             raise
         logger.warning("a batch of deliveries did not apply, going row by row")
     return in_transaction(
-        engine, lambda connection: _apply_next(connection, size, _apply_one_by_one)
+        database, lambda connection: _apply_next(connection, size, _apply_one_by_one)
     )
 
 

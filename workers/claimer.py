@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from workers.claims import Claim
 from workers.lease import any_claimable, claim, claim_suspect
-from workers.patience import in_transaction
+from workers.patience import Database, in_transaction
 from workers.tools import Tools
 from workers.workspace import read_workspace
 
@@ -34,8 +34,9 @@ class Catch:
 class Claimer:
     """Claims bots for one drain."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, database: Database) -> None:
         self._tools = tools
+        self._database = database
         self._ring_at = 0.0
 
     def claim(self, room: int, *, is_idle: bool) -> Catch:
@@ -44,10 +45,10 @@ class Claimer:
         # Outside the transaction: a Redis that hangs for a second must not hold a lock in SQL.
         grant = self._tools.limits.take(bot_get, room)
         if not grant.count:
-            is_due = in_transaction(self._tools.engine, any_claimable)
+            is_due = in_transaction(self._database, any_claimable)
             return Catch([], is_due, grant.wait)
         catch = in_transaction(
-            self._tools.engine,
+            self._database,
             lambda connection: self._claim(connection, grant.count, is_idle=is_idle),
         )
         unused = grant.count - sum(not one.is_fetched for one in catch.claims)

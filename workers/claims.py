@@ -71,3 +71,8 @@ class LinkResult:
     failure: RecallError | None = None
     fetched: tuple[MeetingResult, ...] = ()
     kept: tuple[MeetingRef, ...] = ()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether any call of it came to an error."""
+        return self.failure is not None or any(m.error is not None for m in self.fetched)

@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -19,10 +20,29 @@ from workers.wire import Wire
 
 # A turn further away than this is not waited for: the thread is worth more elsewhere.
 LONGEST_HOLD = 3.0
+# At 4.8 turns a second the limits' headroom of 3.9 calls a minute stands this much delay.
+TURN_SECONDS = 0.75
 
 logger = structlog.stdlib.get_logger(__name__)
 
-Link = Callable[[Caller, Claim], LinkResult]
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A claim on its way to a thread, and when it was handed over."""
+
+    claim: Claim
+    at: float
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether the turn that was taken at the claim may still be used.
+
+        A turn that is used later would count into another minute than the one it was taken from.
+        """
+        return time.monotonic() - self.at < TURN_SECONDS
+
+
+Link = Callable[[Caller, Handed], LinkResult]
 
 
 class LimitTurnstile:
@@ -58,32 +78,42 @@ class Crew:
         self._link = link
         self._context = context
         self._inbox = inbox
-        self._claims: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Handed | None] = queue.SimpleQueue()
         self._started = 0
 
-    def hand(self, claim: Claim, in_flight: int) -> None:
+    def hand(self, claim: Claim, working: int) -> None:
         """Give a claim to the next free thread; one is started only while fewer than needed are."""
-        if self._started < min(self._size, in_flight):
+        if self._started < min(self._size, working):
             self._started += 1
             # Daemons: the end of a drain must not wait for a call that hangs.
             threading.Thread(target=self._work, name=f"link-{self._started}", daemon=True).start()
-        self._claims.put(claim)
+        self._waiting.put(Handed(claim, time.monotonic()))
+
+    def take_back(self) -> list[Claim]:
+        """Return the claims that no thread has begun."""
+        unbegun: list[Claim] = []
+        try:
+            while handed := self._waiting.get_nowait():
+                unbegun.append(handed.claim)
+        except queue.Empty:
+            pass
+        return unbegun
 
     def dismiss(self) -> None:
         """Let each thread end after the call it is in."""
         for _ in range(self._started):
-            self._claims.put(None)
+            self._waiting.put(None)
 
     def _work(self) -> None:
         # Its own for life: the handshake is paid once, and keep-alive does the rest.
         wire = Wire(self._context)
-        while (claim := self._claims.get()) is not None:
+        while (handed := self._waiting.get()) is not None:
             try:
-                self._inbox.put(self._link(wire, claim))
+                self._inbox.put(self._link(wire, handed))
             except Exception as error:
                 # A bug of ours: the thread must live on, and the bot keeps its debt.
-                logger.exception("linking broke", bot_id=claim.bot_id)
-                self._inbox.put(_broken(claim, error))
+                logger.exception("linking broke", bot_id=handed.claim.bot_id)
+                self._inbox.put(_broken(handed.claim, error))
         wire.close()
 
 

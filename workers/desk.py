@@ -3,13 +3,13 @@
 import queue
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from workers.errors import Endpoint, Fault, RecallError
-from workers.token_store import drop_token, keep_tokens, read_erased, read_tokens
+from workers.token_store import drop_token, keep_tokens, read_both
 from workers.tokens import UserErasedError, Vault, external_id_hash
 
 
@@ -77,62 +77,107 @@ class DeskTokens:
         self._inbox.put(TokenDropped(external_id, token))
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What only the database can answer: who asked for a token, and which were refused."""
+
+    asked: tuple[TokenAsked, ...]
+    dropped: tuple[TokenDropped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What it answers, by the hash of the external_id: tokens on file, and who is erased."""
+
+    tokens: Mapping[str, str]
+    erased: Set[str]
+
+
 class TokenDesk:
-    """The drain's side: what is cached, who mints, who waits for it."""
+    """The drain's side: what is cached, who mints, who waits for it, what is not yet stored."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._cached: dict[str, str] = {}
         self._waiting: dict[str, deque[TokenAsked]] = {}
+        # By external_id. Stored with the next results: until then it serves this drain.
+        self._unsaved: dict[str, str] = {}
 
-    def handle(self, connection: Connection, messages: Sequence[TokenMessage]) -> None:
-        """Answer what can be answered; each thread that asked gets one reply, now or later."""
+    def take(self, messages: Sequence[TokenMessage]) -> Question | None:
+        """Answer what memory can; returns what must be asked of the database."""
         # Refused tokens first: an asker in the same turn must not get one of them.
-        for dropped in (m for m in messages if isinstance(m, TokenDropped)):
-            self._drop(connection, dropped)
-        self._keep(connection, [m for m in messages if isinstance(m, TokenKept)])
-        self._answer(connection, [m for m in messages if isinstance(m, TokenAsked)])
+        dropped = tuple(m for m in messages if isinstance(m, TokenDropped))
+        for refused in dropped:
+            self._forget(refused)
+        for message in messages:
+            if isinstance(message, TokenKept):
+                self._keep(message)
+        asked = [m for m in messages if isinstance(m, TokenAsked)]
+        unknown = tuple(message for message in asked if not self._answer(message))
+        return Question(unknown, dropped) if unknown or dropped else None
 
-    def _drop(self, connection: Connection, dropped: TokenDropped) -> None:
-        key = external_id_hash(dropped.external_id)
-        if self._cached.get(key) == dropped.token:
-            del self._cached[key]
-        drop_token(connection, dropped.external_id, dropped.token)
+    def ask(self, connection: Connection, question: Question) -> Facts:
+        """Ask the database, and have it forget what was refused; may be done again."""
+        for dropped in question.dropped:
+            drop_token(connection, dropped.external_id, dropped.token)
+        keys = {external_id_hash(asked.external_id) for asked in question.asked}
+        if not keys:
+            return Facts({}, frozenset())
+        return Facts(*read_both(connection, self._vault, keys))
 
-    def _keep(self, connection: Connection, kept: Sequence[TokenKept]) -> None:
-        minted = {k.external_id: k.token for k in kept if k.token is not None}
-        keep_tokens(connection, self._vault, minted)
-        for message in kept:
+    def tell(self, question: Question, facts: Facts) -> None:
+        """Pass on what the database said; the first who asked for what is nowhere mints it."""
+        self._cached |= facts.tokens
+        for message in question.asked:
             key = external_id_hash(message.external_id)
-            waiting = self._waiting.pop(key, deque())
-            if message.token is not None:
-                self._cached[key] = message.token
-                # They all wanted this one.
-                for asked in waiting:
-                    asked.reply.put(Reply(message.token))
-            elif waiting:
-                # The minting failed: the next in line tries, the others go on waiting.
-                waiting.popleft().reply.put(Reply())
-                self._waiting[key] = waiting
-
-    def _answer(self, connection: Connection, asked: Sequence[TokenAsked]) -> None:
-        keys = {external_id_hash(a.external_id) for a in asked} - self._cached.keys()
-        erased = self._look_up(connection, keys)
-        for message in asked:
-            key = external_id_hash(message.external_id)
-            if key in erased:
+            if key in facts.erased:
                 message.reply.put(Reply(is_erased=True))
-            elif key in self._cached:
-                message.reply.put(Reply(self._cached[key]))
-            # Somebody is minting it: one token a user, not one a thread.
-            elif key in self._waiting:
-                self._waiting[key].append(message)
-            else:
+            elif not self._answer(message):
                 self._waiting[key] = deque()
                 message.reply.put(Reply())
 
-    def _look_up(self, connection: Connection, keys: set[str]) -> set[str]:
-        if not keys:
-            return set()
-        self._cached |= read_tokens(connection, self._vault, keys)
-        return read_erased(connection, keys)
+    @property
+    def unsaved(self) -> dict[str, str]:
+        """Tokens that were minted and are not stored yet, by external_id."""
+        return dict(self._unsaved)
+
+    def save(self, connection: Connection, tokens: Mapping[str, str]) -> None:
+        """Store these tokens; may be done again."""
+        keep_tokens(connection, self._vault, tokens)
+
+    def mark_saved(self, tokens: Mapping[str, str]) -> None:
+        """Note that these are committed."""
+        for external_id, token in tokens.items():
+            if self._unsaved.get(external_id) == token:
+                del self._unsaved[external_id]
+
+    def _forget(self, dropped: TokenDropped) -> None:
+        key = external_id_hash(dropped.external_id)
+        if self._cached.get(key) == dropped.token:
+            del self._cached[key]
+        if self._unsaved.get(dropped.external_id) == dropped.token:
+            del self._unsaved[dropped.external_id]
+
+    def _keep(self, kept: TokenKept) -> None:
+        key = external_id_hash(kept.external_id)
+        waiting = self._waiting.pop(key, deque())
+        if kept.token is not None:
+            self._cached[key] = self._unsaved[kept.external_id] = kept.token
+            # They all wanted this one.
+            for asked in waiting:
+                asked.reply.put(Reply(kept.token))
+        elif waiting:
+            # The minting failed: the next in line tries, the others go on waiting.
+            waiting.popleft().reply.put(Reply())
+            self._waiting[key] = waiting
+
+    def _answer(self, asked: TokenAsked) -> bool:
+        key = external_id_hash(asked.external_id)
+        if key in self._cached:
+            asked.reply.put(Reply(self._cached[key]))
+            return True
+        # Somebody is minting it: one token a user, not one a thread.
+        if key in self._waiting:
+            self._waiting[key].append(asked)
+            return True
+        return False

@@ -4,29 +4,26 @@ One thread, the drain's own, speaks to the database; the crew's threads speak to
 at an inbox.
 """
 
+import math
 import queue
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-import structlog
-from sqlalchemy import Connection
-
-from workers.apply import apply_all
+from workers.apply import BATCH, apply_batch
 from workers.claimer import Claimer
 from workers.claims import Claim, LinkResult
-from workers.crew import Crew, LimitTurnstile
-from workers.desk import DeskTokens, TokenAsked, TokenDesk, TokenDropped, TokenKept
-from workers.judge import Verdict, judge
+from workers.crew import Crew, Handed, LimitTurnstile
+from workers.desk import DeskTokens, TokenDesk, TokenMessage
 from workers.lease import release, renew
 from workers.link import Linker
-from workers.patience import in_transaction, is_the_rows_fault
+from workers.pace import Pace
+from workers.patience import Writer, in_transaction
 from workers.recall import Caller, Recall
-from workers.settle import log_settled, settle, settle_one_by_one
+from workers.settler import Settler
 from workers.stop import Stop
-from workers.tally import add_tallies, tallies_of
 from workers.tools import Tools
-from workers.workspace import close_circuit, learn
+from workers.tray import Tray
+from workers.workspace import errors_for_all
 
 # A third of RQ's job timeout: the end is ours to choose, not an alarm's.
 DRAIN_SECONDS = 20.0
@@ -37,10 +34,6 @@ STOP_SECONDS = 4.0
 # What a call that was cut at the end may take to say so.
 LAST_WORDS_SECONDS = 1.0
 APPLY_SECONDS = 0.5
-
-logger = structlog.stdlib.get_logger(__name__)
-
-Settler = Callable[[Connection, Sequence[Verdict]], list[Verdict]]
 
 
 class Drain:
@@ -56,10 +49,15 @@ class Drain:
         self._claim_at = self._apply_at = now
         self._renew_at = now + tools.settings.lease_seconds / 3
         self._is_more_due = True
+        self._has_backlog = False
         self._is_probing = False
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._in_flight: dict[str, Claim] = {}
-        self._claimer = Claimer(tools)
+        self._writer = Writer(tools.engine)
+        self._claimer = Claimer(tools, self._writer)
+        self._settler = Settler(self._writer)
+        self._tray = Tray(tools.settings.worker_threads // 2)
+        self._pace = Pace(tools.settings.worker_threads)
         self._desk = TokenDesk(tools.vault)
         self._tokens = DeskTokens(self._inbox, self._until)
         self._turnstile = LimitTurnstile(tools.limits, stop, self._until)
@@ -72,6 +70,8 @@ class Drain:
         try:
             while self._has_reason_to_go_on():
                 self._turn()
+            # What came in with the last turn is worth more than its calls done again.
+            self._write()
             if self._is_more_due and not self._stop.is_requested:
                 # What is left over would wait for a sweep: five idle seconds in each twenty.
                 self._tools.bell.ring()
@@ -80,6 +80,7 @@ class Drain:
             # that.
             self._crew.dismiss()
             self._release()
+            self._writer.close()
         return self.settled
 
     def _has_reason_to_go_on(self) -> bool:
@@ -88,7 +89,8 @@ class Drain:
             return now < self._ends_at
         # A drain that waits for a bucket would keep a worker busy with waiting: the sweep comes
         # back.
-        return self._is_more_due and self._may_claim() and self._claim_at < self._claims_until
+        has_more = self._is_more_due or self._has_backlog
+        return has_more and self._may_claim() and self._claim_at < self._claims_until
 
     def _may_claim(self) -> bool:
         return not self._stop.is_requested and time.monotonic() < self._claims_until
@@ -96,19 +98,31 @@ class Drain:
     def _turn(self) -> None:
         now = time.monotonic()
         if now >= self._apply_at:
-            # Before claiming, and again while calls are under way: what lands now may fall due now.
-            apply_all(self._tools.engine)
-            self._apply_at = now + APPLY_SECONDS
+            self._apply(now)
         if now >= self._claim_at and self._may_claim():
             self._claim_more()
         if now >= self._renew_at:
             self._renew()
-        self._handle(self._gather())
+        # Nothing under way and nothing due: a bell that rings now waits for this drain's end.
+        if self._has_reason_to_go_on():
+            self._handle(self._gather())
         if self._stop.is_requested:
+            self._hand_back()
             self._ends_at = min(self._ends_at, time.monotonic() + STOP_SECONDS)
 
+    def _apply(self, now: float) -> None:
+        # Before claiming, and again while calls are under way: what lands now may fall due now. A
+        # batch a turn, and a small one while no thread has work: neither they nor leases wait for
+        # the whole of a backlog.
+        size = BATCH if self._in_flight else self._tools.settings.worker_threads
+        applied = apply_batch(self._writer, size)
+        self._has_backlog = applied >= size
+        self._apply_at = now if self._has_backlog else now + APPLY_SECONDS
+        if applied and self._claim_at < math.inf:
+            self._claim_at, self._is_more_due = now, True
+
     def _claim_more(self) -> None:
-        room = self._tools.settings.worker_threads - len(self._in_flight)
+        room = self._room
         if room <= 0:
             return
         catch = self._claimer.claim(room, is_idle=not self._in_flight)
@@ -116,18 +130,26 @@ class Drain:
         self._claim_at = time.monotonic() + catch.again_in
         for claim in catch.claims:
             self._in_flight[claim.bot_id] = claim
-            self._crew.hand(claim, len(self._in_flight))
+            self._crew.hand(claim, self._working)
+
+    @property
+    def _working(self) -> int:
+        return len(self._in_flight) - len(self._tray.results)
+
+    @property
+    def _room(self) -> int:
+        return self._pace.room(self._working)
 
     def _renew(self) -> None:
         seconds = self._tools.settings.lease_seconds
         held = list(self._in_flight.values())
         if held:
-            in_transaction(self._tools.engine, lambda connection: renew(connection, held, seconds))
+            in_transaction(self._writer, lambda connection: renew(connection, held, seconds))
         self._renew_at = time.monotonic() + seconds / 3
 
     def _gather(self) -> list[object]:
-        wake_at = min(self._renew_at, self._apply_at, self._ends_at)
-        if self._may_claim() and len(self._in_flight) < self._tools.settings.worker_threads:
+        wake_at = min(self._renew_at, self._apply_at, self._ends_at, self._tray.ripe_at)
+        if self._may_claim() and self._room:
             wake_at = min(wake_at, self._claim_at)
         messages: list[object] = []
         try:
@@ -138,50 +160,62 @@ class Drain:
             return messages
 
     def _handle(self, messages: list[object]) -> None:
-        tokens = [m for m in messages if isinstance(m, TokenAsked | TokenKept | TokenDropped)]
-        results = [m for m in messages if isinstance(m, LinkResult)]
-        if tokens:
-            in_transaction(self._tools.engine, lambda c: self._desk.handle(c, tokens))
-        if results:
-            self._settle(results)
+        self._serve([m for m in messages if isinstance(m, TokenMessage)])
+        for result in messages:
+            if isinstance(result, LinkResult):
+                self._tray.put(result)
+        if self._tray.is_ripe(self._working) or self._stop.is_requested:
+            self._write()
 
-    def _settle(self, results: list[LinkResult]) -> None:
-        # Outside the transaction, which may run twice: a wait is drawn by chance, but once.
-        verdicts = [judge(result) for result in results]
+    def _serve(self, messages: Sequence[TokenMessage]) -> None:
+        if question := self._desk.take(messages):
+            # A thread waits for this: it is not put off until the next results are written.
+            facts = in_transaction(self._writer, lambda c: self._desk.ask(c, question))
+            self._desk.tell(question, facts)
+        if self._desk.unsaved:
+            self._tray.note()
 
-        def write(connection: Connection, by: Settler) -> list[Verdict]:
-            learn(connection, results)
-            if self._is_probing and any(result.bot for result in results):
-                close_circuit(connection)
-            settled = by(connection, verdicts)
-            add_tallies(connection, tallies_of(settled))
-            return settled
-
-        try:
-            settled = in_transaction(self._tools.engine, partial(write, by=settle))
-        except Exception as error:
-            if not is_the_rows_fault(error):
-                raise
-            one_by_one = partial(write, by=settle_one_by_one)
-            settled = in_transaction(self._tools.engine, one_by_one)
-        log_settled(settled)
-        self.settled += len(settled)
+    def _write(self) -> None:
+        if minted := self._desk.unsaved:
+            in_transaction(self._writer, lambda c: self._desk.save(c, minted))
+            self._desk.mark_saved(minted)
+        results = self._tray.empty()
+        if not results:
+            return
+        self.settled += self._settler.settle(results, is_probing=self._is_probing)
+        self._pace.count(len(results))
         for result in results:
             self._in_flight.pop(result.claim.bot_id, None)
+        if any(errors_for_all(results)):
+            self._hand_back()
         if not self._in_flight:
             # Once more before the end: what landed meanwhile may have rung nobody else.
             self._apply_at = self._claim_at = time.monotonic()
             self._is_more_due = True
+
+    def _hand_back(self) -> None:
+        # What no thread has begun would only be refused as well, or be cut.
+        unbegun = self._crew.take_back()
+        if unbegun:
+            in_transaction(self._writer, lambda connection: release(connection, unbegun))
+            for claim in unbegun:
+                self._in_flight.pop(claim.bot_id, None)
 
     def _release(self) -> None:
         held = list(self._in_flight.values())
         if held:
             # Cleared first: a second call, from the finally, must not wait for the database again.
             self._in_flight.clear()
-            in_transaction(self._tools.engine, lambda connection: release(connection, held), 1.0)
+            in_transaction(self._writer, lambda connection: release(connection, held), 1.0)
 
-    def _link(self, wire: Caller, claim: Claim) -> LinkResult:
+    def _link(self, wire: Caller, handed: Handed) -> LinkResult:
         settings = self._tools.settings
         recall = Recall(wire, settings.api_url, settings.api_key, until=self._until)
-        linker = Linker(recall, self._tokens, self._tools.buckets, self._turnstile)
-        return linker.link_bot(claim)
+        linker = Linker(
+            recall,
+            self._tokens,
+            self._tools.buckets,
+            self._turnstile,
+            has_turn=handed.has_turn,
+        )
+        return linker.link_bot(handed.claim)

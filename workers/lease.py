@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
+    Integer,
     Row,
+    Select,
     and_,
     bindparam,
     exists,
@@ -17,6 +21,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.base import db_now
 from models.bot import Bot
@@ -47,21 +52,24 @@ def any_claimable(connection: Connection) -> bool:
 
 def claim(connection: Connection, count: int, lease_seconds: float) -> list[Claim]:
     """Lease up to `count` due bots, longest due first; bots that crashed workers are left out."""
-    unsuspected = Bot.crashes < SUSPECT_CRASHES
-    return _lease(connection, count, lease_seconds, unsuspected)
+    return _lease(connection, count, lease_seconds)
 
 
 def claim_suspect(connection: Connection, lease_seconds: float) -> list[Claim]:
     """Lease the longest-due bot if it crashed workers before: to be linked alone, or given up."""
-    first = select(Bot.id, Bot.crashes).where(claimable()).order_by(Bot.due_at).limit(1)
-    row = connection.execute(first).one_or_none()
+    row = connection.execute(_first_due()).one_or_none()
     # Only when its turn has come: a suspect must not push in before bots that did no harm.
     if row is None or row.crashes < SUSPECT_CRASHES:
         return []
     if row.crashes >= CRASH_LIMIT:
         fail_crash_loop(connection, row.id)
         return claim_suspect(connection, lease_seconds)
-    return _lease(connection, 1, lease_seconds, Bot.id == row.id)
+    return _lease(connection, 1, lease_seconds, only=row.id)
+
+
+@cache
+def _first_due() -> Select[str, int]:
+    return select(Bot.id, Bot.crashes).where(claimable()).order_by(Bot.due_at).limit(1)
 
 
 def fail_crash_loop(connection: Connection, bot_id: str) -> None:
@@ -104,25 +112,34 @@ def _update_ours(
 
 
 def _lease(
-    connection: Connection, count: int, lease_seconds: float, also: ColumnElement[bool]
+    connection: Connection, count: int, lease_seconds: float, only: str | None = None
 ) -> list[Claim]:
+    given = {"most": count, "seconds": lease_seconds, "only": only, "token": uuid4().hex}
+    leased = connection.execute(_lease_update(is_one=only is not None), given).all()
+    known = _known_links(connection, [row.id for row in leased])
+    return [_claim(row, known.get(row.id, {})) for row in leased]
+
+
+@cache
+def _lease_update(*, is_one: bool) -> ReturningUpdate[*tuple[Any, ...]]:
+    which = Bot.id == bindparam("only") if is_one else Bot.crashes < SUSPECT_CRASHES
     # A common table expression: as a plain subquery it may run again and exceed its limit.
     chosen = (
         select(Bot.id)
-        .where(claimable(), also)
+        .where(claimable(), which)
         .order_by(Bot.due_at)
-        .limit(count)
+        .limit(bindparam("most", type_=Integer()))
         # Who waited for a locked row would only find it leased.
         .with_for_update(skip_locked=True)
         .cte("chosen")
     )
-    leased = connection.execute(
+    return (
         update(Bot)
         .where(Bot.id.in_(select(chosen.c.id)))
         .values(
             # One token for all of this claim: what fences a write is that nobody else can know it.
-            lease_token=uuid4().hex,
-            lease_until=db_now(lease_seconds),
+            lease_token=bindparam("token"),
+            lease_until=db_now(bindparam("seconds", type_=Float())),
             # At the claim, not at the failure: what kills the process writes nothing afterwards.
             crashes=Bot.crashes + 1,
         )
@@ -139,9 +156,7 @@ def _lease(
             Bot.settled_at,
             db_now().label("claimed_at"),
         )
-    ).all()
-    known = _known_links(connection, [row.id for row in leased])
-    return [_claim(row, known.get(row.id, {})) for row in leased]
+    )
 
 
 def _claim(row: Found, known: dict[str, KnownLink]) -> Claim:
@@ -169,7 +184,20 @@ def _waited_seconds(row: Found) -> float | None:
 
 
 def _known_links(connection: Connection, bot_ids: Sequence[str]) -> dict[str, dict[str, KnownLink]]:
-    found = connection.execute(
+    found = connection.execute(_links_on_file(), {"keys": list(bot_ids)})
+    known: dict[str, dict[str, KnownLink]] = {}
+    for row in found:
+        ref = MeetingRef(
+            row.meeting_id, row.seen_start, row.seen_end, row.calendar_user_id, row.external_id
+        )
+        link = KnownLink(ref, row.state, is_open=row.ended_at is None)
+        known.setdefault(row.bot_id, {})[row.meeting_id] = link
+    return known
+
+
+@cache
+def _links_on_file() -> Select[*tuple[Any, ...]]:
+    return (
         select(
             Link.bot_id,
             Link.meeting_id,
@@ -182,13 +210,5 @@ def _known_links(connection: Connection, bot_ids: Sequence[str]) -> dict[str, di
         )
         # Read with the claim, in its transaction: link threads have no SQL to ask with.
         .join(CalendarMeeting, CalendarMeeting.id == Link.meeting_id)
-        .where(Link.bot_id.in_(bot_ids))
+        .where(Link.bot_id.in_(bindparam("keys", expanding=True)))
     )
-    known: dict[str, dict[str, KnownLink]] = {}
-    for row in found:
-        ref = MeetingRef(
-            row.meeting_id, row.seen_start, row.seen_end, row.calendar_user_id, row.external_id
-        )
-        link = KnownLink(ref, row.state, is_open=row.ended_at is None)
-        known.setdefault(row.bot_id, {})[row.meeting_id] = link
-    return known

@@ -33,12 +33,19 @@ class Turnstile(Protocol):
 
 
 class Linker:
-    """Follows one claimed bot; its own GET's turn was taken when it was claimed."""
+    """Follows one claimed bot; `has_turn` says that its own GET's was taken with the claim."""
 
     def __init__(
-        self, recall: Recall, tokens: Tokens, buckets: Buckets, turnstile: Turnstile
+        self,
+        recall: Recall,
+        tokens: Tokens,
+        buckets: Buckets,
+        turnstile: Turnstile,
+        *,
+        has_turn: bool = True,
     ) -> None:
         self._recall = recall
+        self._has_turn = has_turn
         self._tokens = tokens
         self._buckets = buckets
         self._turnstile = turnstile
@@ -73,7 +80,10 @@ class Linker:
         )
 
     def _bot(self, bot_id: str) -> BotBody:
-        return self._minding(self._buckets.bot_get, lambda: self._recall.bot(bot_id))
+        bucket = self._buckets.bot_get
+        if not self._has_turn:
+            self._turnstile.enter(Endpoint.BOT, bucket)
+        return self._minding(bucket, lambda: self._recall.bot(bot_id))
 
     def _minding(self, bucket: Bucket, call: Callable[[], T]) -> T:
         try:

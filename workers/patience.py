@@ -1,8 +1,9 @@
 """Transactions of a drain that outlive a database's short absence."""
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TypeVar
 
 import structlog
 from psycopg.errors import ProgramLimitExceeded
@@ -26,8 +27,47 @@ T = TypeVar("T")
 logger = structlog.stdlib.get_logger(__name__)
 
 
+class Database(Protocol):
+    """What begins transactions: an engine, or a writer."""
+
+    def begin(self) -> AbstractContextManager[Connection]:
+        """Begin one that ends with the block."""
+
+
+class Writer:
+    """One connection, kept from transaction to transaction, and made anew after a failure.
+
+    A drain writes dozens of times a second: a pool would ask each time whether it is still there.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Begin a transaction, on the connection that is there or a new one."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except AWAY:
+            # Also where the connection lives: after a fail-over it leads to a server that only
+            # reads.
+            self._connection.invalidate()
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 def in_transaction(
-    engine: Engine, work: Callable[[Connection], T], patience: float = ABSENCE_SECONDS
+    database: Database, work: Callable[[Connection], T], patience: float = ABSENCE_SECONDS
 ) -> T:
     """Run `work` in a transaction; while the database is away, again, for `patience` seconds.
 
@@ -37,7 +77,7 @@ def in_transaction(
     give_up_at = time.monotonic() + patience
     while True:
         try:
-            with engine.begin() as connection:
+            with database.begin() as connection:
                 return work(connection)
         except AWAY as error:
             if is_the_rows_fault(error) or time.monotonic() >= give_up_at:

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -59,7 +59,11 @@ class Call:
 
     def as_json(self) -> dict[str, Any]:
         """Return what `link_attempts.calls` holds of it."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _CALL_FIELDS}
+
+
+# Plain values all of them: to copy them deeply, as `asdict` does, is a tenth of a settle.
+_CALL_FIELDS = tuple(field.name for field in fields(Call))
 
 
 @dataclass(frozen=True, slots=True)

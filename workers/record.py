@@ -1,10 +1,11 @@
 """What a settle records beside the bot: calendar users, meetings, people, links."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, Update, case, delete, null, update
+from sqlalchemy import Connection, Delete, Table, Update, bindparam, case, delete, null, update
 
 from models.base import db_now
 from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
@@ -14,7 +15,7 @@ from workers.bodies import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef
 from workers.claims import MeetingResult
 from workers.judge import Verdict
 from workers.tombstones import USER_ERASED
-from workers.upsert import insert_into, upsert
+from workers.upsert import Insert, insert_for, upsert
 
 _MEETINGS = cast("Table", CalendarMeeting.__table__)
 _USERS = cast("Table", CalendarUser.__table__)
@@ -116,9 +117,15 @@ def _write_people(connection: Connection, people: Mapping[str, frozenset[str]]) 
     if not people:
         return
     # Replaced whole, or somebody who was taken off the list would still be found by it.
-    connection.execute(delete(MeetingPerson).where(MeetingPerson.meeting_id.in_(sorted(people))))
+    connection.execute(_forget_people(), {"keys": sorted(people)})
     rows = [{"meeting_id": key, "email": e} for key, emails in people.items() for e in emails]
     upsert(connection, _PEOPLE, rows)
+
+
+@cache
+def _forget_people() -> Delete:
+    is_among = MeetingPerson.meeting_id.in_(bindparam("keys", expanding=True))
+    return delete(MeetingPerson).where(is_among)
 
 
 def write_links(
@@ -133,27 +140,34 @@ def write_links(
         for ref in verdict.open_refs
     ]
     others = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id not in erased]
-    # A meeting that came back opens its link again; its first `linked_at` stays.
-    _see_links(connection, others, {"ended_at": null(), "end_reason": null()})
-    # An erased user's link says why there is nothing behind it; no return takes that back.
+    _see_links(connection, others, is_erased=False)
     theirs = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id in erased]
-    _see_links(connection, theirs, {"end_reason": USER_ERASED})
+    _see_links(connection, theirs, is_erased=True)
     for verdict in verdicts:
         if verdict.left:
             connection.execute(_end_links(verdict))
 
 
-def _see_links(connection: Connection, rows: Sequence[Row], how: Row) -> None:
+def _see_links(connection: Connection, rows: Sequence[Row], *, is_erased: bool) -> None:
     if not rows:
         return
-    statement = insert_into(connection, _LINKS)
+    statement = _links_upsert(connection.dialect.name, is_erased=is_erased)
+    connection.execute(statement, sorted(rows, key=lambda r: (r["bot_id"], r["meeting_id"])))
+
+
+@cache
+def _links_upsert(dialect: str, *, is_erased: bool) -> Insert:
+    # A meeting that came back opens its link again; its first `linked_at` stays. An erased user's
+    # link says why there is nothing behind it; no return takes that back.
+    opened: Row = {"ended_at": null(), "end_reason": null()}
+    how = {"end_reason": USER_ERASED} if is_erased else opened
+    statement = insert_for(dialect, _LINKS)
     seen = ("calendar_user_id", "external_id", "seen_start", "seen_end")
     changed: Row = {name: statement.excluded[name] for name in seen}
     changed |= {"last_seen_at": db_now(), **how}
     statement = statement.values(linked_at=db_now(), last_seen_at=db_now(), **how)
     keys = ["bot_id", "meeting_id"]
-    upserted = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-    connection.execute(upserted, sorted(rows, key=lambda r: (r["bot_id"], r["meeting_id"])))
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def _link_row(bot_id: str, ref: MeetingRef, erased: Erased) -> Row:

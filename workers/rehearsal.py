@@ -20,7 +20,7 @@ from models.settings import Settings
 from workers.apply import apply_batch
 from workers.bodies import BotBody, MeetingBody, MeetingRef
 from workers.claims import Claim, LinkResult, MeetingResult
-from workers.desk import TokenAsked, TokenDesk, TokenKept
+from workers.desk import Question, TokenAsked, TokenDesk
 from workers.judge import judge
 from workers.lease import any_claimable, claim, claim_suspect, renew
 from workers.recall import Call
@@ -85,8 +85,8 @@ class _Rehearsal:
         )
         return _Answer(self._rows(statement))
 
-    def scalars(self, statement: Any) -> list[Any]:
-        return [row[0] for row in self.execute(statement)]
+    def scalars(self, statement: Any, parameters: Any = None) -> list[Any]:
+        return [row[0] for row in self.execute(statement, parameters)]
 
     def scalar(self, statement: Any) -> Any:
         return next(iter(self.scalars(statement)), None)
@@ -142,8 +142,8 @@ def _drain(nowhere: Any, bots: int) -> None:
 def _ask_desk(connection: Connection, users: int) -> None:
     desk = TokenDesk(Vault(_NOBODYS_KEY))
     names = [str(turn) for turn in range(users)]
-    desk.handle(connection, [TokenAsked(name) for name in names])
-    desk.handle(connection, [TokenKept(name, "token") for name in names])
+    desk.ask(connection, Question(tuple(TokenAsked(name) for name in names), ()))
+    desk.save(connection, dict.fromkeys(names, "token"))
 
 
 def _result(claim: Claim, people: int) -> LinkResult:

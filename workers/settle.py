@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import structlog
@@ -10,7 +11,9 @@ from sqlalchemy import (
     Boolean,
     Connection,
     Float,
+    Insert,
     Integer,
+    Select,
     String,
     Update,
     bindparam,
@@ -53,7 +56,7 @@ def settle(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]
         if erased:
             scrub_bots(connection, [verdict.result.claim.bot_id for verdict in held])
         rows = [_attempt_row(verdict) for verdict in held]
-        connection.execute(insert(LinkAttempt), rows)
+        connection.execute(_attempts_insert(), rows)
     return held
 
 
@@ -97,8 +100,7 @@ def _unstorable(result: LinkResult, error: Exception) -> LinkResult:
 def _still_held(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
     # Locked until commit: what is ours here is ours when it is written.
     leases = [(v.result.claim.bot_id, v.result.claim.lease_token) for v in verdicts]
-    ours = select(Bot.id).where(tuple_(Bot.id, Bot.lease_token).in_(leases))
-    found = set(connection.scalars(ours.order_by(Bot.id).with_for_update()))
+    found = set(connection.scalars(_ours(), {"leases": leases}))
     for bot_id, _ in leases:
         if bot_id not in found:
             logger.warning("lease lost, result dropped", bot_id=bot_id)
@@ -107,6 +109,13 @@ def _still_held(connection: Connection, verdicts: Sequence[Verdict]) -> list[Ver
     return sorted(held, key=lambda v: v.result.claim.bot_id)
 
 
+@cache
+def _ours() -> Select[str]:
+    is_ours = tuple_(Bot.id, Bot.lease_token).in_(bindparam("leases", expanding=True))
+    return select(Bot.id).where(is_ours).order_by(Bot.id).with_for_update()
+
+
+@cache
 def _bot_update() -> Update:
     def given(name: str, kind: Any) -> BindParameter[Any]:
         return bindparam(f"new_{name}", type_=kind)
@@ -158,6 +167,11 @@ def _bot_update() -> Update:
         )
         .execution_options(synchronize_session=False)
     )
+
+
+@cache
+def _attempts_insert() -> Insert:
+    return insert(LinkAttempt)
 
 
 def _bot_row(verdict: Verdict) -> Row:

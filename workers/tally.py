@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import cast
 
 from sqlalchemy import Connection, Table, func
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Table, func
 from models.base import db_now
 from models.ledger import TOTAL, Tally
 from workers.judge import Verdict
-from workers.upsert import insert_into
+from workers.upsert import Insert, insert_for
 
 # Seconds from a bot's first webhook to its first settle; the last bucket holds the rest.
 LATENCY_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
@@ -22,14 +23,19 @@ def add_tallies(connection: Connection, counts: Counts) -> None:
     """Add to this hour's counts and to the totals, by (name, label)."""
     if not counts:
         return
-    statement = insert_into(connection, _TALLIES)
+    # In one order, as every writer does: two of them never wait for each other in a ring.
+    rows = [{"name": n, "label": v, "count": c} for (n, v), c in sorted(counts.items())]
+    for is_total in (False, True):
+        connection.execute(_raise(connection.dialect.name, is_total=is_total), rows)
+
+
+@cache
+def _raise(dialect: str, *, is_total: bool) -> Insert:
+    statement = insert_for(dialect, _TALLIES)
     raised = {"count": _TALLIES.c.count + statement.excluded.count}
     keys = ["name", "label", "hour"]
     upserted = statement.on_conflict_do_update(index_elements=keys, set_=raised)
-    # In one order, as every writer does: two of them never wait for each other in a ring.
-    rows = [{"name": n, "label": v, "count": c} for (n, v), c in sorted(counts.items())]
-    connection.execute(upserted.values(hour=_this_hour(connection)), rows)
-    connection.execute(upserted.values(hour=TOTAL), rows)
+    return upserted.values(hour=TOTAL if is_total else _this_hour(dialect))
 
 
 def tallies_of(verdicts: Iterable[Verdict]) -> Counts:
@@ -54,7 +60,7 @@ def _first_link_seconds(verdict: Verdict) -> float | None:
     return claim.waited_seconds + (result.finished_at - result.started_at).total_seconds()
 
 
-def _this_hour(connection: Connection) -> object:
-    if connection.dialect.name == "postgresql":
+def _this_hour(dialect: str) -> object:
+    if dialect == "postgresql":
         return func.date_trunc("hour", db_now())
     return func.strftime("%Y-%m-%d %H:00:00.000000", "now")

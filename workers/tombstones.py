@@ -1,6 +1,7 @@
 """Erased users: the tombstone that forbids asking their token, and the name their rows go by."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import cast
 
 from sqlalchemy import (
@@ -8,6 +9,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
+    bindparam,
     case,
     delete,
     func,
@@ -49,11 +51,16 @@ def erased_among(connection: Connection, external_ids: Iterable[str | None]) -> 
     by_hash = {external_id_hash(name): name for name in external_ids if name}
     if not by_hash:
         return {}
-    tombs = select(ErasedUser.external_id_hash, ErasedUser.reason).where(
-        ErasedUser.external_id_hash.in_(by_hash), ErasedUser.lifted_at.is_(None)
-    )
-    found = {by_hash[row.external_id_hash]: row.reason for row in connection.execute(tombs)}
+    tombs = connection.execute(_tombs(), {"keys": list(by_hash)})
+    found = {by_hash[row.external_id_hash]: row.reason for row in tombs}
     return {name: name if why == DELETED else pseudonym(name) for name, why in found.items()}
+
+
+@cache
+def _tombs() -> Select[str, str]:
+    is_among = ErasedUser.external_id_hash.in_(bindparam("keys", expanding=True))
+    tombs = select(ErasedUser.external_id_hash, ErasedUser.reason)
+    return tombs.where(is_among, ErasedUser.lifted_at.is_(None))
 
 
 def is_erased() -> ColumnElement[bool]:

@@ -1,6 +1,7 @@
 """INSERT … ON CONFLICT for both databases, many rows at a time."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -12,9 +13,12 @@ Insert = postgresql.Insert | sqlite.Insert
 
 def insert_into(connection: Connection, table: Table) -> Insert:
     """Return this database's own INSERT, which knows ON CONFLICT."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    return insert_for(connection.dialect.name, table)
+
+
+def insert_for(dialect: str, table: Table) -> Insert:
+    """Return the same by the dialect's name, for statements that are made once and kept."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def upsert(connection: Connection, table: Table, rows: Rows, *, update: Sequence[str] = ()) -> None:
@@ -26,12 +30,17 @@ def upsert(connection: Connection, table: Table, rows: Rows, *, update: Sequence
     # An empty executemany would be read as one row of defaults.
     if not rows:
         return
-    statement = insert_into(connection, table)
     keys = [column.name for column in table.primary_key]
-    if update:
-        changed = {name: statement.excluded[name] for name in update}
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    # SQLAlchemy sends an executemany in batches of many VALUES: one round trip, not one a row.
+    statement = _upsert(connection.dialect.name, table, tuple(update))
     connection.execute(statement, sorted(rows, key=lambda row: [row[key] for key in keys]))
+
+
+@cache
+def _upsert(dialect: str, table: Table, update: tuple[str, ...]) -> Insert:
+    # Kept: to build a statement and its cache key costs more than to send it.
+    statement = insert_for(dialect, table)
+    keys = [column.name for column in table.primary_key]
+    if not update:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    changed = {name: statement.excluded[name] for name in update}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)

@@ -1,18 +1,19 @@
 """Facts that every worker of the workspace shares in SQL: the circuit, and closed buckets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import cast
+from functools import cache
+from typing import Any, cast
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Select, Table, delete, select
 
 from models.base import db_now
 from models.workspace import WorkspaceState
 from workers.claims import LinkResult
 from workers.errors import Endpoint, RecallError
 from workers.limits import AUTHENTICATE, BOT_GET
-from workers.retry import Then, decide
+from workers.retry import RetryDecision, Then, decide
 from workers.upsert import upsert
 
 CIRCUIT = "circuit"
@@ -36,11 +37,7 @@ class Workspace:
 
 def read_workspace(connection: Connection) -> Workspace:
     """Read how the workspace stands now, by the database's clock."""
-    found = connection.execute(
-        select(WorkspaceState.key, WorkspaceState.value, db_now().label("now")).where(
-            (WorkspaceState.key == CIRCUIT) | WorkspaceState.key.startswith(CLOSED)
-        )
-    ).all()
+    found = connection.execute(_shared_facts()).all()
     left = {row.key: _seconds_left(row.value, row.now) for row in found}
     open_for = left.pop(CIRCUIT, None)
     return Workspace(
@@ -50,20 +47,37 @@ def read_workspace(connection: Connection) -> Workspace:
     )
 
 
+@cache
+def _shared_facts() -> Select[str, dict[str, Any], datetime]:
+    columns = (WorkspaceState.key, WorkspaceState.value, db_now().label("now"))
+    is_shared = (WorkspaceState.key == CIRCUIT) | WorkspaceState.key.startswith(CLOSED)
+    return select(*columns).where(is_shared)
+
+
 def _seconds_left(value: dict[str, object], now: datetime) -> float:
     return (datetime.fromisoformat(str(value["until"])) - now).total_seconds()
 
 
 def learn(connection: Connection, results: Iterable[LinkResult]) -> None:
     """Note what these results say of the whole workspace: refused, or limited."""
+    for error, decision in errors_for_all(results):
+        if decision.then is Then.OPEN_CIRCUIT:
+            open_circuit(connection, error, decision.longest)
+        else:
+            close_bucket(connection, _SHARED_BUCKETS[error.endpoint], decision.longest)
+
+
+def errors_for_all(
+    results: Iterable[LinkResult],
+) -> Iterator[tuple[RecallError, RetryDecision]]:
+    """Yield what makes every bot wait, not the result's own alone."""
     for result in results:
         for error in filter(None, [result.failure, *(m.error for m in result.fetched)]):
             # Of the whole workspace: which try it was does not matter here.
             decision = decide(error, 1)
-            if decision.then is Then.OPEN_CIRCUIT:
-                open_circuit(connection, error, decision.longest)
-            elif decision.then is Then.CLOSE_BUCKET and error.endpoint in _SHARED_BUCKETS:
-                close_bucket(connection, _SHARED_BUCKETS[error.endpoint], decision.longest)
+            is_closing = decision.then is Then.CLOSE_BUCKET and error.endpoint in _SHARED_BUCKETS
+            if is_closing or decision.then is Then.OPEN_CIRCUIT:
+                yield error, decision
 
 
 def open_circuit(connection: Connection, error: RecallError, seconds: float) -> None:

@@ -1,0 +1,45 @@
+"""The settling side of a drain: results into the database, together, or one by one."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from workers.claims import LinkResult
+from workers.judge import Verdict, judge
+from workers.patience import Database, in_transaction, is_the_rows_fault
+from workers.settle import log_settled, settle, settle_one_by_one
+from workers.tally import add_tallies, tallies_of
+from workers.workspace import close_circuit, learn
+
+Settle = Callable[[Connection, Sequence[Verdict]], list[Verdict]]
+
+
+class Settler:
+    """Settles results for one drain."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def settle(self, results: Sequence[LinkResult], *, is_probing: bool) -> int:
+        """Write what came of these bots; returns how many were still ours to settle."""
+        # Outside the transaction, which may run twice: a wait is drawn by chance, but once.
+        verdicts = [judge(result) for result in results]
+
+        def write(connection: Connection, by: Settle) -> list[Verdict]:
+            learn(connection, results)
+            if is_probing and any(result.bot for result in results):
+                close_circuit(connection)
+            settled = by(connection, verdicts)
+            add_tallies(connection, tallies_of(settled))
+            return settled
+
+        try:
+            settled = in_transaction(self._database, partial(write, by=settle))
+        except Exception as error:
+            if not is_the_rows_fault(error):
+                raise
+            one_by_one = partial(write, by=settle_one_by_one)
+            settled = in_transaction(self._database, one_by_one)
+        log_settled(settled)
+        return len(settled)
