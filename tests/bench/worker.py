@@ -77,7 +77,7 @@ def _tell(contenders: dict[str, Contender], delay: int, results: Results) -> Non
         spare = median(one.idle for one in slices[TWO])
         # A target only while the machine has cores to give, as the row then says.
         limit = {"at_least": 1.7} if spare >= SPARE else {}
-        what = f"two worker processes to one, {spare:.0%} of the machine idle"
+        what = f"two processes to one, {100 * spare:.0f} % idle"
         add(what, ratio(speed[TWO], speed[OURS]), "×", **limit)
     for name, found in slices.items():
         add(f"{name}: links a second, {THREADS} at once", speed[name], "")
