@@ -5,6 +5,8 @@ import json
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -192,3 +194,28 @@ def test_readyz_names_what_is_missing(web: tuple[Process, str], database: Path) 
     response = ask(url, "/readyz")
     assert "503" in response[:20]
     assert json.loads(response.partition("\n\n")[2])["checks"]["database"] == "not migrated"
+
+
+def test_a_queue_of_requests_is_told_of_once_a_second(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waitress would for each of them, at the busiest time."""
+    said: list[str] = []
+    monkeypatch.setattr("webhook.server.logger.warning", lambda told, *_: said.append(told))
+    settings = Settings.read({"DATABASE_URL": f"sqlite:///{database}", "PORT": "0"})
+    app = create_app(settings)
+    server = WebServer(app, settings)
+    for depth in range(100):
+        server._server.task_dispatcher.queue_logger.warning("Task queue depth is %d", depth)
+    server._server.task_dispatcher.shutdown(timeout=1)
+    server._server.close()
+    resources_of(app).close()
+    assert said == ["Task queue depth is %d"]
+
+
+@pytest.mark.parametrize("entrance", ["webhook.__main__", "workers.__main__"])
+def test_no_process_loads_rich(entrance: str) -> None:
+    """Six megabytes, and tracebacks that show the values of variables."""
+    asked = f"import sys, {entrance}; print(sys.modules['rich'], 'rich.traceback' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["None", "False"]

@@ -56,7 +56,7 @@ class Drain:
         self._writer = Writer(tools.engine)
         self._claimer = Claimer(tools, self._writer)
         self._settler = Settler(self._writer)
-        self._tray = Tray(tools.settings.worker_threads // 2)
+        self._tray = Tray(max(1, tools.settings.worker_threads // 2))
         self._pace = Pace(tools.settings.worker_threads)
         self._desk = TokenDesk(tools.vault)
         self._tokens = DeskTokens(self._inbox, self._until)
@@ -79,8 +79,11 @@ class Drain:
             # Not joined: a call that hangs ends by its own deadline, and the process ends before
             # that.
             self._crew.dismiss()
-            self._release()
-            self._writer.close()
+            try:
+                self._release()
+            finally:
+                # A sweeper drains again, and its pool has this one connection.
+                self._writer.close()
         return self.settled
 
     def _has_reason_to_go_on(self) -> bool:
