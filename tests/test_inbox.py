@@ -11,13 +11,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url, text
 
 from models.settings import Settings
 from tests.conftest import MakeSettings, migrate, new_database
 from tests.lab.postgres import stop_postgres
 from tests.lab.servers import Server
-from webhook.inbox import LANES, DatabaseAwayError, Inbox
+from webhook.inbox import LANES, STORE_SECONDS, DatabaseAwayError, Inbox
+from webhook.insert import MOST_ROWS, Outcome, Stored
 
 LIMIT = 5.0
 
@@ -61,6 +62,69 @@ def test_a_copy_is_counted_and_compared(inbox: Inbox) -> None:
     assert (again.copies, again.is_same_body) == (2, True)
     other = inbox.store(row(body=b"other"))
     assert (other.copies, other.is_same_body) == (3, False)
+
+
+def copies(outcomes: list[Outcome]) -> list[object]:
+    """What became of each: how many copies there are, or the error's name."""
+    return [one.copies if isinstance(one, Stored) else type(one).__name__ for one in outcomes]
+
+
+def soon() -> float:
+    """The time by which a batch of now must have an outcome."""
+    return time.monotonic() + STORE_SECONDS
+
+
+def test_a_batch_tells_each_what_became_of_it(inbox: Inbox) -> None:
+    """Also of copies, within the batch and of what was there before."""
+    inbox.store(row("old"))
+    ids = ["a", "old", "b", "a", "a"]
+    batch = [row(id_, body=b"x") for id_ in ids]
+    outcomes = inbox.store_all(batch, soon())
+    assert copies(outcomes) == [1, 2, 1, 2, 3]
+    same = [one.is_same_body for one in outcomes if isinstance(one, Stored)]
+    assert same == [True, False, True, True, True]
+
+
+def test_a_full_batch_is_one_commit(make_settings: MakeSettings, engine: Engine) -> None:
+    """However many there are in it."""
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite does not tell which commit a row is of")
+    inbox = Inbox(make_settings())
+    assert copies(inbox.store_all([row(f"m{n}") for n in range(MOST_ROWS)], soon())) == [1] * 16
+    with engine.connect() as connection:
+        commits = connection.scalar(text("SELECT count(DISTINCT xmin::text) FROM deliveries"))
+    assert commits == 1
+    inbox.close()
+
+
+def test_a_row_that_cannot_be_stored_costs_the_others_nothing(inbox: Inbox) -> None:
+    """The batch is stored one by one; nobody is made to wait afterwards."""
+    batch = [row("a"), row("bad", outcome=None), row("b")]
+    assert copies(inbox.store_all(batch, soon())) == [1, "DatabaseAwayError", 1]
+    assert inbox.store(row("c")).copies == 1
+
+
+def test_a_batch_whose_time_is_over_is_not_begun(inbox: Inbox) -> None:
+    """Its senders have been told, or have left."""
+    assert copies(inbox.store_all([row()], time.monotonic() - 1)) == ["DatabaseAwayError"]
+    assert inbox.store(row()).copies == 1
+
+
+def test_a_locked_row_keeps_only_its_own_copy_from_being_stored(
+    settings: Settings, own_postgres: Server
+) -> None:
+    """The rest of its batch is stored within the same five seconds."""
+    inbox = Inbox(settings)
+    inbox.store(row("locked"))
+    url = settings.database_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url) as holder:
+        holder.execute("UPDATE deliveries SET copies = 7 WHERE id = 'locked'")
+        started = time.monotonic()
+        outcomes = inbox.store_all([row("a"), row("locked"), row("b")], soon())
+        assert time.monotonic() - started < LIMIT
+    assert copies(outcomes)[0::2] == [1, 1]
+    assert copies(outcomes)[1] == "DatabaseAwayError"
+    inbox.close()
 
 
 def test_many_threads_share_a_few_connections(inbox: Inbox) -> None:

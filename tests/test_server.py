@@ -206,8 +206,8 @@ def test_a_queue_of_requests_is_told_of_once_a_second(
     app = create_app(settings)
     server = WebServer(app, settings)
     for depth in range(100):
-        server._server.task_dispatcher.queue_logger.warning("Task queue depth is %d", depth)
-    server._server.task_dispatcher.shutdown(timeout=1)
+        server._dispatcher.queue_logger.warning("Task queue depth is %d", depth)
+    server._dispatcher.shutdown(timeout=1)
     server._server.close()
     resources_of(app).close()
     assert said == ["Task queue depth is %d"]

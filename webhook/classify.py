@@ -7,7 +7,7 @@ Both generations come to the same values: the legacy one
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -19,6 +19,8 @@ LEGACY_EVENT = "bot.status_change"
 BOT_LOGS = frozenset({"bot.log", "bot.output_log"})
 
 Object = Mapping[str, Any]
+# What was read so far, by the names of Classified.
+Known = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,52 +50,47 @@ def classify(body: bytes, now: datetime) -> Classified:
     event, data = top.get("event"), top.get("data")
     if not isinstance(event, str):
         return Classified("malformed", "no_event")
-    read = Classified("malformed", event=storable(event, LONGEST_WORD))
+    known: Known = {"event": storable(event, LONGEST_WORD)}
     if not isinstance(data, dict):
-        return replace(read, reason="no_data")
+        return Classified("malformed", "no_data", **known)
     if event == LEGACY_EVENT:
-        return _read_status(read, data.get("bot_id"), data.get("status"), "created_at", now)
-    return _classify_other(read, event, data, now)
+        return _read_status(known, data.get("bot_id"), data.get("status"), "created_at", now)
+    return _classify_other(known, event, data, now)
 
 
-def _classify_other(read: Classified, event: str, data: Object, now: datetime) -> Classified:
+def _classify_other(known: Known, event: str, data: Object, now: datetime) -> Classified:
     bot, status = data.get("bot"), data.get("data")
     bot_id = bot.get("id") if isinstance(bot, dict) else data.get("bot_id")
     is_of_a_bot = event.startswith("bot.") and event not in BOT_LOGS
     # Logs carry a bot's id too, and new kinds of bot events may come without a status.
     if not is_of_a_bot or not isinstance(status, dict) or "code" not in status:
-        return replace(
-            read, outcome="ignored", reason="not_a_bot_status", bot_id=plain_uuid(bot_id)
-        )
+        return Classified("ignored", "not_a_bot_status", bot_id=plain_uuid(bot_id), **known)
     if not is_code(status["code"]):
-        return replace(read, reason="bad_code", bot_id=plain_uuid(bot_id))
+        return Classified("malformed", "bad_code", bot_id=plain_uuid(bot_id), **known)
     # The event's name decides: `recording.done` has the code `done` as well.
     named = {**status, "code": event.removeprefix("bot.")}
-    return _read_status(read, bot_id, named, "updated_at", now)
+    return _read_status(known, bot_id, named, "updated_at", now)
 
 
 def _read_status(
-    read: Classified, bot_id: object, status: object, time_key: str, now: datetime
+    known: Known, bot_id: object, status: object, time_key: str, now: datetime
 ) -> Classified:
-    read = replace(read, bot_id=plain_uuid(bot_id))
-    if read.bot_id is None:
-        return replace(read, reason="bad_bot_id")
+    known["bot_id"] = plain_uuid(bot_id)
+    if known["bot_id"] is None:
+        return Classified("malformed", "bad_bot_id", **known)
     if not isinstance(status, dict):
-        return replace(read, reason="no_status")
+        return Classified("malformed", "no_status", **known)
     if not is_code(status.get("code")):
-        return replace(read, reason="bad_code")
-    read = replace(
-        read,
-        code=status["code"],
-        sub_code=_text(status.get("sub_code"), LONGEST_WORD),
-        message=_text(status.get("message")),
-        occurred_at=utc_time(status.get(time_key)),
-    )
-    if read.occurred_at is None:
-        return replace(read, reason="bad_time")
-    if read.occurred_at > now + MOST_AHEAD:
-        return replace(read, reason="time_ahead")
-    return replace(read, outcome="accepted")
+        return Classified("malformed", "bad_code", **known)
+    known["code"] = status["code"]
+    known["sub_code"] = _text(status.get("sub_code"), LONGEST_WORD)
+    known["message"] = _text(status.get("message"))
+    known["occurred_at"] = occurred_at = utc_time(status.get(time_key))
+    if occurred_at is None:
+        return Classified("malformed", "bad_time", **known)
+    if occurred_at > now + MOST_AHEAD:
+        return Classified("malformed", "time_ahead", **known)
+    return Classified("accepted", **known)
 
 
 def _parse(body: bytes) -> Object:

@@ -18,7 +18,9 @@ from waitress.task import WSGITask
 from models.logs import Seldom
 from models.settings import Settings
 from webhook.app import Resources, resources_of
+from webhook.batch import BatchDispatcher
 from webhook.health import Health
+from webhook.receiver import PATH
 
 # waitress stops listening here; its default of 100 is soon filled by slow senders.
 CONNECTION_LIMIT = 1000
@@ -43,6 +45,11 @@ class WebServer:
         self._map: dict[int, Any] = self._server._map
         self._server.channel_class = _channel_class(self._resources.health)
         self._server.task_dispatcher.queue_logger = _QueueLogger()
+        self._dispatcher = BatchDispatcher(
+            self._server.task_dispatcher, PATH, self._resources.inbox, self._server.pull_trigger
+        )
+        self._server.task_dispatcher = self._dispatcher
+        self._server.pull_trigger = self._dispatcher.pull_trigger
         self._stop_at: float | None = None
         self._is_listening = True
         self.port = int(self._server.effective_port)
@@ -54,7 +61,8 @@ class WebServer:
         logger.info("listening", port=self.port)
         while not self._is_drained():
             self._server.asyncore.loop(timeout=0.2, use_poll=True, map=self._map, count=1)
-        self._server.task_dispatcher.shutdown(timeout=1)
+            self._dispatcher.flush()
+        self._dispatcher.shutdown(timeout=1)
         self._resources.close()
         logger.info("stopped")
 
