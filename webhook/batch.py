@@ -88,7 +88,7 @@ class BatchDispatcher:
             lane.join(max(0.0, ends - time.monotonic()))
         while self._arrived:
             self._arrived.popleft()[1].cancel()
-        self._threads.shutdown(timeout=timeout)
+        self._threads.shutdown(timeout=max(0.0, ends - time.monotonic()))
 
     def _start(self) -> None:
         name = f"webhooks-{len(self._lanes)}"
