@@ -13,6 +13,8 @@ import pytest
 import redis
 from alembic import command
 from alembic.config import Config
+from flask import Flask
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
@@ -20,10 +22,12 @@ from sqlalchemy import Engine, make_url
 
 from models.database import make_engine
 from models.settings import Settings
+from tests.console_client import READ, WRITE, logged_in
 from tests.figures import sum_up
 from tests.lab.postgres import start_postgres, stop_postgres
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import Server, ServerUnavailableError, start_redis
+from webhook.app import create_app, resources_of
 from workers import tools
 from workers.tools import Tools
 from workers.wire import make_ssl_context
@@ -212,6 +216,32 @@ def make_tools(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[Make
     yield make
     for one in made:
         one.engine.dispose()
+
+
+@pytest.fixture
+def app(make_settings: MakeSettings) -> Iterator[Flask]:
+    """The application, with a read and a write token."""
+    app = create_app(make_settings(OPS_READ_TOKENS=READ, OPS_WRITE_TOKENS=WRITE))
+    yield app
+    resources_of(app).close()
+
+
+@pytest.fixture
+def stranger(app: Flask) -> FlaskClient:
+    """A browser that has not logged in."""
+    return app.test_client()
+
+
+@pytest.fixture
+def reader(app: Flask) -> FlaskClient:
+    """A browser that logged in with a read token."""
+    return logged_in(app, READ)
+
+
+@pytest.fixture
+def writer(app: Flask) -> FlaskClient:
+    """A browser that logged in with a write token."""
+    return logged_in(app, WRITE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

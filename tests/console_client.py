@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from models.settings import Settings
-from tests.furnished import READ, WRITE
 
 COOKIE = "recall-links"
+READ, WRITE = "read-token-0123456789", "write-token-0123456789"
 
 
 def console_settings(path: Path) -> Settings:

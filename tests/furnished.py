@@ -16,13 +16,13 @@ from models.link import LinkAttempt
 from models.settings import Settings
 from models.workspace import WorkspaceState
 from tests.conftest import migrate
+from tests.console_client import READ, WRITE
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import free_port
 from tests.lab.stack import Stack, environment
 from tests.population import an_id, populate
 from tests.rows import add_bot, add_delivery
 
-READ, WRITE = "read-token-0123456789", "write-token-0123456789"
 BOTS = 300
 # The two that went wrong in the last hour: one is tried again, one was given up.
 RETRIED, GIVEN_UP = an_id(9, 1), an_id(9, 2)

@@ -25,22 +25,14 @@ from models.link import Link
 from models.lists import LISTS
 from models.views import BOT_LINKS
 from tests.conftest import MakeSettings
+from tests.console_client import READ, WRITE
 from tests.fakes import BOT
 from tests.population import bot_id, meeting_id, populate
 from tests.rows import add_bot, add_delivery, bot_row, later, rows
 from webhook.access import BEARER
 from webhook.app import create_app, resources_of
 
-READ, WRITE = "read-token-0123456789", "write-token-0123456789"
 BOTS = 500
-
-
-@pytest.fixture
-def app(make_settings: MakeSettings) -> Iterator[Flask]:
-    """The application, with a read and a write token."""
-    app = create_app(make_settings(OPS_READ_TOKENS=READ, OPS_WRITE_TOKENS=WRITE))
-    yield app
-    resources_of(app).close()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from models.calendar import CalendarMeeting
 from models.ledger import Audit
 from models.lists import LISTS
 from tests.browser import NoBrowserError, chromium, log_in, running_browser
-from tests.furnished import GIVEN_UP, READ, RETRIED, WRITE, furnished
+from tests.console_client import READ, WRITE
+from tests.furnished import GIVEN_UP, RETRIED, furnished
 from tests.lab.recall import FakeRecall
 from tests.rows import add_delivery, bot_row, rows
 

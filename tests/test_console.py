@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,11 @@ from models.delivery import Delivery
 from models.ledger import Audit
 from models.link import Link, LinkAttempt
 from models.lists import LISTS
-from tests.conftest import MakeSettings
-from tests.console_client import console_settings, logged_in
+from tests.console_client import WRITE, console_settings, logged_in
 from tests.fakes import BOT
-from tests.furnished import READ, RETRIED, WRITE, furnish
+from tests.furnished import RETRIED, furnish
 from tests.population import bot_id
 from tests.rows import add_bot, add_delivery
-from webhook.app import create_app, resources_of
 
 COOKIE = "recall-links"
 SECURE_COOKIE = "__Host-recall-links"
@@ -67,32 +64,6 @@ def furnished_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template
 def database_url(furnished_template: Path, tmp_path: Path) -> str:
     """SQLite alone: the reads are the API's, whose tests try them on both."""
     return f"sqlite:///{shutil.copy(furnished_template, tmp_path / 'test.db')}"
-
-
-@pytest.fixture
-def app(make_settings: MakeSettings) -> Iterator[Flask]:
-    """The application, with a read and a write token."""
-    app = create_app(make_settings(OPS_READ_TOKENS=READ, OPS_WRITE_TOKENS=WRITE))
-    yield app
-    resources_of(app).close()
-
-
-@pytest.fixture
-def stranger(app: Flask) -> FlaskClient:
-    """A browser that has not logged in."""
-    return app.test_client()
-
-
-@pytest.fixture
-def reader(app: Flask) -> FlaskClient:
-    """A browser that logged in with a read token."""
-    return logged_in(app, READ)
-
-
-@pytest.fixture
-def writer(app: Flask) -> FlaskClient:
-    """A browser that logged in with a write token."""
-    return logged_in(app, WRITE)
 
 
 # -- every page ------------------------------------------------------------------

@@ -14,8 +14,7 @@ from models.care import CalendarFinding, Reconciled, ReconcileRun, missed_in_wor
 from models.ledger import Audit
 from models.link import Link
 from tests.conftest import MakeSettings, MakeTools
-from tests.console_client import logged_in, post
-from tests.furnished import READ, WRITE
+from tests.console_client import READ, WRITE, logged_in, post
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.shapes import CalendarUser as FakeUser

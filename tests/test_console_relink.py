@@ -1,7 +1,6 @@
 """Putting bots back from the console, on both databases: preview, change, result, audit."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from flask import Flask
@@ -11,13 +10,11 @@ from sqlalchemy import Engine
 from models.bot import Bot
 from models.ledger import Audit
 from models.lists import LISTS
-from tests.conftest import MakeSettings
-from tests.console_client import form_token, logged_in, post
-from tests.furnished import GIVEN_UP, READ, RETRIED, WRITE, furnish
+from tests.console_client import WRITE, form_token, logged_in, post
+from tests.furnished import GIVEN_UP, RETRIED, furnish
 from tests.population import bot_id
 from tests.rows import bot_row, rows
 from webhook.access import BEARER
-from webhook.app import create_app, resources_of
 
 PAGES = [
     "/console/",
@@ -28,30 +25,10 @@ PAGES = [
 
 
 @pytest.fixture
-def app(make_settings: MakeSettings) -> Iterator[Flask]:
-    """The application, with a read and a write token."""
-    app = create_app(make_settings(OPS_READ_TOKENS=READ, OPS_WRITE_TOKENS=WRITE))
-    yield app
-    resources_of(app).close()
-
-
-@pytest.fixture
 def full(engine: Engine) -> Engine:
     """A database with a day of work in it."""
     furnish(engine, bots=60)
     return engine
-
-
-@pytest.fixture
-def reader(app: Flask) -> FlaskClient:
-    """A browser that logged in with a read token."""
-    return logged_in(app, READ)
-
-
-@pytest.fixture
-def writer(app: Flask) -> FlaskClient:
-    """A browser that logged in with a write token."""
-    return logged_in(app, WRITE)
 
 
 def test_a_read_session_sees_no_button_and_changes_nothing(

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from html import unescape
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -13,8 +12,7 @@ from flask.testing import FlaskClient
 
 from models.lists import LISTS
 from tests.conftest import MakeSettings
-from tests.console_client import COOKIE, console_settings, log_in, logged_in, post
-from tests.furnished import READ, WRITE
+from tests.console_client import COOKIE, READ, WRITE, console_settings, log_in, logged_in, post
 from webhook.app import create_app, resources_of
 
 SECURE_COOKIE = "__Host-recall-links"
@@ -24,26 +22,6 @@ SECURE_COOKIE = "__Host-recall-links"
 def database_url(sqlite_template: Path, tmp_path: Path) -> str:
     """SQLite alone: nothing here asks the database what differs."""
     return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'test.db')}"
-
-
-@pytest.fixture
-def app(make_settings: MakeSettings) -> Iterator[Flask]:
-    """The application, with a read and a write token."""
-    app = create_app(make_settings(OPS_READ_TOKENS=READ, OPS_WRITE_TOKENS=WRITE))
-    yield app
-    resources_of(app).close()
-
-
-@pytest.fixture
-def stranger(app: Flask) -> FlaskClient:
-    """A browser that has not logged in."""
-    return app.test_client()
-
-
-@pytest.fixture
-def reader(app: Flask) -> FlaskClient:
-    """A browser that logged in with a read token."""
-    return logged_in(app, READ)
 
 
 def test_a_token_is_traded_for_a_cookie_that_scripts_cannot_read(stranger: FlaskClient) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from tests.browser import log_in, running_browser
-from tests.furnished import RETRIED, WRITE, furnished
+from tests.console_client import WRITE
+from tests.furnished import RETRIED, furnished
 from tests.lab.recall import FakeRecall
 
 HERE = Path(__file__).parent
