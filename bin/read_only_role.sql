@@ -1,4 +1,5 @@
--- A role for people and tools that only ask: the three views, and nothing beside them.
+-- A role for people and tools that only ask: the three views and the words of titles, by which
+-- links are found; nothing beside them.
 -- As the database's owner:  psql "$DATABASE_URL" -f bin/read_only_role.sql
 -- then give it a password:  \password recall_links_reader
 -- It may be run again at any time, and is after a release that made a view anew.
@@ -24,4 +25,4 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM recall_links_reader;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM recall_links_reader;
 GRANT USAGE ON SCHEMA public TO recall_links_reader;
 -- A view reads its tables with its owner's rights: bodies, headers and tokens are in none of them.
-GRANT SELECT ON bot_links, unlinked_bots, delivery_log TO recall_links_reader;
+GRANT SELECT ON bot_links, unlinked_bots, delivery_log, meeting_title_words TO recall_links_reader;

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -47,15 +47,8 @@ class CalendarMeeting(Base):
     details: Mapped[dict[str, Any] | None]
     fetched_at: Mapped[datetime | None]
 
-    # SQLite has a full-text table beside this one instead: its index takes no expression of words.
-    __table_args__ = (
-        Index(None, "start_time", "id"),
-        Index(
-            "ix_calendar_meetings_title_words",
-            text("to_tsvector('simple', coalesce(title, ''))"),
-            postgresql_using="gin",
-        ).ddl_if(dialect="postgresql"),
-    )
+    # Words of titles are in tables beside this one, kept by triggers: see the migrations.
+    __table_args__ = (Index(None, "start_time", "id"),)
 
 
 class MeetingPerson(Base):

@@ -4,7 +4,7 @@ No OFFSET and no exact count: both cost what the table has grown to.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -13,12 +13,9 @@ from sqlalchemy import (
     Connection,
     Select,
     bindparam,
-    column,
     func,
     literal,
-    literal_column,
     select,
-    table,
     text,
     tuple_,
 )
@@ -28,11 +25,14 @@ from models.calendar import MeetingPerson
 from models.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.ledger import Rejection
 from models.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
+from models.titles import WORDS, has_words, read_words, walk_words
 from models.views import BOT_LINKS, DELIVERY_LOG
 
 R = TypeVar("R")
 Position = tuple[Any, ...]
 Query = Select[*tuple[Any, ...]]
+# So many links can be looked at in a tenth of a second.
+MOST_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,21 @@ class Page(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[R]):
-    """One list: what it selects, what orders it, and the rows it is read as."""
+    """One list: what it selects, what orders it, and the rows it is read as.
+
+    `choose` finds another way to the same rows, where only the database knows which is shorter.
+    """
 
     select: Query
     order: tuple[ColumnElement[Any], ...]
     row: Callable[..., R]
+    choose: Callable[[Connection], "Listing[R]"] | None = None
 
     def page(self, connection: Connection, limit: int, after: Position | None = None) -> Page[R]:
         """Read one page, from behind a position on."""
         # One more than asked for: whether there is a next page needs no count.
-        found = connection.execute(self._query(limit + 1, after)).all()
+        chosen = self.choose(connection) if self.choose else self
+        found = connection.execute(chosen._query(limit + 1, after)).all()
         rows = [self.row(*one[: -len(self.order)]) for one in found[:limit]]
         is_last = len(found) <= limit
         return Page(rows, None if is_last else tuple(found[limit - 1][-len(self.order) :]))
@@ -69,7 +74,8 @@ class Listing(Generic[R]):
 
     def count(self, connection: Connection, most: int) -> int:
         """Count its rows, up to `most` of them."""
-        some = self.select.with_only_columns(literal(1)).limit(most).subquery()
+        chosen = self.choose(connection) if self.choose else self
+        some = chosen.select.with_only_columns(literal(1)).limit(most).subquery()
         return connection.scalar(select(func.count()).select_from(some)) or 0
 
     def _query(self, limit: int, after: Position | None) -> Query:
@@ -82,21 +88,57 @@ class Listing(Generic[R]):
 
 
 def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
-    """List links, the newest first; where a time of meetings is wanted, the latest meeting."""
+    """List links, the newest first; by title or a time of meetings, the latest meeting first."""
     columns = BOT_LINKS.c
-    query: Query = select(BOT_LINKS).where(*_equal(wanted, _LINK_COLUMNS))
-    if wanted.email:
-        # A meeting has many people: a join would show it once for each.
-        meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
-        query = query.where(columns.meeting_id.in_(meetings))
+    query = _links(wanted)
     if wanted.title:
-        query = query.where(_has_words(wanted.title, dialect))
-    if wanted.current:
-        query = query.where(columns.ended_at.is_(None))
+        return _by_words(query, wanted, wanted.title, dialect)
     query = _between(query, columns.meeting_start, wanted.since, wanted.until)
     # The order follows the index that the filter uses, or a page would sort all that matches.
     first = columns.meeting_start if wanted.since or wanted.until else columns.linked_at
     return Listing(query, (first, columns.bot_id, columns.meeting_id), LinkRow)
+
+
+def _links(wanted: LinkFilter) -> Query:
+    query: Query = select(BOT_LINKS).where(*_equal(wanted, _LINK_COLUMNS))
+    if wanted.email:
+        # A meeting has many people: a join would show it once for each.
+        meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
+        query = query.where(BOT_LINKS.c.meeting_id.in_(meetings))
+    return query.where(BOT_LINKS.c.ended_at.is_(None)) if wanted.current else query
+
+
+def _by_words(query: Query, wanted: LinkFilter, title: str, dialect: str) -> Listing[LinkRow]:
+    columns = BOT_LINKS.c
+    looked_at = query.where(has_words(title, dialect))
+    looked_at = _between(looked_at, columns.meeting_start, wanted.since, wanted.until)
+    order = (columns.meeting_start, columns.meeting_id, columns.bot_id)
+    plain = Listing(looked_at, order, LinkRow)
+
+    def choose(connection: Connection) -> Listing[LinkRow]:
+        if _has_few(connection, wanted):
+            return plain
+        walked = walk_words(query, read_words(connection, title))
+        walked = _between(walked, WORDS.c.start_time, wanted.since, wanted.until)
+        # As the words' key is ordered: only the bots of one meeting are left to sort.
+        order = (WORDS.c.start_time, WORDS.c.meeting_id, columns.bot_id)
+        return Listing(walked, order, LinkRow)
+
+    return replace(plain, choose=choose) if dialect == "postgresql" else plain
+
+
+def _has_few(connection: Connection, wanted: LinkFilter) -> bool:
+    """Whether what else is wanted leaves so few links that each can be looked at."""
+    if any(getattr(wanted, name) is not None for name in _OF_FEW):
+        return True
+    states = {Bot.status: wanted.status, Bot.link_state: wanted.link_state}
+    for state, value in states.items():
+        if value is not None:
+            bots = select(text("1")).where(state == value).limit(MOST_LOOKED_AT).subquery()
+            found = connection.scalar(select(func.count()).select_from(bots)) or 0
+            if found < MOST_LOOKED_AT:
+                return True
+    return False
 
 
 def bots(wanted: BotFilter) -> Listing[BotRow]:
@@ -162,8 +204,8 @@ _LINK_COLUMNS = {
     "link_state": BOT_LINKS.c.link_state,
     "platform": BOT_LINKS.c.meeting_platform,
 }
-_TITLES = table("meeting_titles")
-_TITLE_IDS = table("meeting_title_ids", column("id"), column("meeting_id"))
+# One bot, meeting or person has hundreds of links; words may be in millions of titles.
+_OF_FEW = ("bot_id", "meeting_id", "external_id", "email", "ical_uid")
 _DELIVERY_COLUMNS = {"bot_id": DELIVERY_LOG.c.bot_id, "outcome": DELIVERY_LOG.c.outcome}
 
 
@@ -184,16 +226,3 @@ def _between(query: Query, time: Any, since: datetime | None, until: datetime | 
     if since is not None:
         query = query.where(time >= since)
     return query if until is None else query.where(time < until)
-
-
-def _has_words(words: str, dialect: str) -> ColumnElement[bool]:
-    if dialect == "postgresql":
-        title = func.coalesce(BOT_LINKS.c.meeting_title, text("''"))
-        found = func.to_tsvector(text("'simple'"), title)
-        return found.op("@@")(func.plainto_tsquery(text("'simple'"), words))
-    # Each word in quotes: what is an operator to FTS5 is a word to whoever searches.
-    match = " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
-    numbers: Query = select(literal_column("rowid")).select_from(_TITLES)
-    numbers = numbers.where(literal_column("meeting_titles").op("MATCH")(match))
-    found_ids = select(_TITLE_IDS.c.meeting_id).where(_TITLE_IDS.c.id.in_(numbers))
-    return BOT_LINKS.c.meeting_id.in_(found_ids)
