@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, make_url, select, text
 
 from models.settings import Settings
 from models.tables import metadata
+from models.titles import WORDS
 from models.views import VIEWS
 from tests.conftest import new_database
 from tests.population import populate
@@ -68,8 +69,17 @@ def test_the_reader_reads_every_column_of_the_three_views(engine: Engine) -> Non
             assert connection.execute(select(view)).all(), view.name
 
 
+def test_the_reader_finds_links_by_words(engine: Engine) -> None:
+    """Words are no more than the titles that bot_links shows."""
+    asked = "SELECT word, meeting_title FROM bot_links JOIN meeting_title_words USING (meeting_id)"
+    with engine.connect() as connection:
+        found = connection.execute(text(asked)).all()
+    assert found
+    assert all(row.word in row.meeting_title.lower() for row in found)
+
+
 def test_the_reader_reads_no_table(reader: psycopg.Connection) -> None:
-    """Of all there are: no body, no header, no token, no address of a person."""
+    """Of all there are, but the words: no body, no header, no token, no address of a person."""
     tables = [*metadata().tables, "alembic_version"]
     assert {"deliveries", "rejections", "calendar_tokens"} <= set(tables)
     for table in tables:
@@ -139,4 +149,4 @@ def test_the_script_says_what_it_needs_to_be_run(owner_url: str) -> None:
             {"r": ROLE},
         ).all()
     engine.dispose()
-    assert sorted(granted) == sorted(view.name for view in VIEWS)
+    assert sorted(granted) == sorted([WORDS.name, *(view.name for view in VIEWS)])
