@@ -21,9 +21,10 @@ from sqlalchemy import (
 )
 
 from models.bot import Bot
-from models.calendar import MeetingPerson
+from models.calendar import CalendarMeeting, MeetingPerson
 from models.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.ledger import Rejection
+from models.link import Link
 from models.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
 from models.titles import WORDS, has_words, read_words, walk_words
 from models.views import BOT_LINKS, DELIVERY_LOG
@@ -31,7 +32,7 @@ from models.views import BOT_LINKS, DELIVERY_LOG
 R = TypeVar("R")
 Position = tuple[Any, ...]
 Query = Select[*tuple[Any, ...]]
-# So many links can be looked at in a tenth of a second.
+# So many rows can be looked at in a tenth of a second.
 MOST_LOOKED_AT = 10_000
 
 
@@ -128,14 +129,11 @@ def _by_words(query: Query, wanted: LinkFilter, title: str, dialect: str) -> Lis
 
 
 def _has_few(connection: Connection, wanted: LinkFilter) -> bool:
-    """Whether what else is wanted leaves so few links that each can be looked at."""
-    if any(getattr(wanted, name) is not None for name in _OF_FEW):
-        return True
-    states = {Bot.status: wanted.status, Bot.link_state: wanted.link_state}
-    for state, value in states.items():
-        if value is not None:
-            bots = select(text("1")).where(state == value).limit(MOST_LOOKED_AT).subquery()
-            found = connection.scalar(select(func.count()).select_from(bots)) or 0
+    """Whether something else that is wanted is so rare that each of its rows can be looked at."""
+    for name, kept in _INDEXED.items():
+        if (value := getattr(wanted, name)) is not None:
+            rows = select(text("1")).where(kept == value).limit(MOST_LOOKED_AT).subquery()
+            found = connection.scalar(select(func.count()).select_from(rows)) or 0
             if found < MOST_LOOKED_AT:
                 return True
     return False
@@ -204,8 +202,16 @@ _LINK_COLUMNS = {
     "link_state": BOT_LINKS.c.link_state,
     "platform": BOT_LINKS.c.meeting_platform,
 }
-# One bot, meeting or person has hundreds of links; words may be in millions of titles.
-_OF_FEW = ("bot_id", "meeting_id", "external_id", "email", "ical_uid")
+# Where an index finds the rows of a value, and so tells whether they are few.
+_INDEXED = {
+    "bot_id": Link.bot_id,
+    "meeting_id": Link.meeting_id,
+    "external_id": Link.external_id,
+    "email": MeetingPerson.email,
+    "ical_uid": CalendarMeeting.ical_uid,
+    "status": Bot.status,
+    "link_state": Bot.link_state,
+}
 _DELIVERY_COLUMNS = {"bot_id": DELIVERY_LOG.c.bot_id, "outcome": DELIVERY_LOG.c.outcome}
 
 

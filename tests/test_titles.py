@@ -233,6 +233,20 @@ def test_two_words_that_never_meet_cost_one_look_along_the_rarer(postgres: Engin
         assert sum(_rows_read(connection, *asked[-1])) == 0
 
 
+def test_a_common_word_is_not_walked_for_the_sake_of_a_rare_state(postgres: Engine) -> None:
+    """The bots of that state are looked at instead."""
+    _write_many(postgres)
+    with postgres.begin() as connection:
+        few = text("UPDATE bots SET link_state = 'partial' WHERE id IN ('b7', 'b9', 'b11')")
+        connection.execute(few)
+        connection.execute(text("ANALYZE"))
+    with postgres.connect() as connection:
+        listing = by_title(postgres, "weekly crew", link_state="partial")
+        asked = statements_of(connection, lambda: listing.page(connection, 5))
+        assert [row.bot_id for row in listing.page(connection, 5).rows] == ["b11", "b9", "b7"]
+        assert max(_rows_read(connection, *asked[-1])) <= 10
+
+
 def _write_many(engine: Engine) -> None:
     # 4,000 weekly meetings: of the crew's three in four, of the board's one.
     statements = """
