@@ -30,7 +30,7 @@ def configure(connection: Connection) -> None:
         transactional_ddl=True,
         compare_type=True,
         compare_server_default=True,
-        # SQLite's full-text search is a family of tables that no model speaks to.
+        # The words of titles are in tables that triggers keep, and that no model speaks to.
         include_name=lambda name, _kind, _parents: not str(name).startswith("meeting_title"),
     )
 

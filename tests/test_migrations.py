@@ -51,7 +51,7 @@ def test_migrated_tables_are_the_models_tables(engine: Engine) -> None:
         opts = {
             "compare_type": True,
             "compare_server_default": True,
-            # SQLite's full-text search is a family of tables that no model speaks to.
+            # The words of titles are in tables that triggers keep, and that no model speaks to.
             "include_name": lambda name, *_: not str(name).startswith("meeting_title"),
         }
         context = MigrationContext.configure(connection, opts=opts)
