@@ -40,8 +40,8 @@ def test_a_claim_is_made_for_several_bots_or_not_at_all() -> None:
     pace = Pace(16, clock)
     clock.advance(1)
     pace.count(32)
-    assert pace.room(working=20) == 0
-    assert pace.room(working=19) == 5
+    assert pace.room(working=19) == 0
+    assert pace.room(working=18) == 6
 
 
 def test_a_turn_is_used_before_it_counts_in_another_minute() -> None:

@@ -56,7 +56,7 @@ class Drain:
         self._writer = Writer(tools.engine)
         self._claimer = Claimer(tools, self._writer)
         self._settler = Settler(self._writer)
-        self._tray = Tray(max(1, tools.settings.worker_threads // 2))
+        self._tray = Tray(tools.settings.worker_threads)
         self._pace = Pace(tools.settings.worker_threads)
         self._desk = TokenDesk(tools.vault)
         self._tokens = DeskTokens(self._inbox, self._until)

@@ -30,4 +30,4 @@ class Pace:
         per_second = self._linked / max(self._clock() - self._started, AHEAD_SECONDS)
         ahead = min(self._threads // 2, int(per_second * AHEAD_SECONDS))
         room = self._threads + ahead - working
-        return room if room > ahead // 2 else 0
+        return room if 3 * room > 2 * ahead else 0
