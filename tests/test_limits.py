@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import redis
@@ -145,6 +146,41 @@ def test_two_processes_share_one_bucket(redis_url: str) -> None:
     elapsed = time.monotonic() - started
     assert sum(taken) <= bucket.burst + bucket.per_second * elapsed + 1
     assert min(taken) > 0
+
+
+def test_a_redis_that_forgot_the_script_is_told_it_again(client: redis.Redis) -> None:
+    """A restart forgets scripts, and no turn is refused for it."""
+    limits, bucket = RedisLimits(client, "forgetful"), Bucket("b", 6000)
+    assert limits.take(bucket).count == 1
+    client.script_flush()
+    limits.give_back(bucket, 1)
+    assert limits.take(bucket).count == 1
+
+
+def test_a_connection_that_broke_costs_one_failed_turn_at_most(redis_url: str) -> None:
+    """The next is taken over a new one, and hears its own answer."""
+    client, other = redis.Redis.from_url(redis_url), redis.Redis.from_url(redis_url)
+    limits, bucket = RedisLimits(client, "broken"), Bucket("b", 6000)
+    assert limits.take(bucket).count == 1
+    limits.give_back(bucket, 9)
+    other.client_kill_filter(_type="normal", skipme=True)
+    with suppress(redis.RedisError):
+        limits.take(bucket, 4)
+    assert limits.take(bucket, 2).count == 2
+
+
+def test_a_late_answer_is_not_taken_for_the_next_ones(redis_url: str) -> None:
+    """A Redis that hangs for longer than we wait answers a turn that nobody waits for."""
+    hasty = redis.Redis.from_url(redis_url, socket_timeout=0.2)
+    other = redis.Redis.from_url(redis_url)
+    limits, bucket = RedisLimits(hasty, "late"), Bucket("b", 6000)
+    assert limits.take(bucket).count == 1
+    limits.give_back(bucket, 9)
+    other.client_pause(400)
+    with pytest.raises(redis.TimeoutError):
+        limits.take(bucket, 7)
+    other.client_unpause()
+    assert limits.take(bucket, 1).count == 1
 
 
 def test_without_redis_the_local_half_goes_on(redis_server: Server) -> None:
