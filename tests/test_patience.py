@@ -4,11 +4,13 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from models.bot import Bot
 from tests.conftest import MakeTools
+from tests.fakes import BOT
+from tests.rows import add_bot, rows
 from workers.patience import Writer, in_transaction
 
 BACKEND = text("SELECT pg_backend_pid()")
@@ -22,6 +24,11 @@ def is_postgresql(engine: Engine) -> bool:
 def asking(statement: object) -> Callable[[Connection], object]:
     """Work that asks one thing."""
     return lambda connection: connection.scalar(statement)  # type: ignore[call-overload]
+
+
+def transactions(connection: Connection) -> set[str]:
+    """The transactions that two statements run in."""
+    return {str(connection.scalar(text("SELECT pg_current_xact_id()::text"))) for _ in range(2)}
 
 
 def test_a_connection_serves_many_transactions(make_tools: MakeTools) -> None:
@@ -46,6 +53,41 @@ def test_a_connection_that_was_cut_is_made_anew(make_tools: MakeTools, engine: E
     second = in_transaction(writer, asking(BACKEND))
     assert second is not None
     assert second != first
+    writer.close()
+
+
+def test_what_is_said_singly_is_committed_at_once(make_tools: MakeTools, engine: Engine) -> None:
+    """On PostgreSQL also what came before a failure; the next transaction is one again."""
+    add_bot(engine, BOT)
+    writer = Writer(make_tools().engine)
+    raised = update(Bot).values(attempts=Bot.attempts + 1)
+
+    def fail(connection: Connection) -> None:
+        connection.execute(raised)
+        raise ValueError
+
+    for database in (writer.singly, writer):
+        with pytest.raises(ValueError):  # noqa: PT011 - our own
+            in_transaction(database, fail)
+    in_transaction(writer.singly, lambda connection: connection.execute(raised))
+    writer.close()
+    (bot,) = rows(engine, Bot)
+    assert bot.attempts == (2 if is_postgresql(engine) else 1)
+
+
+def test_a_connection_that_is_cut_while_it_is_lent_singly_is_made_anew(
+    make_tools: MakeTools, engine: Engine
+) -> None:
+    """The question is asked again on the new one, and a transaction there is one."""
+    if not is_postgresql(engine):
+        pytest.skip("SQLite has no connection that another could cut")
+    writer = Writer(make_tools().engine)
+    first = in_transaction(writer.singly, asking(BACKEND))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
+    assert in_transaction(writer.singly, asking(BACKEND)) not in (None, first)
+    assert len(in_transaction(writer.singly, transactions)) == 2
+    assert len(in_transaction(writer, transactions)) == 1
     writer.close()
 
 

@@ -173,7 +173,7 @@ class Drain:
     def _serve(self, messages: Sequence[TokenMessage]) -> None:
         if question := self._desk.take(messages):
             # A thread waits for this: it is not put off until the next results are written.
-            facts = in_transaction(self._writer, lambda c: self._desk.ask(c, question))
+            facts = in_transaction(self._writer.singly, lambda c: self._desk.ask(c, question))
             self._desk.tell(question, facts)
         if self._desk.unsaved:
             self._tray.note()

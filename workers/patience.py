@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from psycopg.errors import ProgramLimitExceeded
@@ -47,11 +47,20 @@ class Writer:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Begin a transaction, on the connection that is there or a new one."""
+        with self._lent() as connection, connection.begin():
+            yield connection
+
+    @property
+    def singly(self) -> "Singly":
+        """The same connection for statements that each stand alone, without BEGIN and COMMIT."""
+        return Singly(self._lent)
+
+    @contextmanager
+    def _lent(self) -> Iterator[Connection]:
         if self._connection is None:
             self._connection = self._engine.connect()
         try:
-            with self._connection.begin():
-                yield self._connection
+            yield self._connection
         except AWAY:
             # Also where the connection lives: after a fail-over it leads to a server that only
             # reads.
@@ -64,6 +73,32 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class Singly:
+    """A connection whose every statement is committed by itself: two round trips less."""
+
+    def __init__(self, lent: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._lent = lent
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Lend the connection; on SQLite, which is asked in no round trips, in a transaction."""
+        with self._lent() as connection:
+            if connection.dialect.name != "postgresql":
+                with connection.begin():
+                    yield connection
+                return
+            # The driver's own switch: SQLAlchemy's costs as much as it would save.
+            driver: Any = connection.connection.driver_connection
+            driver.autocommit = True
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                # One that broke is thrown away, and cannot be switched any more.
+                if not driver.closed:
+                    driver.autocommit = False
 
 
 def in_transaction(
