@@ -15,5 +15,5 @@ def probe(wire: Wire, base_url: str, api_key: str) -> Answer | str:
     try:
         return wire.call("GET", base_url + PATH, headers, seconds=SECONDS)
     # A base URL or a key that no request can carry fails before any is made.
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, BodyTooLargeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, BodyTooLargeError) as error:
         return type(error).__name__

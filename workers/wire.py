@@ -5,10 +5,13 @@ the network backend hands each read no more than the time the whole call has lef
 """
 
 import contextlib
+import re
 import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from json import dumps
 from typing import Any, cast
 
 import certifi
@@ -19,15 +22,26 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 # A hundred bots with signed media links, or a year's meetings, are more than one body.
 LIST_BYTES = 32 * 1024 * 1024
 CONNECT_SECONDS = 5.0
+KEPT_SECONDS = 60.0
 USER_AGENT = "recall-links"
-_HEADERS = {
-    "accept": "application/json",
+_HEADERS = (
+    (b"accept", b"application/json"),
     # A few kilobytes may unpack to hundreds of megabytes.
-    "accept-encoding": "identity",
-    "user-agent": USER_AGENT,
-}
+    (b"accept-encoding", b"identity"),
+    (b"user-agent", USER_AGENT.encode("ascii")),
+)
+_PLAIN_URL = re.compile(
+    r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)(/(?:[A-Za-z0-9/._~?=&:,+@!$*;()-]|%[0-9A-F]{2})*)"
+)
 # A read's and a write's time is the call's deadline, which the network backend keeps.
 _TIMEOUTS = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
+
+_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+)
 
 
 class BodyTooLargeError(Exception):
@@ -106,30 +120,19 @@ class _DeadlineBackend(httpcore.SyncBackend):
         return _DeadlineStream(stream, self._deadline)
 
 
-class _DeadlineTransport(httpx.HTTPTransport):
-    """httpx's transport over a pool of one connection that obeys the deadline."""
-
-    def __init__(self, context: ssl.SSLContext, deadline: Deadline) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            # One thread, one connection: a shared client collapses above sixteen calls at once.
-            max_connections=1,
-            max_keepalive_connections=1,
-            keepalive_expiry=60.0,
-            network_backend=_DeadlineBackend(deadline),
-        )
-
-
 class Wire:
     """A connection of one thread; not to be shared."""
 
     def __init__(self, context: ssl.SSLContext, most_bytes: int = MAX_BODY_BYTES) -> None:
+        self._context = context
         self._deadline = Deadline()
         self._most_bytes = most_bytes
-        # Without httpx's client: proxies, .netrc, redirects and cookies are all that it adds. The
-        # first two would show the key, a redirect would take a calendar token to another host, a
-        # cookie one user's state into the next one's call; and all of them cost a third of a call.
-        self._transport = _DeadlineTransport(context, self._deadline)
+        # Without httpx's client and pool. Proxies, .netrc, redirects and cookies are all that the
+        # client adds: the first two would show the key, a redirect would take a calendar token to
+        # another host, a cookie one user's state into the next one's call. A pool is for many
+        # threads or hosts. Each of the two costs a third of a call.
+        self._connection: httpcore.HTTPConnection | None = None
+        self._origin: httpcore.Origin | None = None
 
     def call(
         self,
@@ -142,16 +145,96 @@ class Wire:
     ) -> Answer:
         """Make one call of at most `seconds`; httpx.TransportError or BodyTooLargeError."""
         self._deadline.start(seconds)
-        request = httpx.Request(
-            method, url, headers={**_HEADERS, **headers}, json=json, extensions=_TIMEOUTS
-        )
-        response = self._transport.handle_request(request)
-        with contextlib.closing(response):
-            return Answer(response.status_code, response.headers, _read(response, self._most_bytes))
+        try:
+            return self._exchange(_request(method, url, headers, json))
+        except _ERRORS as error:
+            raise _as_httpx(error) from None
+        except UnicodeError:
+            raise httpx.LocalProtocolError("what no request can carry") from None
 
     def close(self) -> None:
         """Close the connection."""
-        self._transport.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, request: httpcore.Request) -> Answer:
+        connection = self._connected_to(request.url.origin)
+        with contextlib.closing(connection.handle_request(request)) as response:
+            body = _read(response, self._most_bytes)
+        if _has_more(connection):
+            self.close()
+        return Answer(response.status, httpx.Headers(response.headers), body)
+
+    def _connected_to(self, origin: httpcore.Origin) -> httpcore.HTTPConnection:
+        connection = self._connection
+        is_good = connection is not None and origin == self._origin
+        if connection is not None and (not is_good or _is_over(connection)):
+            self.close()
+        if self._connection is None:
+            self._origin = origin
+            self._connection = httpcore.HTTPConnection(
+                origin,
+                ssl_context=self._context,
+                keepalive_expiry=KEPT_SECONDS,
+                network_backend=_DeadlineBackend(self._deadline),
+            )
+        return self._connection
+
+
+def _request(method: str, url: str, headers: Mapping[str, str], json: object) -> httpcore.Request:
+    place, target = _parse(url)
+    content = b"" if json is None else _as_json(json)
+    sent = [(b"host", place.netloc), *_HEADERS]
+    sent += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+    if json is not None:
+        sent.append((b"content-type", b"application/json"))
+    if method != "GET":
+        sent.append((b"content-length", b"%d" % len(content)))
+    where = httpcore.URL(
+        scheme=place.raw_scheme, host=place.raw_host, port=place.port, target=target
+    )
+    return httpcore.Request(method, where, headers=sent, content=content, extensions=_TIMEOUTS)
+
+
+def _as_json(value: object) -> bytes:
+    return dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _parse(url: str) -> tuple[httpx.URL, bytes]:
+    # Nearly all have nothing to escape and one origin; to parse each takes a fifth of a call.
+    if (plain := _PLAIN_URL.fullmatch(url)) and "/." not in plain[2]:
+        return _parsed(plain[1]), plain[2].encode("ascii")
+    parsed = httpx.URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise httpx.UnsupportedProtocol("neither http:// nor https://")
+    return parsed, parsed.raw_path
+
+
+@lru_cache(maxsize=16)
+def _parsed(origin: str) -> httpx.URL:
+    return httpx.URL(origin)
+
+
+def _as_httpx(error: Exception) -> httpx.TransportError:
+    """Return httpx's error of the same name as its core's."""
+    # Of a header that cannot be sent the words show the value, which may be the key.
+    is_ours = isinstance(error, httpcore.LocalProtocolError)
+    found: httpx.TransportError = getattr(httpx, type(error).__name__)(
+        "" if is_ours else str(error)
+    )
+    return found
+
+
+def _is_over(connection: httpcore.HTTPConnection) -> bool:
+    # Also one that can be read though nobody was asked: that is its end, or no answer of ours.
+    return connection.is_closed() or connection.has_expired()
+
+
+def _has_more(connection: httpcore.HTTPConnection) -> bool:
+    # Bytes beyond the answer: the next call would take them for its own. httpcore does not look.
+    http: Any = connection._connection
+    return bool(http._h11_state.trailing_data[0])
 
 
 def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -159,10 +242,10 @@ def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file or certifi.where())
 
 
-def _read(response: httpx.Response, most_bytes: int) -> bytes:
+def _read(response: httpcore.Response, most_bytes: int) -> bytes:
     body = bytearray()
     # As it came: a compressed body was not asked for, and is not unpacked.
-    for chunk in cast("httpx.SyncByteStream", response.stream):
+    for chunk in cast("Iterable[bytes]", response.stream):
         body += chunk
         if len(body) > most_bytes:
             raise BodyTooLargeError
