@@ -31,7 +31,7 @@ named AS (
          CASE WHEN person = 17 THEN 'ada@example.com'
               ELSE 'user-' || person || '@north.example' END AS email,
          (array['Roadmap','Pricing','Hiring','Onboarding','Renewal','Incident','Budget'])[1 + n % 7]
-           || CASE WHEN n % 191 = 0 THEN '' ELSE n % 191 || '' END || ' '
+           || CASE WHEN n % 2 = 0 THEN '' ELSE n % 191 || '' END || ' '
            || (array['sync','review','weekly','workshop','kickoff','retro'])[1 + n % 6] || ' ' || n
            AS title
   FROM numbered)

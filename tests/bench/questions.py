@@ -20,8 +20,9 @@ _LINK_FILTERS = (
     "",
     f"?external_id={PERSON}",
     f"?email={EMAIL}",
+    # Both words in every 42nd title, so that the answer is a full page at any size; a word of every
+    # sixth title; and one of a single title beside it.
     f"?title={quote('roadmap sync')}",
-    # A word of every sixth title, and one of a single title beside it.
     "?title=sync",
     f"?title={quote('sync 4242')}",
     f"?bot_id={_BOT}",
