@@ -136,6 +136,17 @@ def test_one_of_many_that_lost_its_lease_is_left_out(engine: Engine) -> None:
     assert bot_row(engine, BOT).link_state == "pending"
 
 
+def test_of_two_results_of_one_bot_only_the_holders_is_written(engine: Engine) -> None:
+    """Its own drain claims it again when no renewal came through in time; both settle together."""
+    add_bot(engine, BOT)
+    lost = take(engine)
+    set_bot(engine, BOT, lease_until=db_now(-1))
+    holding = take(engine)
+    both = [verdict_of(lost, bot=body()), verdict_of(holding, bot=body())]
+    assert settle_now(engine, *both) == 1
+    assert count(engine, LinkAttempt) == 1
+
+
 def test_an_event_that_landed_in_mid_link_is_not_lost(engine: Engine) -> None:
     """Its debt stands, due at once, and the bot's body is to be fetched again."""
     add_bot(engine, BOT)

@@ -46,6 +46,11 @@ class Claim:
     waited_seconds: float | None = None
     known: Mapping[str, KnownLink] = field(default_factory=dict)
 
+    @property
+    def lease(self) -> tuple[str, str]:
+        """Return what tells this claim from a later one of the same bot."""
+        return self.bot_id, self.lease_token
+
 
 @dataclass(frozen=True, slots=True)
 class MeetingResult:

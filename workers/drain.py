@@ -52,7 +52,7 @@ class Drain:
         self._has_backlog = False
         self._is_probing = False
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._in_flight: dict[str, Claim] = {}
+        self._in_flight: dict[tuple[str, str], Claim] = {}
         self._writer = Writer(tools.engine)
         self._claimer = Claimer(tools, self._writer)
         self._settler = Settler(self._writer)
@@ -132,7 +132,7 @@ class Drain:
         self._is_more_due, self._is_probing = catch.is_more_due, catch.is_probe
         self._claim_at = time.monotonic() + catch.again_in
         for claim in catch.claims:
-            self._in_flight[claim.bot_id] = claim
+            self._in_flight[claim.lease] = claim
             self._crew.hand(claim, self._working)
 
     @property
@@ -188,7 +188,7 @@ class Drain:
         self.settled += self._settler.settle(results, is_probing=self._is_probing)
         self._pace.count(len(results))
         for result in results:
-            self._in_flight.pop(result.claim.bot_id, None)
+            self._in_flight.pop(result.claim.lease, None)
         if any(errors_for_all(results)):
             self._hand_back()
         if not self._in_flight:
@@ -202,7 +202,7 @@ class Drain:
         if unbegun:
             in_transaction(self._writer, lambda connection: release(connection, unbegun))
             for claim in unbegun:
-                self._in_flight.pop(claim.bot_id, None)
+                self._in_flight.pop(claim.lease, None)
 
     def _release(self) -> None:
         held = list(self._in_flight.values())

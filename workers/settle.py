@@ -99,20 +99,21 @@ def _unstorable(result: LinkResult, error: Exception) -> LinkResult:
 
 def _still_held(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
     # Locked until commit: what is ours here is ours when it is written.
-    leases = [(v.result.claim.bot_id, v.result.claim.lease_token) for v in verdicts]
-    found = set(connection.scalars(_ours(), {"leases": leases}))
-    for bot_id, _ in leases:
-        if bot_id not in found:
-            logger.warning("lease lost, result dropped", bot_id=bot_id)
-    held = [v for v in verdicts if v.result.claim.bot_id in found]
+    leases = [v.result.claim.lease for v in verdicts]
+    # By both: of one bot there may be two results here, of a lease that we lost and the next one.
+    found = {(bot_id, token) for bot_id, token in connection.execute(_ours(), {"leases": leases})}
+    for lease in leases:
+        if lease not in found:
+            logger.warning("lease lost, result dropped", bot_id=lease[0])
+    held = [v for v, lease in zip(verdicts, leases, strict=True) if lease in found]
     # In the order they were locked, as every writer of bots does.
     return sorted(held, key=lambda v: v.result.claim.bot_id)
 
 
 @cache
-def _ours() -> Select[str]:
+def _ours() -> Select[str, str | None]:
     is_ours = tuple_(Bot.id, Bot.lease_token).in_(bindparam("leases", expanding=True))
-    return select(Bot.id).where(is_ours).order_by(Bot.id).with_for_update()
+    return select(Bot.id, Bot.lease_token).where(is_ours).order_by(Bot.id).with_for_update()
 
 
 @cache
