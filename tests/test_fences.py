@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -86,18 +87,25 @@ def is_settled(rig: Rig, bot: Bot) -> bool:
 
 def test_a_worker_that_slept_past_its_lease_writes_nothing(rig: Rig) -> None:
     """Stopped in mid-call, it goes on when another has settled its bot: its result is dropped."""
+    # Which dyno holds a bot is a guess from its processes; a wrong one loses no lease.
+    assert any(has_slept_past(rig) for _ in range(5))
+
+
+def has_slept_past(rig: Rig) -> bool:
+    """Stop a dyno in mid-call; whether it was the holder, and found its lease lost."""
     bot = linkable(rig)
-    # Time enough to find and stop the holder in its call, also on a machine with other work.
-    rig.recall.faults.add(Fault(act="slow", path="bot/{id}", match=bot.id, delay=3, times=1))
+    rig.recall.faults.add(Fault(act="slow", path="bot/{id}", match=bot.id, delay=2, times=1))
     said = words(rig).count("lease lost")
     post(rig, bot, "in_call_recording")
     until(lambda: is_held(rig, bot), "a claim")
     with frozen(family(busy(rig))):
         until(lambda: is_settled(rig, bot), "the settle by another")
         settled = row(rig, bot)
-    until(lambda: words(rig).count("lease lost") > said, "a word of the lost lease")
+    with suppress(AssertionError):
+        until(lambda: words(rig).count("lease lost") > said, "a word of the lost lease", 8)
     assert row(rig, bot) == settled
     assert len(rows(rig.engine, Link, bot_id=bot.id)) == 1
+    return words(rig).count("lease lost") > said
 
 
 def test_a_lease_that_ends_in_mid_link_goes_to_another_and_is_settled_once(rig: Rig) -> None:
