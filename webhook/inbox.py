@@ -91,7 +91,7 @@ class Inbox:
         firsts = {row["id"]: place for place, row in reversed(list(enumerate(rows)))}
         places = sorted(firsts.values())
         found = dict(zip(places, self._store(lane, [rows[n] for n in places], until), strict=True))
-        for place in set(range(len(rows))).difference(places):
+        for place in sorted(set(range(len(rows))).difference(places)):
             [found[place]] = self._store(lane, [rows[place]], until)
         return [found[place] for place in range(len(rows))]
 

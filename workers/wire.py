@@ -167,9 +167,8 @@ class Wire:
         return Answer(response.status, httpx.Headers(response.headers), body)
 
     def _connected_to(self, origin: httpcore.Origin) -> httpcore.HTTPConnection:
-        connection = self._connection
-        is_good = connection is not None and origin == self._origin
-        if connection is not None and (not is_good or _is_over(connection)):
+        is_same = origin == self._origin
+        if self._connection is not None and not (is_same and _is_open(self._connection)):
             self.close()
         if self._connection is None:
             self._origin = origin
@@ -226,9 +225,9 @@ def _as_httpx(error: Exception) -> httpx.TransportError:
     return found
 
 
-def _is_over(connection: httpcore.HTTPConnection) -> bool:
-    # Also one that can be read though nobody was asked: that is its end, or no answer of ours.
-    return connection.is_closed() or connection.has_expired()
+def _is_open(connection: httpcore.HTTPConnection) -> bool:
+    # One that can be read unasked has expired too: it is its end, or no answer of ours.
+    return not connection.is_closed() and not connection.has_expired()
 
 
 def _has_more(connection: httpcore.HTTPConnection) -> bool:
