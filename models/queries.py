@@ -15,8 +15,8 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    literal_column,
     select,
-    text,
     tuple_,
 )
 
@@ -76,7 +76,8 @@ class Listing(Generic[R]):
     def count(self, connection: Connection, most: int) -> int:
         """Count its rows, up to `most` of them."""
         chosen = self.choose(connection) if self.choose else self
-        some = chosen.select.with_only_columns(literal(1)).limit(most).subquery()
+        # The same select as a page's: with other columns it could come to stand on other tables.
+        some = chosen.select.limit(most).subquery()
         return connection.scalar(select(func.count()).select_from(some)) or 0
 
     def _query(self, limit: int, after: Position | None) -> Query:
@@ -132,7 +133,7 @@ def _has_few(connection: Connection, wanted: LinkFilter) -> bool:
     """Whether something else that is wanted is so rare that each of its rows can be looked at."""
     for name, kept in _INDEXED.items():
         if (value := getattr(wanted, name)) is not None:
-            rows = select(text("1")).where(kept == value).limit(MOST_LOOKED_AT).subquery()
+            rows = select(literal(1)).where(kept == value).limit(MOST_LOOKED_AT).subquery()
             found = connection.scalar(select(func.count()).select_from(rows)) or 0
             if found < MOST_LOOKED_AT:
                 return True
@@ -143,8 +144,8 @@ def bots(wanted: BotFilter) -> Listing[BotRow]:
     """List bots, the one seen first last."""
     query: Query = select(*BOT_COLUMNS)
     if wanted.link_state == "unlinked":
-        # In the index's own words: a parameter would not be known to imply its predicate.
-        query = query.where(text("link_state <> 'linked'"))
+        # The value in the statement: a parameter would not be known to imply the index's predicate.
+        query = query.where(Bot.link_state != literal_column("'linked'"))
     elif wanted.link_state:
         query = query.where(Bot.link_state == wanted.link_state)
     if wanted.status:
