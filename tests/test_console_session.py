@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from models.lists import LISTS
+from models.lists import LISTS, ListKind
 from tests.conftest import MakeSettings
 from tests.console_client import COOKIE, READ, WRITE, console_settings, log_in, logged_in, post
 from webhook.app import create_app, resources_of
@@ -120,24 +120,68 @@ def test_the_login_leads_back_to_what_was_asked_for(stranger: FlaskClient) -> No
     assert log_in(stranger, READ, next=unescape(kept[1])).location == path
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "https://evil.example/",
-        "//evil.example",
-        "/console\\evil",
-        "/console/\\evil.example",
-        "javascript:alert(1)",
-        "/api/links",
-        "/console/\r\nSet-Cookie: a=b",
-        "",
-    ],
-)
+ELSEWHERE = [
+    "https://evil.example/",
+    "//evil.example",
+    "javascript:alert(1)",
+    "/api/links",
+    "",
+    "/console",
+    "/consolex/",
+    # However a step up is spelt, by whatever browser or proxy reads it last.
+    *(
+        f"/console/{step}{rest}"
+        for step in (
+            "..",
+            ".",
+            "%2e%2e",
+            "%2E.",
+            ".%2e",
+            "%252e%252e",
+            "a/..",
+            "..;",
+            "\uff0e\uff0e",
+        )
+        for rest in ("", "/x", "/api/links", "?a=b", "#a", "\\x", "%2fx", "%5cx")
+    ),
+    *(
+        f"/console/{text}"
+        for text in ("/", "//", "/evil.example", "a//b", "%2f", "%5c", "%00", "%")
+    ),
+    "/console\\evil",
+    "/console/\\evil.example",
+    "/console/links?a=\\",
+    "/console\uff0fx",
+    *(
+        f"/console/links{bad}"
+        for bad in ("\t", "\n", "\r\nSet-Cookie: a=b", "\0", "\x7f", " ", "?a=b\n")
+    ),
+    "/console/links?a=\N{RIGHT-TO-LEFT OVERRIDE}",
+]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE, ids=ascii)
 def test_the_login_leads_to_no_other_place(stranger: FlaskClient, path: str) -> None:
     """A login form that leads elsewhere serves those who fish for tokens."""
+    shown = stranger.get("/console/login", query_string={"next": path}).text
+    assert 'name="next" value="/console/"' in shown
     assert log_in(stranger, READ, next=path).location == "/console/"
-    stranger.get("/console/login", query_string={"next": path})
     assert stranger.get("/console/login", query_string={"next": path}).location == "/console/"
+
+
+def test_a_page_that_asks_again_stays_in_the_console(stranger: FlaskClient) -> None:
+    """An address that was decoded on its way in leads nobody out on the next step."""
+    strange = {"Sec-Fetch-Site": "cross-site"}
+    for path in ("/console/%2e%2e/api/links", "/console/a//evil.example", "/console/%5cevil"):
+        assert 'content="0; url=/console/"' in stranger.get(path, headers=strange).text
+        assert stranger.get(path).location == "/console/login"
+
+
+@pytest.mark.parametrize("kind", LISTS, ids=lambda kind: kind.name)
+def test_the_login_leads_back_to_every_list(stranger: FlaskClient, kind: ListKind) -> None:
+    """What keeps people inside keeps nobody from a page."""
+    path = f"/console/{kind.name}?limit=5&title=%2e%2e%2f"
+    assert log_in(stranger, READ, next=path).location == path
 
 
 def test_a_link_from_elsewhere_needs_no_second_login(stranger: FlaskClient) -> None:

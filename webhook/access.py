@@ -87,14 +87,19 @@ class Access:
 
     def form_token(self, asked: Request) -> str:
         """Return what a page's forms carry, so that no other site's form can pass for them."""
-        return self._forms.sign(asked.cookies.get(self.cookie_name(asked), ""))
+        return self._forms.sign(self._session_hash(asked))
 
     def is_own_form(self, asked: Request) -> bool:
         """Whether a change by cookie came from a form of ours."""
         if asked.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return False
         kept = self._forms.read(asked.form.get("form_token", ""), SESSION_SECONDS)
-        return kept is not None and kept == asked.cookies.get(self.cookie_name(asked))
+        return kept is not None and kept == self._session_hash(asked)
+
+    def _session_hash(self, asked: Request) -> str:
+        # A page's source is copied more lightly than a cookie: no session can be made from it.
+        session = asked.cookies.get(self.cookie_name(asked), "")
+        return hashlib.sha256(session.encode()).hexdigest()
 
     def admit(self, asked: Request, *, is_logout: bool = False) -> Caller | Refusal:
         """Return who makes this request, or why it may not pass; a logout needs no write token."""
@@ -112,9 +117,18 @@ class Access:
             return Refusal(403, "the form is not ours, or too old: load the page again")
         return caller
 
+    def admit_script(self, asked: Request) -> Caller | Refusal:
+        """Return who makes a request to a route for scripts: changes take a bearer token alone."""
+        admitted = self.admit(asked)
+        is_change = asked.method not in SAFE_METHODS
+        # A form token as well would make the console's page a key to the whole API.
+        if isinstance(admitted, Caller) and admitted.by_cookie and is_change:
+            return Refusal(403, "a change needs a bearer token: the cookie is for reading alone")
+        return admitted
+
     def guard(self) -> Response | None:
         """Let a request through (None), or answer it: for a blueprint's before_request."""
-        admitted = self.admit(request)
+        admitted = self.admit_script(request)
         if isinstance(admitted, Refusal):
             refused = problem(admitted.status, admitted.detail)
             if admitted.status == 401:

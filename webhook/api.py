@@ -115,14 +115,10 @@ def _wants_csv() -> bool:
 
 
 def _json(value: Any, status: int = 200) -> Response:
-    body = json.dumps(plain(value))
-    response = Response(body, status, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(json.dumps(plain(value)), status, mimetype="application/json")
 
 
 def _csv(lines: Iterator[str], name: str) -> Response:
     response = Response(lines, mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.headers["Cache-Control"] = "no-store"
     return response

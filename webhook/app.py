@@ -63,13 +63,16 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     care = CareDesk(settings, resources.writes, resources.redis)
     console.init_app(app, settings, access, console.Means(reader, put_back, care))
     calendar.init_app(app, settings, resources.writes, resources.redis)
-    app.after_request(_never_sniffed)
+    app.after_request(_add_headers)
     return app
 
 
-def _never_sniffed(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     # A browser must not find a page in JSON or CSV that holds words of strangers.
     response.headers["X-Content-Type-Options"] = "nosniff"
+    # Nothing of the service is for a cache, where another person at the same machine could find
+    # it; static files alone say otherwise by themselves.
+    response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

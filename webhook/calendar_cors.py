@@ -44,5 +44,4 @@ class Cors:
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Expose-Headers"] = "Retry-After"
         answer.headers.add("Vary", "Origin")
-        answer.headers["Cache-Control"] = "no-store"
         return answer

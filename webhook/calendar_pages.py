@@ -27,8 +27,7 @@ def note(status: int, title: str, *words: str) -> Response:
 
 
 def guarded(answer: Response) -> Response:
-    """Keep an answer out of caches, and its address out of Referer headers."""
-    answer.headers["Cache-Control"] = "no-store"
+    """Keep an answer's address out of Referer headers."""
     # The address may hold a link or a trip; the next site has no use for it.
     answer.headers["Referrer-Policy"] = "no-referrer"
     return answer

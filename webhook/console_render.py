@@ -102,9 +102,6 @@ class Renderer:
 def add_headers(response: Response) -> Response:
     """Give an answer of the console the headers that all of them have."""
     response.headers.update(HEADERS)
-    if request.endpoint != "console.static":
-        # Another person at the same machine must not find these pages in its cache.
-        response.headers["Cache-Control"] = "no-store"
     return response
 
 

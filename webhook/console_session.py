@@ -10,7 +10,8 @@ from webhook.console_render import Renderer
 
 HOME = "/console/"
 LOGIN = "/console/login"
-_OWN_PATH = re.compile(r"/console/[!-\[\]-~]*\Z", re.ASCII)
+# No dot, percent, backslash or second slash in the path: a browser or a proxy could walk out by it.
+_OWN_PATH = re.compile(r"/console/(?:[\w-]+/)*[\w-]*(?:\?[!-\[\]-~]*)?\Z", re.ASCII)
 # What a stranger may load: the way in, and how it looks.
 OPEN_ENDPOINTS = frozenset({"console.login", "console.log_in", "console.static"})
 
@@ -83,7 +84,7 @@ class Sessions:
         return response
 
     def _to_login(self) -> Response:
-        path = request.full_path.rstrip("?")
+        path = _within(request.full_path.rstrip("?"))
         if request.headers.get("sec-fetch-site") == "cross-site":
             # A strict cookie stays at home when a link elsewhere was followed. Coming from a page
             # of ours the next request has it, so nobody logs in twice for a link in a chat.
