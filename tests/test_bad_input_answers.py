@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from models.bot import Bot
 from models.calendar import CalendarMeeting, CalendarUser
+from models.database_errors import is_of_the_row
 from models.link import Link, LinkAttempt
 from tests.conftest import MakeTools
 from tests.fakes import MEETINGS, USERS
@@ -34,7 +35,7 @@ from tests.mutants import ODD_TEXTS, changed, changes, paths
 from tests.rows import add_delivery, rows
 from workers.drain import Drain
 from workers.errors import RecallError
-from workers.patience import in_transaction, is_the_rows_fault
+from workers.patience import in_transaction
 from workers.recall import CALL_SECONDS, Recall
 from workers.stop import Stop
 from workers.wire import MAX_BODY_BYTES, BodyTooLargeError, Wire, make_ssl_context
@@ -279,7 +280,7 @@ def test_what_outgrows_an_index_is_the_rows_fault_and_waits_for_nobody(engine: E
     started = time.monotonic()
     with pytest.raises(OperationalError) as caught:
         in_transaction(engine, lambda connection: connection.execute(user))
-    assert is_the_rows_fault(caught.value)
+    assert is_of_the_row(caught.value)
     assert time.monotonic() - started < 5
 
 

@@ -13,10 +13,10 @@ import pytest
 from rq.timeouts import JobTimeoutException
 from rq.worker import HerokuWorker
 
+from models.database_errors import is_of_the_row
 from tests.doomed import POINTS
 from tests.faulty import BREAKAGES
 from workers.horse import LinksWorker
-from workers.patience import is_the_rows_fault
 
 FAULTS = "test_faults.test_every_fault_costs_nothing"
 DEATHS = "test_phases.test_a_death_at_any_point_costs_nothing"
@@ -155,7 +155,7 @@ def test_every_row_has_its_test_or_a_reason(where: str) -> None:
 
 def test_rqs_own_exceptions_are_no_rows_fault() -> None:
     """A time-out that were taken for a bad row would be swallowed, and the job go on for ever."""
-    assert not is_the_rows_fault(JobTimeoutException("too long"))
+    assert not is_of_the_row(JobTimeoutException("too long"))
 
 
 def test_no_scheduler_runs_in_a_worker() -> None:

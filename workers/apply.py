@@ -10,9 +10,10 @@ from sqlalchemy import Connection, Row, Table, case, func, select, text, update
 
 from models.base import db_now
 from models.bot import Bot, BotStatus
+from models.database_errors import is_of_the_row
 from models.delivery import Delivery
 from models.status import TERMINAL, UNINFORMATIVE, Status
-from workers.patience import Database, in_transaction, is_the_rows_fault
+from workers.patience import Database, in_transaction
 from workers.scrub import empty_bodies, erased_bots
 from workers.upsert import Insert, insert_into, upsert
 
@@ -70,7 +71,7 @@ def apply_batch(database: Database, size: int = BATCH) -> int:
     try:
         return in_transaction(database, lambda connection: _apply_next(connection, size, _apply))
     except Exception as error:
-        if not is_the_rows_fault(error):
+        if not is_of_the_row(error):
             raise
         logger.warning("a batch of deliveries did not apply, going row by row")
     return in_transaction(
@@ -146,7 +147,7 @@ def _apply_one(connection: Connection, row: Delivered) -> None:
         with connection.begin_nested():
             _apply(connection, [row])
     except Exception as error:
-        if not is_the_rows_fault(error):
+        if not is_of_the_row(error):
             raise
         logger.exception("delivery cannot be applied", delivery_id=row.id)
         malformed = {"outcome": "malformed", "reason": "apply_failed"}

@@ -13,11 +13,12 @@ import redis
 import structlog
 from rq.worker import HerokuWorker
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
+from models.database_errors import is_away, reason
 from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
-from workers.patience import AWAY, is_the_rows_fault
 from workers.process import HORSE_STOP, die_with_parent, name_process
 from workers.queue import DRAIN, links_queue, listed_jobs, patient_redis, quick_redis
 from workers.stop import Stop
@@ -53,11 +54,11 @@ class Horse:
         tools = make_tools(self._settings, self._context, self._engine)
         try:
             return Drain(tools, self.stop).run()
-        except AWAY as error:
-            if is_the_rows_fault(error):
+        except SQLAlchemyError as error:
+            if not is_away(error):
                 raise
             # Not this job's failure: the sweep waits for the database, and what is due stays due.
-            logger.warning("the database is away, drain ended", error=type(error.orig).__name__)
+            logger.warning("the database is away, drain ended", reason=reason(error))
             return 0
         finally:
             tools.engine.dispose()

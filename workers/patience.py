@@ -6,20 +6,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from psycopg.errors import ProgramLimitExceeded
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    StatementError,
-)
+from sqlalchemy.exc import SQLAlchemyError
 
-# InternalError is what psycopg makes of a server that became read-only, as a fail-over leaves it.
-AWAY = (OperationalError, InterfaceError, InternalError)
+from models.database_errors import is_away, reason
+
 ABSENCE_SECONDS = 15.0
 PAUSE_SECONDS = 0.3
 
@@ -61,11 +52,12 @@ class Writer:
             self._connection = self._engine.connect()
         try:
             yield self._connection
-        except AWAY:
-            # Also where the connection lives: after a fail-over it leads to a server that only
-            # reads.
-            self._connection.invalidate()
-            self.close()
+        except SQLAlchemyError as error:
+            if is_away(error):
+                # Also where the connection lives: after a fail-over it leads to a server that
+                # only reads.
+                self._connection.invalidate()
+                self.close()
             raise
 
     def close(self) -> None:
@@ -114,19 +106,9 @@ def in_transaction(
         try:
             with database.begin() as connection:
                 return work(connection)
-        except AWAY as error:
-            if is_the_rows_fault(error) or time.monotonic() >= give_up_at:
+        except SQLAlchemyError as error:
+            if not is_away(error) or time.monotonic() >= give_up_at:
                 raise
-            logger.warning("database away, trying again", error=type(error.orig).__name__)
+            logger.warning("database away, trying again", reason=reason(error))
             # No event tells that a database is back; asking three times a second costs it little.
             time.sleep(PAUSE_SECONDS)
-
-
-def is_the_rows_fault(error: Exception) -> bool:
-    """Whether what a row holds made it fail, and not the database's health or our schema."""
-    # A missing table is a ProgrammingError: no row is to blame for a release that did not run.
-    if isinstance(error, DBAPIError):
-        # Text that outgrows an index is no absence, though psycopg files it among those.
-        is_too_large = isinstance(error.orig, ProgramLimitExceeded)
-        return is_too_large or isinstance(error, DataError | IntegrityError)
-    return isinstance(error, StatementError | ValueError | TypeError | LookupError)

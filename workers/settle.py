@@ -28,12 +28,12 @@ from sqlalchemy import (
 
 from models.base import Json, UtcDateTime, db_now
 from models.bot import Bot
+from models.database_errors import is_of_the_row
 from models.link import LinkAttempt
 from models.outside import storable
 from workers.claims import LinkResult
 from workers.errors import Endpoint, Fault, RecallError
 from workers.judge import Verdict, judge
-from workers.patience import is_the_rows_fault
 from workers.record import Row, write_links, write_meetings
 from workers.scrub import scrub_bots
 from workers.tombstones import erased_among
@@ -85,7 +85,7 @@ def _settle_alone(connection: Connection, verdict: Verdict) -> list[Verdict]:
         with connection.begin_nested():
             return settle(connection, [verdict])
     except Exception as error:
-        if not is_the_rows_fault(error):
+        if not is_of_the_row(error):
             raise
         logger.exception("result cannot be stored", bot_id=verdict.result.claim.bot_id)
         return settle(connection, [judge(_unstorable(verdict.result, error))])

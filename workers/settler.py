@@ -5,9 +5,10 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from models.database_errors import is_of_the_row
 from workers.claims import LinkResult
 from workers.judge import Verdict, judge
-from workers.patience import Database, in_transaction, is_the_rows_fault
+from workers.patience import Database, in_transaction
 from workers.settle import log_settled, settle, settle_one_by_one
 from workers.tally import add_tallies, tallies_of
 from workers.workspace import close_circuit, learn
@@ -37,7 +38,7 @@ class Settler:
         try:
             settled = in_transaction(self._database, partial(write, by=settle))
         except Exception as error:
-            if not is_the_rows_fault(error):
+            if not is_of_the_row(error):
                 raise
             one_by_one = partial(write, by=settle_one_by_one)
             settled = in_transaction(self._database, one_by_one)
