@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from models.outside import utc_time
 from models.workspace import WorkspaceState
 
 CIRCUIT = "circuit"
+# The longest that anybody may be told to wait: 15 minutes, and a second so as not to be early.
+LONGEST_WAIT = 15 * 60 + 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +26,28 @@ class Circuit:
 
 def read_circuit(connection: Connection, now: datetime) -> Circuit:
     """Read how the circuit stands."""
-    noted = select(WorkspaceState.value).where(WorkspaceState.key == CIRCUIT)
-    return circuit_of(connection.scalar(noted), now)
+    columns = (WorkspaceState.value, WorkspaceState.updated_at)
+    noted = connection.execute(select(*columns).where(WorkspaceState.key == CIRCUIT))
+    return circuit_of(noted.one_or_none(), now)
 
 
-def circuit_of(value: Mapping[str, Any] | None, now: datetime) -> Circuit:
-    """Return the circuit that a note tells of; none is a closed one."""
-    if value is None:
+def circuit_of(noted: Any, now: datetime) -> Circuit:
+    """Return the circuit that a row of workspace_state tells of; None is a closed one."""
+    if noted is None:
         return Circuit(0.0)
-    return Circuit(max(0.0, seconds_left(value, now)), value.get("reason"), value.get("detail"))
+    left = max(0.0, seconds_left(noted.value, noted.updated_at, now))
+    return Circuit(left, noted.value.get("reason"), noted.value.get("detail"))
 
 
-def seconds_left(value: Mapping[str, Any], now: datetime) -> float:
-    """Return how long a note of the workspace still holds; negative when it is over."""
-    return (datetime.fromisoformat(value["until"]) - now).total_seconds()
+def seconds_left(value: Mapping[str, Any], written_at: datetime, now: datetime) -> float:
+    """Return how long a note of the workspace still holds; negative when it is over.
+
+    One that is absurdly far holds for LONGEST_WAIT from when it was written, and one that names no
+    time is over.
+    """
+    until, longest = utc_time(value.get("until")), timedelta(seconds=LONGEST_WAIT)
+    if until is None:
+        return 0.0
+    if until > now + longest:
+        until = min(written_at, now) + longest
+    return (until - now).total_seconds()

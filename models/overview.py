@@ -1,5 +1,6 @@
 """How the service stands: backlog, latency, circuit, quota, workers; a few cheap reads."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -99,9 +100,9 @@ def overview(connection: Connection) -> Overview:
     return Overview(
         at=now,
         backlog=_backlog(connection, now),
-        circuit=circuit_of(facts[CIRCUIT].value if CIRCUIT in facts else None, now),
+        circuit=circuit_of(facts.get(CIRCUIT), now),
         closed_buckets=_closed(facts, now),
-        quota=facts["quota"].value if "quota" in facts else {},
+        quota=_quota(facts["quota"].value) if "quota" in facts else {},
         workers=_workers(facts, now),
         last_delivery_at=_latest(connection, Delivery.received_at),
         last_rejection_at=_latest(connection, Rejection.received_at),
@@ -171,11 +172,27 @@ def _latest(connection: Connection, column: Any) -> datetime | None:
 
 def _closed(facts: Facts, now: datetime) -> dict[str, float]:
     closed = {
-        key.removeprefix(CLOSED): seconds_left(fact.value, now)
+        key.removeprefix(CLOSED): seconds_left(fact.value, fact.updated_at, now)
         for key, fact in facts.items()
         if key.startswith(CLOSED)
     }
     return {name: seconds for name, seconds in closed.items() if seconds > 0}
+
+
+def _quota(noted: Mapping[str, Any]) -> dict[str, Any]:
+    # A bucket that lacks one of its numbers is left out: a page must not fail for it.
+    found = {
+        name: {key: _number(told.get(key)) for key in ("left", "per_minute")}
+        for name, told in noted.items()
+        if isinstance(told, dict)
+    }
+    return {name: told for name, told in found.items() if None not in told.values()}
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return None
+    return max(0.0, value)
 
 
 def _workers(facts: Facts, now: datetime) -> list[Worker]:
@@ -183,7 +200,7 @@ def _workers(facts: Facts, now: datetime) -> list[Worker]:
         Worker(
             key.removeprefix(WORKER),
             (now - fact.updated_at).total_seconds(),
-            fact.value.get("memory_mb"),
+            _number(fact.value.get("memory_mb")),
         )
         for key, fact in facts.items()
         if key.startswith(WORKER)

@@ -23,7 +23,7 @@ from workers.apply import apply_batch
 from workers.bodies import Body, BotBody, read_bot
 from workers.drain import Drain
 from workers.patience import Database
-from workers.queue import links_queue
+from workers.queue import links_queue, queue_name
 from workers.stop import Stop
 
 
@@ -349,9 +349,9 @@ def test_a_drain_that_leaves_bots_behind_rings_for_the_next(
     """What the rate limits kept back would otherwise wait for a sweep; an empty desk rings not."""
     bots = [linked(recall), linked(recall)]
     due(engine, *bots)
-    queue = links_queue(Redis.from_url(redis_url))
     # Three calls a minute: one bot's may be looked up, the other's turn is far away.
     tools = make_tools(REDIS_URL=redis_url, RECALL_RATE_SHARE=1)
+    queue = links_queue(Redis.from_url(redis_url), queue_name(tools.settings))
     assert Drain(tools, Stop()).run() == 1
     assert queue.count == 1
     assert queue.get_job_ids()

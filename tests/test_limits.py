@@ -1,5 +1,6 @@
 """The rate limits: never above Recall's in any minute, by however many workers."""
 
+import math
 import multiprocessing
 import threading
 import time
@@ -11,10 +12,12 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.circuit import LONGEST_WAIT
 from tests.lab.clock import ManualClock
 from tests.lab.servers import Server
 from workers.limits import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
 from workers.redis_limits import RedisLimits
+from workers.retry import BACKOFF_CAP, RETRY_AFTER_JITTER
 
 LIMITS = [300, 120, 60]
 
@@ -114,6 +117,63 @@ def test_a_closed_bucket_is_closed_for_everybody_and_never_for_less(client: redi
         grant = limits.take(bucket)
         assert grant.count == 0
         assert 38 < grant.wait <= 40
+
+
+UNREASONABLE = [
+    "9e18",
+    "-9e18",
+    "inf",
+    "-inf",
+    "nan",
+    "-nan",
+    "soon",
+    "",
+    "0x7fffffffffff",
+    "1e400",
+]
+
+
+@pytest.mark.parametrize("value", UNREASONABLE)
+@pytest.mark.parametrize("field", ["closed", "level", "at"])
+def test_what_lies_in_redis_is_read_within_reason(
+    client: redis.Redis, field: str, value: str
+) -> None:
+    """Nobody waits longer than the longest wait, nobody gets more than a burst, nothing fails."""
+    limits, bucket, key = RedisLimits(client, "w"), Bucket("b", 600), "recall-links:w:limit:b"
+    limits.take(bucket)
+    client.hset(key, field, value)
+    grant = limits.take(bucket, 10_000)
+    assert grant.count <= bucket.burst
+    assert 0 <= grant.wait <= LONGEST_WAIT
+    client.hset(key, field, value)
+    assert 0 <= (limits.left(bucket) or 0) <= bucket.burst
+    limits.give_back(bucket, 1)
+    client.hset(key, field, value)
+    limits.close(bucket, 5)
+    assert 0 < limits.take(bucket).wait <= LONGEST_WAIT
+
+
+def test_a_bucket_that_is_closed_for_ever_opens_after_the_longest_wait(client: redis.Redis) -> None:
+    """Cut anew at each reading, it would never open: what was cut is written back."""
+    limits, bucket, key = RedisLimits(client, "w"), Bucket("b", 600), "recall-links:w:limit:b"
+    client.hset(key, "closed", "9e18")
+    first = limits.take(bucket)
+    assert LONGEST_WAIT - 1 < first.wait <= LONGEST_WAIT
+    time.sleep(0.05)
+    assert limits.take(bucket).wait < first.wait
+
+
+@pytest.mark.parametrize("seconds", [9e18, math.inf])
+def test_nobody_closes_a_bucket_for_ever(client: redis.Redis, seconds: float) -> None:
+    """Here and in Redis: the longest wait is one that Retry-After may ask for."""
+    clock = ManualClock(0.0)
+    limits = SteadyLimits(RedisLimits(client, "w"), LocalLimits(clock=clock), clock)
+    bucket = Bucket("b", 600)
+    limits.close(bucket, seconds)
+    assert limits.take(bucket).wait == LONGEST_WAIT
+    clock.advance(LONGEST_WAIT)
+    assert LONGEST_WAIT - 5 < limits.take(bucket).wait <= LONGEST_WAIT
+    assert LONGEST_WAIT == BACKOFF_CAP + RETRY_AFTER_JITTER
 
 
 def test_workspaces_do_not_share_buckets(client: redis.Redis) -> None:

@@ -21,7 +21,7 @@ from tests.lab.events import lifecycle
 from tests.lab.signing import Family, new_secret, sign
 from tests.rows import count, rows
 from webhook.app import create_app, resources_of
-from workers.queue import links_queue, quick_redis
+from workers.queue import links_queue, queue_name, quick_redis
 
 NOW = 1_795_200_000
 PATH = "/webhooks/recall"
@@ -224,7 +224,7 @@ def test_the_bell_is_rung_for_what_is_new(make_settings: MakeSettings, redis_url
     assert post(app.test_client()).status_code == 202
     redis = quick_redis(settings)
     assert redis is not None
-    while not links_queue(redis).count:
+    while not links_queue(redis, queue_name(settings)).count:
         time.sleep(0.01)
     resources_of(app).close()
 

@@ -20,7 +20,7 @@ from tests.lab.clock import ManualClock
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, add_delivery, bot_row, count, rows, set_bot
 from workers.outlook import look
-from workers.queue import links_queue, quick_redis
+from workers.queue import links_queue, queue_name, quick_redis
 from workers.retain import Retention
 from workers.stop import Stop
 from workers.sweep import PATIENT_SWEEPS, Sweeper
@@ -36,7 +36,7 @@ def test_with_redis_a_sweep_only_rings(
     assert Sweeper(one, Stop()).sweep() == 5
     client = quick_redis(one.settings)
     assert client is not None
-    assert links_queue(client).count == 1
+    assert links_queue(client, queue_name(one.settings)).count == 1
     assert count(engine, Bot) == 0
 
 

@@ -15,7 +15,7 @@ from webhook.putback import PutBack
 from webhook.reader import Reader
 from webhook.ringer import Ringer
 from webhook.scribe import Scribe
-from workers.queue import Bell, quick_redis
+from workers.queue import Bell, queue_name, quick_redis
 
 READ_CONNECTIONS = 2
 
@@ -26,7 +26,7 @@ class Resources:
     def __init__(self, settings: Settings) -> None:
         self.redis = client = quick_redis(settings)
         self.inbox = Inbox(settings)
-        self.bell = Bell(client)
+        self.bell = Bell(client, queue_name(settings))
         self.ringer = Ringer(self.bell)
         # Read-only by the server's own word: no bug of a page can change anything.
         self.reads = make_engine(settings, "read", pool_size=READ_CONNECTIONS)

@@ -20,7 +20,14 @@ from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
 from workers.process import HORSE_STOP, die_with_parent, name_process
-from workers.queue import DRAIN, links_queue, listed_jobs, patient_redis, quick_redis
+from workers.queue import (
+    DRAIN,
+    links_queue,
+    listed_jobs,
+    patient_redis,
+    queue_name,
+    quick_redis,
+)
 from workers.stop import Stop
 from workers.tools import make_tools
 
@@ -100,7 +107,7 @@ def run_worker(settings: Settings, context: ssl.SSLContext, engine: Engine) -> N
     jobs = listed_jobs({DRAIN: horse.drain})
     # No scheduler: retries live in SQL, and RQ's own would need one that never dies.
     worker = LinksWorker(
-        [links_queue(client, jobs)],
+        [links_queue(client, queue_name(settings), jobs)],
         connection=client,
         job_class=jobs,
         serializer="json",

@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 
 import redis
 
+from models.circuit import LONGEST_WAIT
+
 BOT_GET = "bot_get"
 AUTHENTICATE = "authenticate"
 # Recall counts by the minute, and does not say where its minute begins.
@@ -134,8 +136,9 @@ class LocalLimits:
         with self._lock:
             for name, seconds in closed.items():
                 # The longest word counts: a second 429 never opens earlier what the first one
-                # closed.
-                self._closed[name] = max(now + seconds, self._closed.get(name, 0.0))
+                # closed. And it has an end, whatever the word is.
+                until = now + min(seconds, LONGEST_WAIT)
+                self._closed[name] = max(until, self._closed.get(name, 0.0))
 
     def closed_for(self, bucket: Bucket) -> float:
         """Return for how many seconds the bucket is still closed; 0 when it is open."""

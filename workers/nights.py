@@ -39,12 +39,17 @@ class Night:
 
     @classmethod
     def read(cls, kept: dict[str, Any]) -> "Night":
-        """Read it back."""
+        """Read it back; ValueError, KeyError or TypeError for what is none."""
         lease = kept["lease_until"]
         times = {
             "next_at": datetime.fromisoformat(kept["next_at"]),
             "lease_until": datetime.fromisoformat(lease) if lease else None,
         }
+        counts = (kept["users"], kept["changed"], kept["failed"])
+        if not all(isinstance(count, int) for count in counts):
+            raise TypeError("a count is none")
+        if not isinstance(kept["position"], str | None):
+            raise TypeError("the position is no name")
         return cls(**{**kept, **times})
 
 
@@ -58,11 +63,11 @@ def claim_night(connection: Connection) -> Night | None:
     )
     # Locked: of two workers that see it due, the second finds it claimed.
     row = connection.execute(kept.with_for_update()).one_or_none()
-    if row is None:
+    night = _readable(row.value, row.now) if row else None
+    if row is None or night is None:
         now = connection.execute(select(db_now())).scalar_one()
         _write(connection, Night(next_night(now)), now)
         return None
-    night = Night.read(row.value)
     lease_until = row.now + timedelta(seconds=LEASE_SECONDS)
     if night.lease_until is not None:
         if night.lease_until > row.now:
@@ -74,6 +79,17 @@ def claim_night(connection: Connection) -> Night | None:
         return None
     _write(connection, claimed, row.now)
     return claimed
+
+
+def _readable(kept: dict[str, Any], now: datetime) -> Night | None:
+    # What is no night, or one that never comes, costs one night and no worker.
+    try:
+        night = Night.read(kept)
+        latest_lease = now + timedelta(seconds=LEASE_SECONDS)
+        is_held = night.lease_until is not None and night.lease_until > latest_lease
+        return None if is_held or night.next_at > next_night(now) else night
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def next_night(now: datetime) -> datetime:

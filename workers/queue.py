@@ -4,7 +4,9 @@ Nothing here is needed for correctness. A hint may be lost, doubled or evicted; 
 work all the same.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import redis
@@ -19,8 +21,6 @@ from rq.serializers import JSONSerializer
 
 from models.settings import Settings, SettingsError
 
-# One queue: with two, RQ loses the job that a killed worker had just taken.
-QUEUE = "links"
 DRAIN = "drain"
 # One for each worker that may be idle; more would only run empty drains.
 MOST_QUEUED = 3
@@ -97,16 +97,31 @@ def _client(settings: Settings, timeout: float | None, retry: Retry) -> redis.Re
         raise SettingsError("REDIS_URL: must be a Redis URL") from None
 
 
-def links_queue(client: redis.Redis, job_class: type[ListedJob] = ListedJob) -> Queue:
+def queue_name(settings: Settings) -> str:
+    """Return the name of this deployment's queue, by the database that web and workers share.
+
+    Two deployments on one Redis must not take each other's bells: each has work in its own SQL.
+    """
+    url = settings.database_url
+    # Not who asks, nor how: passwords are rotated, and drivers given options.
+    place: list[object] = [url.host, url.port, url.database]
+    if settings.on_sqlite:
+        place = [str(Path(url.database or "").resolve())]
+    place += [url.query.get(name) for name in ("host", "port", "dbname", "options")]
+    return f"links:{hashlib.sha256(repr(place).encode()).hexdigest()[:12]}"
+
+
+def links_queue(client: redis.Redis, name: str, job_class: type[ListedJob] = ListedJob) -> Queue:
     """Return the one queue; JSON, because unpickling what lies in Redis would run it."""
-    return Queue(QUEUE, connection=client, job_class=job_class, serializer=JSONSerializer)
+    # One queue: with two, RQ loses the job that a killed worker had just taken.
+    return Queue(name, connection=client, job_class=job_class, serializer=JSONSerializer)
 
 
 class Bell:
-    """Rings for the workers; a few rings at most are queued."""
+    """Rings for the workers of one queue; a few rings at most are queued."""
 
-    def __init__(self, client: redis.Redis | None) -> None:
-        self._queue = links_queue(client) if client is not None else None
+    def __init__(self, client: redis.Redis | None, name: str) -> None:
+        self._queue = links_queue(client, name) if client is not None else None
 
     def ring(self) -> bool:
         """Queue one `drain` unless enough are queued; False when Redis is away or full."""

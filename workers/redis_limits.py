@@ -1,6 +1,7 @@
 """The rate limits' shared buckets: scripts in Redis, by Redis's own clock."""
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, cast
@@ -8,6 +9,7 @@ from typing import Any, cast
 import redis
 from redis.exceptions import NoScriptError
 
+from models.circuit import LONGEST_WAIT
 from workers.limits import Bucket, Grant
 
 # Far longer than any window, so that a forgotten bucket is never a fresh one.
@@ -15,29 +17,47 @@ IDLE_SECONDS = 3600
 # How long a connection is trusted to be open still; then the pool looks into it again.
 TRUST_SECONDS = 1.0
 
-# One round trip, and Redis's own clock, so that no dyno's clock counts. A bucket that Redis forgot
-# starts with one call and not with a burst: a flush must not double a minute's calls.
-_TAKE = """
+# What lies in Redis is read within the bounds that it is written in: a text, a NaN or a number
+# that is out of all reason must neither stop everybody nor let anybody call too often.
+_READ = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
+local function within(text, low, high, otherwise)
+  local number = tonumber(text or '')
+  if not number or number ~= number then return otherwise end
+  return math.max(low, math.min(high, number))
+end
+"""
+# One round trip, and Redis's own clock, so that no dyno's clock counts. A bucket that Redis forgot
+# starts with one call and not with a burst: a flush must not double a minute's calls.
+_TAKE = f"""{_READ}
 local burst, rate, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local kept = redis.call('HMGET', KEYS[1], 'level', 'at', 'closed')
-local closed = tonumber(kept[3] or 0)
-if closed > now then return {0, tostring(closed - now)} end
-local level = math.min(burst, tonumber(kept[1] or 1) + (now - tonumber(kept[2] or now)) * rate)
+local closed = within(kept[3], 0, now + {LONGEST_WAIT}, 0)
+if closed > now then
+  -- Written back, or what lies too far ahead would be cut to the longest wait at each reading.
+  redis.call('HSET', KEYS[1], 'closed', string.format('%.6f', closed))
+  return {{0, tostring(closed - now)}}
+end
+local at = within(kept[2], 0, now, now)
+local level = math.min(burst, within(kept[1], 0, burst, 1) + (now - at) * rate)
 local granted = math.min(count, math.floor(level))
 redis.call('HSET', KEYS[1], 'level', tostring(level - granted), 'at', string.format('%.6f', now))
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-if granted > 0 then return {granted, '0'} end
-return {0, tostring((1 - level) / rate)}
+if granted > 0 then return {{granted, '0'}} end
+return {{0, tostring((1 - level) / rate)}}
 """
-_CLOSE = """
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local before = tonumber(redis.call('HGET', KEYS[1], 'closed') or 0)
-local closed = math.max(now + tonumber(ARGV[1]), before)
+_CLOSE = f"""{_READ}
+local latest = now + {LONGEST_WAIT}
+local before = within(redis.call('HGET', KEYS[1], 'closed'), 0, latest, 0)
+local closed = math.max(math.min(now + tonumber(ARGV[1]), latest), before)
 redis.call('HSET', KEYS[1], 'closed', string.format('%.6f', closed))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+_GIVE_BACK = f"""{_READ}
+local level = within(redis.call('HGET', KEYS[1], 'level'), 0, tonumber(ARGV[1]), 0)
+redis.call('HSET', KEYS[1], 'level', tostring(level + tonumber(ARGV[2])))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
 """
 _TAKE_SHA = hashlib.sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
@@ -49,6 +69,7 @@ class RedisLimits:
         self._client = client
         self._prefix = f"recall-links:{workspace}:limit:"
         self._close = client.register_script(_CLOSE)
+        self._give_back = client.register_script(_GIVE_BACK)
         self._connection: Any = None
         self._trusted_until = 0.0
 
@@ -62,14 +83,15 @@ class RedisLimits:
         """Return how many calls could go now."""
         seconds, micros = self._client.time()
         kept = cast("list[bytes | None]", self._client.hmget(self._key(bucket), "level", "at"))
-        level, at = (float(value) if value is not None else None for value in kept)
+        now = seconds + micros / 1e6
+        level, at = _within(kept[0], bucket.burst), _within(kept[1], now)
         if level is None or at is None:
             return 1.0
-        return min(bucket.burst, level + (seconds + micros / 1e6 - at) * bucket.per_second)
+        return min(bucket.burst, level + (now - at) * bucket.per_second)
 
     def give_back(self, bucket: Bucket, count: int) -> None:
         """Return calls to the shared bucket."""
-        self._client.hincrbyfloat(self._key(bucket), "level", count)
+        self._give_back(keys=[self._key(bucket)], args=[bucket.burst, count, IDLE_SECONDS])
 
     def close(self, bucket: Bucket, seconds: float) -> None:
         """Close the bucket for every worker."""
@@ -96,6 +118,14 @@ class RedisLimits:
 
     def _key(self, bucket: Bucket) -> str:
         return self._prefix + bucket.name
+
+
+def _within(text: bytes | None, high: float) -> float | None:
+    try:
+        number = float(text or b"")
+    except ValueError:
+        return None
+    return None if math.isnan(number) else max(0.0, min(high, number))
 
 
 def _asked(connection: Any, *words: str | float) -> list[bytes]:

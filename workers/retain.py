@@ -12,6 +12,7 @@ from models.connect import ConnectLink
 from models.delivery import Delivery
 from models.ledger import Rejection
 from models.link import LinkAttempt
+from models.outside import utc_time
 from models.settings import Settings
 from models.workspace import WorkspaceState
 from workers.scrub import empty_late_bodies
@@ -110,8 +111,11 @@ class Retention:
 
 
 def _emptied_until(connection: Connection) -> datetime | None:
-    kept = connection.scalar(select(WorkspaceState.value).where(WorkspaceState.key == EMPTIED))
-    return datetime.fromisoformat(kept["until"]) if kept else None
+    noted = select(WorkspaceState.value, db_now().label("now"))
+    row = connection.execute(noted.where(WorkspaceState.key == EMPTIED)).one_or_none()
+    until = utc_time(row.value.get("until")) if row else None
+    # A time to come would keep bodies for ever.
+    return until if row and until and until <= row.now else None
 
 
 def _note_emptied(connection: Connection, until: datetime) -> None:

@@ -15,7 +15,7 @@ from workers.limits import (
     SteadyLimits,
     workspace_name,
 )
-from workers.queue import Bell, quick_redis
+from workers.queue import Bell, queue_name, quick_redis
 from workers.redis_limits import RedisLimits
 from workers.tokens import Vault
 
@@ -43,7 +43,7 @@ def make_tools(settings: Settings, context: ssl.SSLContext, engine: Engine | Non
         limits=make_limits(settings, client),
         buckets=Buckets(settings.recall_rate_share / 100),
         vault=Vault(settings.api_key),
-        bell=Bell(client),
+        bell=Bell(client, queue_name(settings)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Select, Table, delete, select
 
 from models.base import db_now
+from models.circuit import seconds_left
 from models.workspace import WorkspaceState
 from workers.claims import LinkResult
 from workers.errors import Endpoint, RecallError
@@ -38,7 +39,7 @@ class Workspace:
 def read_workspace(connection: Connection) -> Workspace:
     """Read how the workspace stands now, by the database's clock."""
     found = connection.execute(_shared_facts()).all()
-    left = {row.key: _seconds_left(row.value, row.now) for row in found}
+    left = {row.key: seconds_left(row.value, row.updated_at, row.now) for row in found}
     open_for = left.pop(CIRCUIT, None)
     return Workspace(
         open_for=max(open_for or 0.0, 0.0),
@@ -48,23 +49,25 @@ def read_workspace(connection: Connection) -> Workspace:
 
 
 @cache
-def _shared_facts() -> Select[str, dict[str, Any], datetime]:
-    columns = (WorkspaceState.key, WorkspaceState.value, db_now().label("now"))
+def _shared_facts() -> Select[str, dict[str, Any], datetime, datetime]:
+    noted = (WorkspaceState.key, WorkspaceState.value, WorkspaceState.updated_at)
+    columns = (*noted, db_now().label("now"))
     is_shared = (WorkspaceState.key == CIRCUIT) | WorkspaceState.key.startswith(CLOSED)
     return select(*columns).where(is_shared)
 
 
-def _seconds_left(value: dict[str, object], now: datetime) -> float:
-    return (datetime.fromisoformat(str(value["until"])) - now).total_seconds()
-
-
 def learn(connection: Connection, results: Iterable[LinkResult]) -> None:
     """Note what these results say of the whole workspace: refused, or limited."""
+    closed: dict[str, float] = {}
     for error, decision in errors_for_all(results):
         if decision.then is Then.OPEN_CIRCUIT:
             open_circuit(connection, error, decision.longest)
         else:
-            close_bucket(connection, _SHARED_BUCKETS[error.endpoint], decision.longest)
+            bucket = _SHARED_BUCKETS[error.endpoint]
+            closed[bucket] = max(closed.get(bucket, 0.0), decision.longest)
+    # In the order of their names, as rows are locked everywhere.
+    for bucket, seconds in sorted(closed.items()):
+        close_bucket(connection, bucket, seconds)
 
 
 def errors_for_all(
@@ -93,15 +96,32 @@ def close_circuit(connection: Connection) -> None:
 
 
 def close_bucket(connection: Connection, bucket: str, seconds: float) -> None:
-    """Let no worker draw from a bucket for so long, also where Redis is away."""
-    _write_until(connection, CLOSED + bucket, seconds, {})
+    """Let no worker draw from a bucket for so long, also where Redis is away.
+
+    The longest word stands: a second 429 never opens earlier what the first one closed.
+    """
+    key = CLOSED + bucket
+    now = _database_time(connection)
+    # The row is made first, so that there is something to lock: of two that close it at once the
+    # second sees what the first one wrote.
+    upsert(connection, _STATE, [_until(key, now, {})])
+    kept = select(WorkspaceState.value, WorkspaceState.updated_at)
+    row = connection.execute(kept.where(WorkspaceState.key == key).with_for_update()).one()
+    if seconds_left(row.value, row.updated_at, now) < seconds:
+        _write_until(connection, key, seconds, {})
 
 
 def _write_until(connection: Connection, key: str, seconds: float, value: dict[str, str]) -> None:
-    # The database's clock: this is read on other dynos, whose clocks may differ.
-    now = connection.scalar(select(db_now()))
-    if now is None:
-        raise RuntimeError("the database tells no time")
-    until = (now + timedelta(seconds=seconds)).isoformat()
-    row = {"key": key, "value": {**value, "until": until}, "updated_at": now}
+    now = _database_time(connection)
+    row = {**_until(key, now + timedelta(seconds=seconds), value), "updated_at": now}
     upsert(connection, _STATE, [row], update=("value", "updated_at"))
+
+
+def _until(key: str, until: datetime, value: dict[str, str]) -> dict[str, Any]:
+    return {"key": key, "value": {**value, "until": until.isoformat()}, "updated_at": until}
+
+
+def _database_time(connection: Connection) -> datetime:
+    # The database's clock: this is read on other dynos, whose clocks may differ.
+    now: datetime = connection.execute(select(db_now())).scalar_one()
+    return now

@@ -18,7 +18,7 @@ from tests.bench.ground import PEERS, BenchError, Fake, Ground, connected, until
 from tests.bench.meters import Peak, cpu_seconds, machine_seconds, tree
 from tests.bench.world import World, bot_id, occurred_at, webhook_body
 from tests.lab.stack import ROOT, Process, environment
-from workers.queue import Bell, quick_redis
+from workers.queue import Bell, queue_name, quick_redis
 
 THREADS = 32
 SLICE_LIMIT_SECONDS = 120.0
@@ -163,7 +163,7 @@ def _ring(
         for row in rows:
             copy.write_row(row)
     settings = Settings.read({name: str(value) for name, value in contender.environ.items()})
-    Bell(quick_redis(settings)).ring()
+    Bell(quick_redis(settings), queue_name(settings)).ring()
     return started
 
 

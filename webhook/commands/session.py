@@ -17,7 +17,7 @@ from webhook.reader import Reader
 from workers.calendar_client import CalendarClient
 from workers.calendar_door import CalendarDoor
 from workers.limits import Buckets
-from workers.queue import Bell, quick_redis
+from workers.queue import Bell, queue_name, quick_redis
 from workers.recall import Recall
 from workers.tools import make_limits
 from workers.wire import LIST_BYTES, Wire, make_ssl_context
@@ -63,7 +63,7 @@ class Session:
 
     def bell(self) -> Bell:
         """Return the workers' bell."""
-        return Bell(self.redis())
+        return Bell(self.redis(), queue_name(self.settings))
 
     def put_back(self) -> PutBack:
         """Return what puts bots back."""
