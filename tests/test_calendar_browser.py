@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import NoBrowserError, chromium, running_browser
+from tests.browser import FLAGS, NoBrowserError, chromium, running_browser
 from tests.calendar_rig import calendar_settings, proof
 from tests.conftest import unavailable
 from tests.lab.answers import html
@@ -59,6 +59,7 @@ class Town:
     stack: Stack
     application: Receiver
     browser: Browser
+    flags: tuple[str, ...]
 
     @property
     def app_url(self) -> str:
@@ -110,7 +111,7 @@ def town(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
             running(url, recall, folder, workers=0, **settings) as stack,
             running_browser(*flags) as browser,
         ):
-            yield Town(recall, stack, application, browser)
+            yield Town(recall, stack, application, browser, flags)
 
 
 @pytest.fixture
@@ -165,6 +166,56 @@ def test_a_person_who_comes_too_late_is_told(town: Town, page: Page) -> None:
     assert answer is not None
     assert answer.status == 410
     assert page.inner_text("h1") == "This link is over"
+
+
+def test_another_persons_calendar_cannot_be_had_by_a_link_to_the_consent_page(
+    town: Town, page: Page
+) -> None:
+    """Mara allows at the page that Ines' link led to: nothing is connected, and she is told."""
+    page.goto(town.link("google", "attacker"))
+    with town.browser.new_context() as hers:
+        victim = hers.new_page()
+        victim.goto(page.url)
+        victim.click("#allow")
+        victim.wait_for_selector("h1")
+        assert victim.inner_text("h1") == "This was not begun in this browser"
+        assert victim.url.startswith(f"{town.stack.url}/calendar/callback/google?")
+    user = town.recall.world.user_named("attacker")
+    assert user is not None
+    assert not [one for one in user.connections if one.connected]
+    page.click("#allow")
+    page.wait_for_selector("strong")
+    assert user.connection("google").connected
+
+
+def test_two_links_followed_in_one_browser_both_work(town: Town) -> None:
+    """Two tabs at the providers' pages at once, the first one allowed last; and once more."""
+    with town.browser.new_context() as context:
+        tabs = [context.new_page(), context.new_page()]
+        for tab, platform in zip(tabs, ("google", "microsoft"), strict=True):
+            tab.goto(town.link(platform, "tabs"))
+        for tab in reversed(tabs):
+            tab.click("#allow")
+            tab.wait_for_selector("strong")
+    user = town.recall.world.user_named("tabs")
+    assert user is not None
+    assert {one.platform for one in user.connections if one.connected} == {"google", "microsoft"}
+
+
+def test_a_browser_that_was_restarted_comes_back(town: Town, tmp_path: Path) -> None:
+    """Its tab at the provider's is restored, and the way back is still known."""
+    start = town.browser.browser_type.launch_persistent_context
+    options: dict[str, Any] = {"executable_path": chromium(), "args": [*FLAGS, *town.flags]}
+    with start(tmp_path, **options) as context:
+        page = context.new_page()
+        page.goto(town.link("google", "restarted"))
+        consent = page.url
+    with start(tmp_path, **options) as context:
+        page = context.new_page()
+        page.goto(consent)
+        page.click("#allow")
+        page.wait_for_selector("h1")
+        assert page.inner_text("h1") == "Your Google calendar is connected"
 
 
 def test_a_token_of_yesterday_is_explained(town: Town, page: Page) -> None:

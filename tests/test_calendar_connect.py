@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, quote_plus, urlsplit
 
 import httpx
 import pytest
-from flask import Flask
+from flask import Flask, Request, Response
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert, update
 from werkzeug.test import TestResponse
@@ -27,6 +27,7 @@ from tests.lab.recall import FakeRecall
 from tests.rows import rows
 from webhook.app import create_app, resources_of
 from webhook.calendar_failures import FAILURES, Failure, known_failure
+from webhook.calendar_state import StateCookies
 from workers.tokens import external_id_hash
 
 MakeClient = Callable[..., FlaskClient]
@@ -400,27 +401,33 @@ def test_the_callback_forwards_the_query_as_it_came(
 ) -> None:
     """Byte for byte, to Recall's callback in the region; a code that is re-coded is another."""
     wanted = f"{recall.url}/api/v1/calendar/{CALLBACKS[platform]}/"
-    for query in (
-        "",
-        "code=4%2F0Ab%2Bc+d&state=%7B%22a%22%3A1%7D&scope=x%20y&scope=z",
-        'error=access_denied&state={"a":[1]}&empty=&flag',
-        "a=%zz&b=%00&c=\xe9&&=&d=%0d%0aSet-Cookie:x",
-    ):
-        environ = {"QUERY_STRING": query}
-        answer = client.get(f"/calendar/callback/{platform}", environ_overrides=environ)
-        assert answer.status_code == 302
-        assert answer.headers["Location"] == (f"{wanted}?{query}" if query else wanted)
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+    state = consent(client, link_for(client, platform))["state"]
+    for written in (quote(state), quote(state, safe=""), quote_plus(state), state):
+        for query in (
+            f"state={written}",
+            f"code=4%2F0Ab%2Bc+d&state={written}&scope=x%20y&scope=z",
+            f"error=access_denied&st%61te={written}&empty=&flag",
+            f"a=%zz&b=%00&c=\xe9&&=&d=%0d%0aSet-Cookie:x&state={written}",
+        ):
+            environ = {"QUERY_STRING": query}
+            answer = client.get(f"/calendar/callback/{platform}", environ_overrides=environ)
+            assert answer.status_code == 302
+            assert answer.headers["Location"] == f"{wanted}?{query}"
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
 
 
 @ON_SQLITE
-def test_the_callback_is_the_regions(make_client: MakeClient) -> None:
+def test_the_callback_is_the_regions(make_client: MakeClient, make_settings: MakeSettings) -> None:
     """Where no other base URL is set."""
     client = make_client(RECALL_API_BASE_URL="", RECALL_REGION="eu-central-1")
-    location = client.get("/calendar/callback/google?code=x").headers["Location"]
+    answer = Response()
+    StateCookies(make_settings(PUBLIC_URL=PUBLIC)).remember(Request({}), answer, "x")
+    name, _, value = answer.headers["Set-Cookie"].partition(";")[0].partition("=")
+    client.set_cookie(name, value)
+    location = client.get("/calendar/callback/google?code=x&state=x").headers["Location"]
     assert location == (
-        "https://eu-central-1.recall.ai/api/v1/calendar/google_oauth_callback/?code=x"
+        "https://eu-central-1.recall.ai/api/v1/calendar/google_oauth_callback/?code=x&state=x"
     )
 
 

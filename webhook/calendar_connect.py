@@ -14,8 +14,9 @@ from models.settings import Settings
 from models.web_address import WebAddress, is_allowed
 from webhook.calendar_desk import Desk, of_recall
 from webhook.calendar_links import LINK_SECONDS, ConnectLinks, Errand
-from webhook.calendar_oauth import PROVIDERS, consent_url, recall_callback
+from webhook.calendar_oauth import PROVIDERS, consent_url, recall_callback, state_text
 from webhook.calendar_pages import Forward, note
+from webhook.calendar_state import StateCookies
 from webhook.problem import problem
 from workers.calendar_bodies import CalendarConnection
 from workers.calendar_door import CalendarDoor
@@ -36,6 +37,7 @@ class Connecting:
         self._settings = settings
         self._door = door
         self._links = links
+        self._cookies = StateCookies(settings)
 
     def errand(
         self, external_id: str, platform: Platform, return_to: str | None, *, replace: bool
@@ -80,7 +82,10 @@ class Connecting:
         trip = self._links.follow(secret, errand)
         if trip is None:
             return _over()
-        return Forward(consent_url(self._settings, platform, token.token, trip))
+        state = state_text(self._settings, platform, token.token, trip)
+        answer = Forward(consent_url(self._settings, platform, state))
+        self._cookies.remember(request, answer, state)
+        return answer
 
     def _target(self, text: str) -> str:
         try:
@@ -128,12 +133,15 @@ def add_connecting(
 
 def add_callbacks(routes: Blueprint, settings: Settings) -> None:
     """Add GET /calendar/callback/{platform}, which Google wants on a domain of one's own."""
+    cookies = StateCookies(settings)
 
     @routes.get("/calendar/callback/<platform>")
     def callback(platform: str) -> Response:
         named = known_platform(settings, platform)
         # Raw: a code that is decoded and encoded again is another code.
         query = request.environ.get("QUERY_STRING", "")
+        if not cookies.knows(request, query):
+            return _not_begun_here()
         return Forward(recall_callback(settings, named, query))
 
 
@@ -173,6 +181,19 @@ def _over() -> Response:
         "This link is over",
         "A link to connect a calendar works once, and for five minutes.",
         "Go back to the application and start again.",
+    )
+
+
+def _not_begun_here() -> Response:
+    return note(
+        403,
+        "This was not begun in this browser",
+        "A calendar is connected by one browser, from the link on, within an hour. Nothing was"
+        " connected now.",
+        "If you want to connect a calendar, go back to the application and start again, here.",
+        "If somebody sent you to the page where you allowed this, close this page: it would have"
+        " been your calendar in their account.",
+        "If you see this again, let this site keep cookies.",
     )
 
 

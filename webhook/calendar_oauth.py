@@ -55,23 +55,28 @@ PROVIDERS: dict[Platform, Provider] = {
 }
 
 
-def consent_url(settings: Settings, platform: Platform, token: str, trip: str) -> str:
-    """Return the provider's page; the token in it opens the user's calendar for 24 h."""
-    provider = PROVIDERS[platform]
-    # Nothing of a caller's goes into the state: the trip's name stands for all of it.
+def state_text(settings: Settings, platform: Platform, token: str, trip: str) -> str:
+    """Return the OAuth state that Recall reads; its token opens the user's calendar for 24 h."""
+    # Nothing of a caller's goes into it: the trip's name stands for all of it.
     state = {
         "recall_calendar_auth_token": token,
-        provider.redirect_key: redirect_uri(settings, platform),
+        PROVIDERS[platform].redirect_key: redirect_uri(settings, platform),
         "success_url": f"{settings.public_url}/calendar/connected?trip={trip}",
         "error_url": f"{settings.public_url}/calendar/failed?trip={trip}",
     }
+    return json.dumps(state)
+
+
+def consent_url(settings: Settings, platform: Platform, state: str) -> str:
+    """Return the provider's page, which sends the browser back with this state."""
+    provider = PROVIDERS[platform]
     query = {
         "client_id": settings.oauth_client_id(platform) or "",
         "redirect_uri": redirect_uri(settings, platform),
         "response_type": "code",
         "scope": " ".join(provider.scopes),
         **provider.extra,
-        "state": json.dumps(state),
+        "state": state,
     }
     return f"{provider.page}?{urlencode(query, quote_via=quote)}"
 
