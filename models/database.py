@@ -2,24 +2,17 @@
 
 import sqlite3
 import time
-from typing import Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from models.postgresql import Connected, Mode, split_options
 from models.settings import Settings
 
-Mode = Literal["write", "read", "autocommit"]
 SQLITE_BUSY_SECONDS = 4.0
 WAL_PAUSE_SECONDS = 0.02
 _CONNECT_SECONDS = 2
-# Only a migration holds a lock for longer; whoever waits behind it piles up.
-_LOCK_SECONDS = 2
-# A webhook has four seconds in all: time to try those of its batch that are not locked.
-_INBOX_LOCK_SECONDS = 1
-# A statement of ours takes milliseconds; one that takes this long is caught in something.
-_STATEMENT_SECONDS = 10
 
 
 def make_engine(settings: Settings, mode: Mode, *, pool_size: int = 1) -> Engine:
@@ -30,19 +23,9 @@ def make_engine(settings: Settings, mode: Mode, *, pool_size: int = 1) -> Engine
 
 
 def _postgresql(settings: Settings, mode: Mode, pool_size: int) -> Engine:
-    # `options` also works where a pooler would swallow a SET.
-    lock_seconds = _INBOX_LOCK_SECONDS if mode == "autocommit" else _LOCK_SECONDS
-    options = (
-        f"-c timezone=UTC -c lock_timeout={lock_seconds}s "
-        f"-c statement_timeout={_STATEMENT_SECONDS}s -c idle_in_transaction_session_timeout=60s"
-    )
-    if mode == "read":
-        # A page is a hundred rows in an index's order: to start parallel workers, or to compile
-        # the query, takes several times as long as to read them.
-        options += " -c default_transaction_read_only=on"
-        options += " -c max_parallel_workers_per_gather=0 -c jit=off"
-    return create_engine(
-        settings.database_url,
+    url, own = split_options(settings.database_url)
+    engine = create_engine(
+        url,
         isolation_level="AUTOCOMMIT" if mode == "autocommit" else "READ COMMITTED",
         pool_size=pool_size,
         max_overflow=0,
@@ -53,9 +36,10 @@ def _postgresql(settings: Settings, mode: Mode, pool_size: int) -> Engine:
         hide_parameters=True,
         # No column is one, and asking what it is costs each new process a round trip.
         use_native_hstore=False,
+        # No `options`: a pooler refuses them.
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
-            "options": options,
+            "client_encoding": "UTF8",
             "application_name": f"recall-links {mode}",
             "keepalives_idle": 20,
             "keepalives_interval": 5,
@@ -63,6 +47,8 @@ def _postgresql(settings: Settings, mode: Mode, pool_size: int) -> Engine:
             "tcp_user_timeout": 10_000,
         },
     )
+    Connected(mode, own).listen(engine)
+    return engine
 
 
 def _sqlite(settings: Settings, mode: Mode, pool_size: int) -> Engine:

@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from models.base import db_now
 from models.delivery import Delivery
+from models.postgresql import by_itself
 from webhook.watchdog import Watchdog
 
 # A larger batch saves little more, and keeps its first request waiting for its last.
@@ -76,7 +77,7 @@ class Lane:
     def _execute(self, connection: Connection, rows: Sequence[Row], until: float) -> list[Stored]:
         driver = connection.connection.driver_connection
         if isinstance(driver, psycopg.Connection):
-            with self._watchdog.watching(driver.fileno(), until):
+            with self._watchdog.watching(driver.fileno(), until), by_itself(connection):
                 return _prepared(len(rows)).execute(driver, rows)
         return _store_in_sqlite(connection, rows)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database_errors import is_away, reason
+from models.postgresql import is_pooled
 
 ABSENCE_SECONDS = 15.0
 PAUSE_SECONDS = 0.3
@@ -75,9 +76,12 @@ class Singly:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Lend the connection; on SQLite, which is asked in no round trips, in a transaction."""
+        """Lend the connection; on SQLite, which is asked in no round trips, in a transaction.
+
+        Through a pooler as well, where each transaction makes its own settings.
+        """
         with self._lent() as connection:
-            if connection.dialect.name != "postgresql":
+            if connection.dialect.name != "postgresql" or is_pooled(connection):
                 with connection.begin():
                     yield connection
                 return

@@ -7,9 +7,10 @@ from typing import TypeVar
 import redis
 from sqlalchemy import Connection, Engine
 
-from models.database import Mode, make_engine
+from models.database import make_engine
 from models.logs import set_up_logging
 from models.outside import storable
+from models.postgresql import Mode
 from models.settings import Settings
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
