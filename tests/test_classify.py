@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.outside import EARLIEST
 from webhook.classify import Classified, classify
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -187,7 +188,13 @@ def test_a_time_more_than_a_day_ahead_is_malformed() -> None:
     late = (day + timedelta(seconds=1)).isoformat()
     assert read(legacy(created_at=late)).reason == "time_ahead"
     assert read(legacy(created_at="9999-12-31T23:59:59Z")).reason == "time_ahead"
-    assert read(legacy(created_at="0001-01-01T00:00:00+05:00")).reason == "bad_time"
+
+
+def test_a_time_before_all_time_is_clamped_and_that_is_said() -> None:
+    """The event is applied, and its delivery's reason tells why its time looks odd."""
+    found = read(legacy(created_at="0001-01-01T00:00:00+05:00"))
+    assert (found.outcome, found.reason) == ("accepted", "time_clamped")
+    assert found.occurred_at == EARLIEST
 
 
 def test_the_year_one_only_orders() -> None:

@@ -84,7 +84,7 @@ def test_two_deployments_on_one_redis_hear_their_own_bells_alone(
     client: redis.Redis, redis_url: str
 ) -> None:
     """Staging's worker must not take production's bell: its own database holds no such work."""
-    shop = "postgresql://shop:one@db.example:5432/shop"
+    shop = "postgresql://shop@db.example:5432/shop"
     ours, theirs = (
         settings(redis_url, DATABASE_URL=url) for url in (shop, shop.replace("/shop", "/staging"))
     )
@@ -105,14 +105,14 @@ def test_a_deployment_is_told_by_where_its_rows_are_and_by_nothing_secret() -> N
     def name(url: str) -> str:
         return queue_name(settings(None, DATABASE_URL=url))
 
-    here = name("postgresql://shop:one@db.example/shop")
-    assert name("postgres://web:two@db.example/shop?sslmode=require") == here
+    here = name("postgresql://shop@db.example/shop")
+    assert name("postgres://web@db.example/shop?sslmode=require") == here
     assert "shop" not in here
     elsewhere = [
-        "postgresql://shop:one@db.example/staging",
-        "postgresql://shop:one@db.example:6432/shop",
-        "postgresql://shop:one@other.example/shop",
-        "postgresql://shop:one@db.example/shop?options=-csearch_path%3Dstaging",
+        "postgresql://shop@db.example/staging",
+        "postgresql://shop@db.example:6432/shop",
+        "postgresql://shop@other.example/shop",
+        "postgresql://shop@db.example/shop?options=-csearch_path%3Dstaging",
         "postgresql:///shop?host=/run/one",
         "postgresql:///shop?host=/run/two",
         "sqlite:///shop.db",

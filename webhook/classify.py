@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from models.delivery import Outcome
-from models.outside import plain_uuid, storable, utc_time
+from models.outside import is_clamped, plain_uuid, storable, utc_time
 from models.status import LONGEST_WORD, MOST_AHEAD, is_code
 
 LEGACY_EVENT = "bot.status_change"
@@ -25,7 +25,7 @@ Known = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A body's outcome, and as much of it as could be read."""
+    """A body's outcome, and as much of it as could be read; `reason` says what is odd."""
 
     outcome: Outcome
     reason: str | None = None
@@ -90,7 +90,8 @@ def _read_status(
         return Classified("malformed", "bad_time", **known)
     if occurred_at > now + MOST_AHEAD:
         return Classified("malformed", "time_ahead", **known)
-    return Classified("accepted", **known)
+    reason = "time_clamped" if is_clamped(status.get(time_key)) else None
+    return Classified("accepted", reason, **known)
 
 
 def _parse(body: bytes) -> Object:

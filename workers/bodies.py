@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 
-from models.outside import plain_uuid, storable, utc_time
+from models.outside import is_clamped, plain_uuid, storable, utc_time
 from workers import fields
 from workers.errors import Endpoint, Fault, RecallError
 
@@ -39,6 +39,8 @@ class MeetingRef:
     end_time: datetime
     calendar_user_id: str | None
     external_id: str | None
+    # Times that no calendar of ours has, as Recall wrote them: see `utc_time`.
+    clamped: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def read_bot(body: Body, bot_id: str) -> BotBody:
         meeting_url=fields.json_object(url),
         meeting_platform=fields.text(url.get("platform")) if isinstance(url, dict) else None,
         bot_name=fields.text(body.get("bot_name")),
-        metadata=fields.json_object(body.get("metadata")),
+        metadata=fields.metadata(body.get("metadata")),
     )
 
 
@@ -156,8 +158,18 @@ def read_meeting(body: Body, meeting_id: str) -> MeetingBody:
         will_record_reason=fields.text(body.get("will_record_reason")),
         attendees=attendees,
         people=frozenset(email for email in people if email),
-        details=fields.json_object({key: body[key] for key in _DETAILS if key in body}) or {},
+        details=marked(
+            fields.json_object({key: body[key] for key in _DETAILS if key in body}), _clamped(body)
+        ),
     )
+
+
+def marked(details: Mapping[str, Any] | None, clamped: Mapping[str, str]) -> dict[str, Any]:
+    """Return a meeting's details with its clamped times as Recall wrote them, under `clamped`."""
+    details = dict(details or {})
+    if clamped:
+        details["clamped"] = {**clamped, **details.get("clamped", {})}
+    return details
 
 
 def is_usable_external_id(external_id: str) -> bool:
@@ -186,7 +198,13 @@ def _read_ref(item: object) -> MeetingRef | None:
         calendar_user_id=plain_uuid(user.get("id")),
         # A number is not coerced: asking a token for its text would create a second user.
         external_id=external_id if isinstance(external_id, str) else None,
+        clamped=_clamped(item),
     )
+
+
+def _clamped(item: Body) -> dict[str, str]:
+    times = {name: item.get(name) for name in ("start_time", "end_time")}
+    return {name: storable(str(text), 64) for name, text in times.items() if is_clamped(text)}
 
 
 def _attendee(item: dict[str, Any]) -> dict[str, Any]:

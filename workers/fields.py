@@ -1,15 +1,16 @@
 """Single fields of an answer from outside: the value where it is usable, None where not."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from models.outside import storable
+from workers.meeting_secrets import is_secret, without_secrets
 
 EMAIL_LIMIT = 320
 # Deeper than anything Recall documents; a bound, because what nests must not end the reader.
 _DEEPEST = 12
-# A meeting's password opens the meeting; nobody asks the link database for it.
-_SECRETS = frozenset({"meeting_password", "password", "tk"})
+_PASSWORDS = frozenset({"meeting_password", "password", "tk"})
 
 
 def text(value: object, limit: int = 1000) -> str | None:
@@ -41,28 +42,36 @@ def objects(value: object) -> list[dict[str, Any]]:
 
 
 def json_object(value: object) -> dict[str, Any] | None:
-    """Read an object whose every part both databases store; meeting passwords are left out."""
-    return _storable_object(value, _DEEPEST) if isinstance(value, dict) else None
+    """Read an object whose every part both databases store; what opens a meeting is left out."""
+    # Nobody asks the link database for a password, and whoever reads it could join.
+    return _read(value, _DEEPEST, without_secrets, is_secret)
 
 
-def _storable_object(value: dict[str, Any], depth: int) -> dict[str, Any]:
-    return {
-        storable(key): _storable_value(item, depth - 1)
-        for key, item in value.items()
-        if key not in _SECRETS
-    }
+def metadata(value: object) -> dict[str, Any] | None:
+    """Read an object of the operator's own, whose words are theirs: only plain passwords go."""
+    return _read(value, _DEEPEST, str, _PASSWORDS.__contains__)
 
 
-def _storable_value(value: Any, depth: int) -> Any:
-    if isinstance(value, str):
-        return storable(value)
-    # 1e999 reads as infinity, which no JSON column takes.
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict | list) and depth <= 0:
-        return None
-    if isinstance(value, dict):
-        return _storable_object(value, depth)
-    if isinstance(value, list):
-        return [_storable_value(item, depth - 1) for item in value]
-    return value
+_Text = Callable[[str], str]
+_IsLeftOut = Callable[[str], bool]
+
+
+def _read(
+    value: object, depth: int, clean: _Text, is_left_out: _IsLeftOut
+) -> dict[str, Any] | None:
+    def read(item: Any, depth: int) -> Any:
+        if isinstance(item, str):
+            return storable(clean(item))
+        # 1e999 reads as infinity, which no JSON column takes.
+        if isinstance(item, float):
+            return item if math.isfinite(item) else None
+        if isinstance(item, dict | list) and depth <= 0:
+            return None
+        if isinstance(item, dict):
+            kept = ((key, part) for key, part in item.items() if not is_left_out(key))
+            return {storable(key): read(part, depth - 1) for key, part in kept}
+        if isinstance(item, list):
+            return [read(part, depth - 1) for part in item]
+        return item
+
+    return read(value, depth) if isinstance(value, dict) else None

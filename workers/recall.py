@@ -15,6 +15,7 @@ import httpx
 from models.outside import storable
 from workers.bodies import BotBody, MeetingBody, read_bot, read_meeting, read_object, read_token
 from workers.errors import Endpoint, Fault, RecallError
+from workers.meeting_secrets import without_secrets
 from workers.wire import Answer, BodyTooLargeError
 
 CALL_SECONDS = 15.0
@@ -235,7 +236,8 @@ def _excerpt(body: bytes, hide: tuple[str, ...]) -> str:
     text = body[: 4 * DETAIL_LIMIT].decode("utf-8", errors="replace")
     for secret in hide:
         text = text.replace(secret.removeprefix("Token "), "…")
-    return storable(text, DETAIL_LIMIT)
+    # An answer may echo a meeting's address as well.
+    return storable(without_secrets(text), DETAIL_LIMIT)
 
 
 def _escape(identifier: str) -> str:

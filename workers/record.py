@@ -11,7 +11,7 @@ from models.base import db_now
 from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.link import Link
 from models.outside import storable
-from workers.bodies import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef
+from workers.bodies import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef, marked
 from workers.claims import MeetingResult
 from workers.judge import Verdict
 from workers.tombstones import USER_ERASED
@@ -80,6 +80,8 @@ def _meeting_row(meeting: MeetingResult) -> Row:
         "state": meeting.state,
         "reason": meeting.reason,
         "fetched_at": meeting.fetched_at,
+        # Of a new row: what was found once has more to tell, and stays.
+        "details": marked(None, meeting.ref.clamped) or None,
     }
 
 
@@ -91,6 +93,7 @@ def _found_row(meeting: MeetingResult, body: MeetingBody) -> Row:
         "end_time": body.end_time or meeting.ref.end_time,
         "attendees": list(body.attendees),
         **{name: getattr(body, name) for name in _FROM_BODY},
+        "details": marked(body.details, meeting.ref.clamped),
     }
 
 
