@@ -45,7 +45,7 @@ COMMANDS = (
     ("user",),
     ("meetings",),
     ("refresh",),
-    ("disconnect", "--platform", "google"),
+    ("disconnect", "--platform", "google", "--yes"),
     ("delete-user", "--yes"),
     ("check",),
 )
@@ -126,7 +126,7 @@ def test_faq_one_calendar_is_disabled_without_deleting_the_user(
     coming, done = (recall.build.bot([recall.build.meeting(ines)]) for _ in range(2))
     link(engine, make_tools(), coming.id)
     link(engine, make_tools(), done.id, code="done")
-    result = tell("calendar", "disconnect", WHO, "--platform", "google", "--json")
+    result = tell("calendar", "disconnect", WHO, "--platform", "google", "--yes", "--json")
     connected = {c["platform"]: c["connected"] for c in told(result)["connections"]}
     assert connected == {"google": False, "microsoft": True}
     assert recall.world.user_named(WHO) is not None
@@ -161,12 +161,6 @@ def test_a_deleted_user_is_not_created_again_by_a_late_webhook(
     assert found == {bot.id: (WHO, "user_erased") for bot in (known, unknown)}
     assert count(engine, CalendarToken) == 0
     assert [row.action for row in rows(engine, Audit)] == ["calendar delete-user"]
-
-
-def test_deleting_must_be_meant(recall: FakeRecall, tell: Tell, ines: FakeUser) -> None:
-    """A pipe must say --yes."""
-    assert tell("calendar", "delete-user", WHO).exit_code == 2
-    assert recall.world.user_named(WHO) is not None
 
 
 def test_a_delete_that_fails_leaves_no_tombstone(

@@ -188,7 +188,7 @@ def test_a_script_must_say_yes_to_a_change(ada: Typist, engine: Engine) -> None:
 def test_a_person_is_asked_first_and_sees_it_go(ada: Typist, engine: Engine) -> None:
     """No is no; yes shows a bar and what was done."""
     no = ada.on_terminal("relink", bot_id(3), answer=b"n\n")
-    assert (no.code, "Put them back?" in no.out) == (0, True)
+    assert (no.code, "Put them back?" in no.out) == (1, True)
     assert rows(engine, Audit) == []
     yes = ada.on_terminal("relink", bot_id(3), bot_id(20), answer=b"y\n")
     assert "put back" in yes.out
@@ -209,17 +209,25 @@ def test_status_tells_what_waits_and_fails_when_something_is_wrong(
     assert [alarm["name"] for alarm in found["alarms"]][-1] == "no_worker"
     assert {"backlog", "circuit", "quota", "workers", "hours", "latency"} <= set(found)
     a_worker(engine)
-    with engine.begin() as connection:
-        connection.execute(update(Delivery).values(received_at=db_now()))
+    set_received_now(engine)
     said = ada.piped("status")
     assert (said.code, "due bots\t0" in said.out) == (0, True)
 
 
+def set_received_now(engine: Engine) -> None:
+    """Whatever came, came just now: nobody is silent."""
+    with engine.begin() as connection:
+        connection.execute(update(Delivery).values(received_at=db_now()))
+
+
 @on_sqlite
-def test_doctor_ends_as_what_it_found(ada: Typist, tmp_path: Path) -> None:
-    """1 where something failed, 3 where that is an answer which did not come; JSON as well."""
+def test_doctor_ends_as_what_it_found(ada: Typist, engine: Engine, tmp_path: Path) -> None:
+    """1 where something failed or rings, 3 where an answer did not come; JSON as well."""
     key = {"RECALL_API_KEY": "some-key"}
     nobody = {"RECALL_API_BASE_URL": f"http://127.0.0.1:{free_port()}"}
+    assert ada.piped("doctor", "--offline", **key).code == 1
+    a_worker(engine)
+    set_received_now(engine)
     assert ada.piped("doctor", "--offline", **key).code == 0
     assert ada.piped("doctor", **key, **nobody).code == 3
     said = ada.piped("doctor", "--json")

@@ -138,7 +138,7 @@ def test_few_connections_left_is_found(
 
 def test_alarms_are_findings_too(engine: Engine, make_settings: MakeSettings) -> None:
     """What worries the console worries the doctor."""
-    assert examined(engine, make_settings())["no_worker"].level == "warning"
+    assert examined(engine, make_settings())["no_worker"].level == "failed"
 
 
 # -- deliveries ----------------------------------------------------------------

@@ -85,7 +85,8 @@ def _work(connection: Connection, settings: Settings) -> Iterator[Finding]:
     found = overview(connection)
     yield from examine_deliveries(connection, settings, found.at)
     for alarm in alarms(connection, found):
-        yield Finding("warning", alarm.name, alarm.text, alarm.remedy)
+        # Failed, so that doctor and status end alike: 1 where an alarm rings.
+        yield Finding("failed", alarm.name, alarm.text, alarm.remedy)
 
 
 def _describe(connection: Connection) -> str:

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from models.alarms import NAMES, Alarm, alarms
+from models.alarms import ALARMS, Alarm, alarms
 from models.ledger import TOTAL
 from models.overview import (
     WORKER_IS_AWAY_AFTER,
@@ -142,8 +142,8 @@ def _alarms(wrong: Iterable[Alarm]) -> Iterable[Metric]:
     metric = GaugeMetricFamily(PREFIX + "alarm", "1 while something is wrong", labels=["name"])
     ringing = {alarm.name for alarm in wrong}
     # Each name at all times: a series that comes and goes is hard to alert on.
-    for name in NAMES:
-        metric.add_metric([name], int(name in ringing))
+    for kind in ALARMS:
+        metric.add_metric([kind.name], int(kind.name in ringing))
     yield metric
 
 

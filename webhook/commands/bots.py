@@ -1,6 +1,5 @@
 """explain and relink: one bot whole, and putting bots back."""
 
-import sys
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ from models.outside import plain_uuid
 from models.rows import CallRow, Explained
 from models.timeline import Moment, timeline
 from webhook.asked import BadParameterError, checked
+from webhook.commands.confirmation import confirm
 from webhook.commands.lists import filter_options
 from webhook.commands.output import NOTHING_FOUND, print_json, progress, say, visible
 from webhook.commands.session import Session
@@ -88,8 +88,9 @@ def _relink(
         _show(found, as_json=as_json and preview)
     if not found.count:
         raise click.exceptions.Exit(NOTHING_FOUND)
-    if preview or not (yes or _confirmed()):
+    if preview:
         return
+    confirm("Put them back?", yes=yes)
     with progress() as bar:
         task = bar.add_task("put back", total=found.count)
         done = back.many(wanted, session.actor(), lambda count: bar.update(task, completed=count))
@@ -108,12 +109,6 @@ def _show(found: Preview, *, as_json: bool) -> None:
         click.echo("\t".join(visible(getattr(row, name)) for name in PREVIEWED), err=True)
     more = " or more" if found.is_more else ""
     click.echo(f"{found.count}{more} bots would be looked up again", err=True)
-
-
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise click.UsageError("say --yes to change something without being asked")
-    return click.confirm("Put them back?", err=True)
 
 
 def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> PutBackRequest:

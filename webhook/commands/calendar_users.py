@@ -13,7 +13,8 @@ from models.calendar_settings import PLATFORMS
 from models.filters import Time
 from webhook.asked import BadParameterError, checked
 from webhook.commands.calendar import calendar, external_id
-from webhook.commands.output import NOTHING_FOUND, is_terminal, print_json, print_rows, visible
+from webhook.commands.confirmation import confirm, yes_option
+from webhook.commands.output import NOTHING_FOUND, print_json, print_rows, visible
 from webhook.commands.session import Session
 from workers.calendar_bodies import CalendarUser, ListedMeeting
 from workers.calendar_care import CalendarCare, UnknownUserError
@@ -127,10 +128,14 @@ def refresh(session: Session, external_id: str, *, as_json: bool) -> None:
 @calendar.command("disconnect")
 @external_id
 @click.option("--platform", required=True, type=click.Choice(PLATFORMS))
+@yes_option
 @_JSON
 @click.pass_obj
-def disconnect(session: Session, external_id: str, platform: str, *, as_json: bool) -> None:
+def disconnect(
+    session: Session, external_id: str, platform: str, *, yes: bool, as_json: bool
+) -> None:
     """Disconnect one calendar; the user, and a calendar of the other platform, stay."""
+    confirm(f"Drop the {platform} calendar at Recall, with its scheduled bots?", yes=yes)
     with _caring(session) as (care, client):
         left = care.disconnect(external_id, platform)
         # What Recall cleared with it is known at once, and not only next night.
@@ -141,16 +146,13 @@ def disconnect(session: Session, external_id: str, platform: str, *, as_json: bo
 
 @calendar.command("delete-user")
 @external_id
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @_JSON
 @click.pass_obj
 def delete_user(session: Session, external_id: str, *, yes: bool, as_json: bool) -> None:
     """Delete a user at Recall with every calendar; links stay, and say so."""
-    if not yes and not is_terminal():
-        raise click.UsageError("say --yes to delete without being asked")
     words = "Delete this calendar user at Recall, with every calendar and scheduled bot?"
-    if not yes and not click.confirm(words, err=True):
-        raise click.exceptions.Exit(NOTHING_FOUND)
+    confirm(words, yes=yes)
     with _caring(session) as (care, _):
         done = care.delete(external_id)
     if as_json:

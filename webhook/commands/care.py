@@ -25,7 +25,10 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
-    """Show backlog, oldest age, circuit, workers, and what is wrong (exit 1 if anything is)."""
+    """Show backlog, oldest age, circuit, workers, and what is wrong.
+
+    Exit 1 if an alarm rings, as doctor does.
+    """
     found = session.read(overview)
     wrong = session.read(lambda connection: alarms(connection, found))
     if as_json:
@@ -65,7 +68,7 @@ def _aged(count: int, seconds: float | None) -> str:
 
 
 def _say_alarm(alarm: Alarm) -> None:
-    say((alarm.name, "yellow"), (f": {alarm.text}", ""))
+    say((alarm.name, "red"), (f": {alarm.text}", ""))
     say((f"  → {alarm.remedy}", ""))
 
 
@@ -76,7 +79,8 @@ def _say_alarm(alarm: Alarm) -> None:
 def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
     """Look at everything that can be wrong, and say what to do.
 
-    Exit 1 if anything failed, 3 if that is the database or Recall, which do not answer.
+    Exit 1 if anything failed or an alarm rings, as status does; 3 if the database or Recall gives
+    no answer. A warning alone is 0.
     """
     found = []
     for finding in _examine(session, offline=offline):

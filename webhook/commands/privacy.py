@@ -10,7 +10,8 @@ import click
 
 from models.overview import database_time
 from models.plain import plain
-from webhook.commands.output import NOTHING_FOUND, is_terminal, print_json, progress
+from webhook.commands.confirmation import confirm, yes_option
+from webhook.commands.output import NOTHING_FOUND, print_json, progress
 from webhook.commands.session import Session
 from workers.erase import Erased, Eraser, Holdings, holdings
 from workers.export import sections
@@ -24,7 +25,7 @@ _EMAIL = click.option(
 @click.argument("external_id")
 @_EMAIL
 @click.option("--preview", is_flag=True, help="Only show what is held.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def erase(
@@ -43,10 +44,7 @@ def erase(
         _preview(held, as_json=as_json and only_shows)
     if only_shows:
         return
-    if not yes and not is_terminal():
-        raise click.UsageError("say --yes to erase without being asked")
-    if not yes and not click.confirm("Erase it for good?", err=True):
-        raise click.exceptions.Exit(NOTHING_FOUND)
+    confirm("Erase it for good?", yes=yes)
     done = _erase(session, external_id, emails)
     if as_json:
         print_json({"erased": asdict(done), "tombstone": True})
