@@ -54,8 +54,7 @@ def port(folder: Path, database: Path) -> Iterator[int]:
         # Strangers must not be able to spend the quota of whoever is called at night.
         assert sentry.requests == []
     said = [json.loads(line) for line in (folder / "web.log").read_text().splitlines()]
-    # waitress logs the two things below that it closes a connection for; of ours there is nothing.
-    assert [one for one in said if one["level"] == "error" and one["logger"] != "waitress"] == []
+    assert [one for one in said if one["level"] == "error"] == []
     assert [one for one in said if "exception" in one] == []
 
 
@@ -184,12 +183,7 @@ def test_a_body_is_taken_to_its_limit_however_it_comes(
         raw = head("Transfer-Encoding: chunked", *headers) + chunked(body)
     else:
         raw = head(f"Content-Length: {size}", *headers) + body
-    try:
-        answered, _ = exchange(port, raw)
-    except (ConnectionResetError, BrokenPipeError):
-        # The server may hang up on five megabytes before the last of them is sent.
-        answered = 413 if size > 1024 * 1024 else 0
-    assert answered == status
+    assert exchange(port, raw)[0] == status
 
 
 def test_a_body_without_any_length_is_an_empty_one(port: int) -> None:
@@ -248,21 +242,21 @@ def test_a_host_that_is_none_is_no_fault_of_ours(port: int, host: bytes) -> None
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"post /webhooks/recall HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"POST http://[/webhooks/recall HTTP/1.1\r\n\r\n",
     ],
 )
 def test_what_is_no_http_is_refused(port: int, raw: bytes) -> None:
     """A TLS hello, another protocol, or noise; what comes near HTTP is refused further in."""
-    assert exchange(port, raw)[0] in (0, 400, 401, 404, 405, 505)
+    assert exchange(port, raw)[0] in (400, 401, 404, 405, 505)
 
 
-def test_a_length_of_thousands_of_digits_ends_that_connection_alone(port: int) -> None:
+def test_a_length_of_thousands_of_digits_is_400(port: int) -> None:
     """Python refuses to read such a number, inside the server."""
-    answered, _ = exchange(port, head(f"Content-Length: {'9' * 5000}", *lines(signed())) + BODY)
-    assert answered in (0, 400, 413)
-    assert exchange(port, head(method="GET", path="/healthz"))[0] == 200
+    raw = head(f"Content-Length: {'9' * 5000}", *lines(signed())) + BODY
+    assert exchange(port, raw)[0] == 400
 
 
-def test_a_header_is_read_to_64_kib(port: int) -> None:
+def test_a_header_is_read_to_32_kib(port: int) -> None:
     """Ten are nobody's fault; more than all is 431, and the rest of it is not waited for."""
     length = f"Content-Length: {len(BODY)}"
     ten = head("X-Large: " + "x" * 10_240, length, *lines(signed())) + BODY

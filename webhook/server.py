@@ -3,31 +3,33 @@
 waitress reads a request whole before a thread sees it, so slow senders hold none.
 """
 
+import resource
 import signal
 import socket
+import sys
 import time
+from collections.abc import Callable, Sized
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import structlog
 from flask import Flask
 from waitress import create_server
-from waitress.channel import HTTPChannel
-from waitress.task import WSGITask
 
 from models.logs import Seldom
 from models.settings import Settings
 from webhook.app import Resources, resources_of
 from webhook.batch import BatchDispatcher
-from webhook.health import Health
+from webhook.http_channel import Channel, Common
 from webhook.receiver import PATH
 
+MOST_ACCEPTED = 64
 # waitress stops listening here; its default of 100 is soon filled by slow senders.
 CONNECTION_LIMIT = 1000
 # Heroku's router keeps an idle connection for 90 s: a shorter time races a POST against a close.
 KEEP_ALIVE_SECONDS = 120
-MAX_BODY_BYTES = 1024 * 1024
-MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 32 * 1024
 # While readyz already says no, whoever has not read it yet is still served.
 LINGER_SECONDS = 1.0
 # Then what is still under way is cut off: a platform kills at 30 s, and 10 is our word.
@@ -43,7 +45,9 @@ class WebServer:
         self._resources: Resources = resources_of(app)
         self._server: Any = create_server(app, **_adjustments(settings))
         self._map: dict[int, Any] = self._server._map
-        self._server.channel_class = _channel_class(self._resources.health)
+        self._common = Common(self._resources.health, settings.webhook_max_bytes)
+        self._server.channel_class = partial(Channel, self._common)
+        self._server.handle_accept = partial(_accept_all, self._server.handle_accept, self._map)
         self._server.task_dispatcher.queue_logger = _QueueLogger()
         self._dispatcher = BatchDispatcher(
             self._server.task_dispatcher, PATH, self._resources.inbox, self._server.pull_trigger
@@ -56,12 +60,14 @@ class WebServer:
 
     def run(self) -> None:
         """Serve; returns when stopped and drained."""
+        _allow_descriptors(2 * CONNECTION_LIMIT)
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._request_stop)
         logger.info("listening", port=self.port)
         while not self._is_drained():
             self._server.asyncore.loop(timeout=0.2, use_poll=True, map=self._map, count=1)
             self._dispatcher.flush()
+            self._common.close_overdue()
         self._dispatcher.shutdown(timeout=1)
         self._resources.close()
         logger.info("stopped")
@@ -107,6 +113,15 @@ class _QueueLogger:
             logger.warning(message, *args)
 
 
+def _accept_all(accept: Callable[[], None], channels: Sized) -> None:
+    # waitress accepts one a turn: behind slow turns, a good sender waits for all before it.
+    for _ in range(MOST_ACCEPTED):
+        before = len(channels)
+        accept()
+        if len(channels) == before or len(channels) >= CONNECTION_LIMIT:
+            return
+
+
 def _has_more(channel: Any) -> bool:
     try:
         return bool(channel.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
@@ -114,19 +129,12 @@ def _has_more(channel: Any) -> bool:
         return False
 
 
-def _channel_class(health: Health) -> type[HTTPChannel]:
-    class Task(WSGITask):  # type: ignore[misc]
-        def build_response_header(self) -> bytes:
-            if health.is_draining:
-                # A sender that is told leaves; one that is not posts into a connection's end.
-                self.request.headers["CONNECTION"] = "close"
-            head: bytes = super().build_response_header()
-            return head
-
-    class Channel(HTTPChannel):  # type: ignore[misc]
-        task_class = Task
-
-    return Channel
+def _allow_descriptors(wanted: int) -> None:
+    # Each connection is one, and there are a few others; many a system begins with 1,024.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _adjustments(settings: Settings) -> dict[str, Any]:
@@ -144,7 +152,10 @@ def _adjustments(settings: Settings) -> dict[str, Any]:
         "asyncore_use_poll": True,
         "channel_timeout": KEEP_ALIVE_SECONDS,
         "cleanup_interval": 10,
-        "max_request_body_size": MAX_BODY_BYTES,
+        # The parser keeps the limit, to the byte; waitress counts a chunk's framing as body.
+        "max_request_body_size": sys.maxsize,
+        # A large body in a few pieces: each is a turn of the main loop.
+        "recv_bytes": 64 * 1024,
         "max_request_header_size": MAX_HEADER_BYTES,
         # A client may claim any address; only the platform's router is believed.
         "clear_untrusted_proxy_headers": True,
