@@ -3,13 +3,14 @@
 import logging
 import os
 import sqlite3
+import sys
 
 from alembic import context
 from sqlalchemy import Connection, text
 
 from models.database import make_engine
 from models.logs import set_up_logging
-from models.settings import Settings
+from models.settings import Settings, SettingsError
 from models.tables import metadata
 
 # Any number will do, as long as no other lock of this database uses it.
@@ -66,7 +67,12 @@ def main() -> None:
     if given is not None:
         migrate(given)
         return
-    settings = Settings.read(os.environ)
+    try:
+        settings = Settings.read(os.environ)
+    except SettingsError as error:
+        # As every other entrance does; Alembic itself would show where it was raised.
+        print(f"recall-links release: {error}", file=sys.stderr)
+        sys.exit(2)
     set_up_logging(settings)
     logging.getLogger("alembic").setLevel(settings.log_level)
     engine = make_engine(settings, "write")

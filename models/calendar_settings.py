@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from models.service_urls import with_scheme
+from models.spellings import comma_separated
 from models.web_address import WebAddress
 
 Platform = Literal["google", "microsoft"]
@@ -54,13 +56,6 @@ def _checked_pem(text: str) -> str:
     return text
 
 
-def comma_separated(value: object) -> object:
-    """Read a text as its comma-separated parts; empty ones are left out."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
 def _origin(value: str) -> str:
     address = WebAddress.parse(value)
     if address.path != "/" or address.query or address.fragment:
@@ -77,7 +72,7 @@ def _folder(value: object) -> object:
     return address
 
 
-Origin = Annotated[str, AfterValidator(_origin)]
+Origin = Annotated[str, AfterValidator(_origin), BeforeValidator(with_scheme)]
 ClientId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,256}$")]
 
 

@@ -1,11 +1,7 @@
 """Every setting, read once from the environment into one frozen object."""
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,46 +11,44 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from models.calendar_settings import CalendarSettings, comma_separated
+from models.calendar_settings import CalendarSettings
+from models.credentials import Secrets, Tokens, read_api_key
+from models.service_urls import (
+    read_api_base_url,
+    read_host,
+    read_redis_url,
+    read_region,
+    read_sentry_dsn,
+    with_scheme,
+)
+from models.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, one_of, unwrapped
 
-SHORTEST_TOKEN = 16
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
+# A date so long ago is still a date.
+MOST_DAYS = 36_500
 Region = Literal["us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["console", "json"]
+TlsVerify = Literal["full", "none"]
+
+_LEVELS = {"warn": "WARNING", "critical": "ERROR", "fatal": "ERROR"}
+_LEVELS |= {"10": "DEBUG", "20": "INFO", "30": "WARNING", "40": "ERROR"}
+_TLS = dict.fromkeys(("required", "cert_required", "true", "yes", "on", "1"), "full")
+_TLS |= dict.fromkeys(("cert_none", "false", "no", "off", "0"), "none")
+
+Days = Annotated[PositiveInt, Field(le=MOST_DAYS), BeforeValidator(number_in(DAYS))]
+Threads = Annotated[int, Field(ge=1, le=128)]
+Seconds = BeforeValidator(number_in(SECONDS))
 
 
 class SettingsError(Exception):
     """A setting is missing or malformed; the message names it and never shows its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookSecret:
-    """One signing secret: the key's bytes, and a fingerprint that may be shown."""
-
-    key: bytes
-    fingerprint: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `whsec_<base64>`; ValueError for anything else, since a guess makes a wrong key."""
-        if not text.startswith("whsec_"):
-            raise ValueError("must start with whsec_")
-        body = text.removeprefix("whsec_")
-        # Svix shows secrets without padding, too.
-        try:
-            key = base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
-        except binascii.Error:
-            raise ValueError("must be base64 after whsec_") from None
-        if not key:
-            raise ValueError("must not be empty after whsec_")
-        return cls(key, hashlib.sha256(key).hexdigest()[:12])
-
-    def __repr__(self) -> str:
-        return f"WebhookSecret({self.fingerprint})"
 
 
 def _database_url(value: object) -> object:
@@ -72,33 +66,6 @@ def _database_url(value: object) -> object:
     return url
 
 
-def _http_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("must start with https:// (or http:// in a lab)")
-    return value.rstrip("/")
-
-
-def _redis_url(value: str) -> str:
-    if not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must be a redis://, rediss:// or unix:// URL")
-    return value
-
-
-def _long_enough(value: str) -> str:
-    if len(value) < SHORTEST_TOKEN:
-        raise ValueError(f"each must have at least {SHORTEST_TOKEN} characters")
-    return value
-
-
-Tokens = Annotated[
-    tuple[Annotated[str, AfterValidator(_long_enough)], ...], BeforeValidator(comma_separated)
-]
-Secrets = Annotated[
-    tuple[Annotated[WebhookSecret, BeforeValidator(WebhookSecret.parse)], ...],
-    BeforeValidator(comma_separated),
-]
-
-
 class Settings(CalendarSettings):
     """All settings; a process asks only for those it uses."""
 
@@ -113,41 +80,64 @@ class Settings(CalendarSettings):
         alias_generator=str.upper,
     )
 
-    recall_api_key: SecretStr | None = None
-    recall_region: Region = "us-east-1"
-    recall_api_base_url: Annotated[str, AfterValidator(_http_url)] | None = None
+    recall_api_key: Annotated[SecretStr, BeforeValidator(read_api_key)] | None = None
+    recall_region: Annotated[Region, BeforeValidator(read_region)] = "us-east-1"
+    recall_api_base_url: (
+        Annotated[str, AfterValidator(read_api_base_url), BeforeValidator(with_scheme)] | None
+    ) = None
     recall_webhook_secrets: Secrets = ()
-    recall_rate_share: Annotated[float, Field(gt=0, le=100_000)] = 100
+    recall_rate_share: Annotated[
+        float, Field(gt=0, le=100_000), BeforeValidator(number_in(PERCENT))
+    ] = 100
     # Parsed at once: a URL object hides its password wherever it is printed.
     database_url: Annotated[URL, BeforeValidator(_database_url)] = make_url(SQLITE_DEFAULT)
-    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(default=None, repr=False)
-    redis_tls_verify: Literal["full", "none"] = "full"
+    redis_url: Annotated[str, AfterValidator(read_redis_url)] | None = Field(
+        default=None, repr=False
+    )
+    redis_tls_verify: Annotated[
+        TlsVerify, BeforeValidator(one_of(*get_args(TlsVerify), **_TLS))
+    ] = "full"
     ops_read_tokens: Tokens = Field(default=(), repr=False)
     ops_write_tokens: Tokens = Field(default=(), repr=False)
-    webhook_tolerance_seconds: PositiveInt = 300
-    webhook_max_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 262_144
-    worker_threads: Annotated[int, Field(ge=1, le=128)] = 16
-    sweep_seconds: Annotated[float, Field(gt=0, le=60)] = 5
-    lease_seconds: Annotated[float, Field(ge=1, le=600)] = 20
-    host: str = "0.0.0.0"  # noqa: S104 - a dyno's router comes from outside
+    webhook_tolerance_seconds: Annotated[PositiveInt, Seconds] = 300
+    webhook_max_bytes: Annotated[
+        int, Field(ge=1024, le=1024 * 1024), BeforeValidator(number_in(BYTES))
+    ] = 262_144
+    worker_threads: Threads = 16
+    sweep_seconds: Annotated[float, Field(gt=0, le=60), Seconds] = 5
+    lease_seconds: Annotated[float, Field(ge=1, le=600), Seconds] = 20
+    # A dyno's router comes from outside.
+    host: Annotated[str, AfterValidator(read_host)] = "0.0.0.0"  # noqa: S104
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    web_threads: Annotated[int, Field(ge=1, le=128)] = 16
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] = "console"
-    sentry_dsn: SecretStr | None = None
-    retain_payload_days: PositiveInt = 30
-    retain_attempt_days: PositiveInt = 30
+    web_threads: Threads = 16
+    log_level: Annotated[LogLevel, BeforeValidator(one_of(*get_args(LogLevel), **_LEVELS))] = "INFO"
+    log_format: Annotated[
+        LogFormat, BeforeValidator(one_of(*get_args(LogFormat), text="console"))
+    ] = "console"
+    sentry_dsn: Annotated[SecretStr, BeforeValidator(read_sentry_dsn)] | None = None
+    retain_payload_days: Days = 30
+    retain_attempt_days: Days = 30
     # Heroku sets it on every dyno; it is ours to read, not to set.
     dyno: str | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """Read every setting; SettingsError names each malformed one. Empty counts as unset."""
-        # A config var that was cleared comes as an empty text.
+        ours = {name: environ.get(name.upper(), "") for name in cls.model_fields}
+        given = {name.upper(): unwrapped(text) for name, text in ours.items()}
         try:
-            return cls.model_validate({k: v for k, v in environ.items() if v != ""})
+            # A config var that was cleared comes as an empty text.
+            return cls.model_validate({name: text for name, text in given.items() if text})
         except ValidationError as error:
             raise SettingsError(_describe(error)) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        # Python keeps as surrogates what is no UTF-8, and no library takes those.
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("must be UTF-8")
+        return value
 
     @model_validator(mode="after")
     def _a_dyno_keeps_no_disk(self) -> Self:
@@ -181,8 +171,28 @@ class Settings(CalendarSettings):
 
 
 def _describe(error: ValidationError) -> str:
-    def line(location: tuple[int | str, ...], message: str) -> str:
-        name = str(location[0]) if location else ""
-        return f"{name}: {message}" if name else message.removeprefix("Value error, ")
+    return "; ".join(_one_line(dict(each)) for each in error.errors(include_input=False))
 
-    return "; ".join(line(e["loc"], e["msg"].removeprefix("Value error, ")) for e in error.errors())
+
+def _one_line(error: dict[str, Any]) -> str:
+    words = _PLAIN_WORDS.get(error["type"])
+    text = words.format(**error.get("ctx", {})) if words else error["msg"]
+    text = text.removeprefix("Value error, ")
+    return f"{error['loc'][0]}: {text}" if error["loc"] else text
+
+
+# Where the library's own words are about parsing and inputs.
+_PLAIN_WORDS = {
+    "bool_parsing": "must be 1 or 0 (or yes or no, on or off, true or false)",
+    "float_parsing": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must be ASCII characters without blanks, at most 256",
+    "string_too_short": "must not be empty",
+    "finite_number": "must be a number",
+}

@@ -50,7 +50,7 @@ def test_nothing_set_is_a_laptop() -> None:
         ("RECALL_RATE_SHARE", "0"),
         ("PUBLIC_URL", "http://hunter2.example"),
         ("PUBLIC_URL", "https://links.example/hunter2"),
-        ("GOOGLE_OAUTH_CLIENT_ID", "hunter2 "),
+        ("GOOGLE_OAUTH_CLIENT_ID", "hunter2 hunter2"),
         ("CALENDAR_JWT_KEY", "hunter2"),
         ("CALENDAR_JWT_KEY", "-----BEGIN PUBLIC KEY-----\\nhunter2"),
         ("CALENDAR_ALLOWED_ORIGINS", "*"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from models.settings import WebhookSecret
+from models.credentials import WebhookSecret
 
 Scheme = Literal["svix", "webhook"]
 HEADERS = ("id", "timestamp", "signature")

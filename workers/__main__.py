@@ -15,6 +15,7 @@ from models.logs import set_up_logging
 from models.settings import Settings, SettingsError
 from models.tables import TABLES
 from workers.dyno import Dyno
+from workers.queue import quick_redis
 from workers.rehearsal import rehearse, warm_up
 from workers.wire import make_ssl_context
 
@@ -27,6 +28,8 @@ def main() -> int:
         # What children share is made before they are forked: roots, mappers, compiled statements,
         # and no garbage collector that would touch, and so copy, every page.
         _ = settings.api_key, TABLES
+        # Its children make their own; what is wrong with REDIS_URL is told before there are any.
+        quick_redis(settings)
         context = make_ssl_context(os.environ.get("SSL_CERT_FILE"))
         configure_mappers()
         engine = make_engine(settings, "write")

@@ -85,7 +85,7 @@ def _client(settings: Settings, timeout: float | None, retry: Retry) -> redis.Re
         options["ssl_cert_reqs"] = "none"
         options["ssl_check_hostname"] = False
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             settings.redis_url,
             socket_timeout=timeout,
             socket_connect_timeout=_QUICK_SECONDS,
@@ -93,8 +93,12 @@ def _client(settings: Settings, timeout: float | None, retry: Retry) -> redis.Re
             retry=retry,
             **options,
         )
-    except ValueError:
-        raise SettingsError("REDIS_URL: must be a Redis URL") from None
+        # Opens nothing, but looks at every option: else it is looked at when it is too late.
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError):
+        # No word of the library's: it shows the value.
+        raise SettingsError("REDIS_URL: must be a URL that redis-py takes") from None
+    return client
 
 
 def queue_name(settings: Settings) -> str:

@@ -1,0 +1,180 @@
+"""The addresses of services that settings name: Recall's API, Redis, Sentry."""
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+
+_HOST_NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*\.[a-z]{2,}(?::[0-9]+)?(?:/.*)?", re.IGNORECASE)
+_RECALL_HOST = re.compile(r"(?:https?://)?([a-z0-9-]+)\.recall\.ai(?:/.*)?")
+# The old address, of the time when there was one region.
+_RECALL_ALIAS = "api"
+
+# Other tools' names of the three schemes that redis-py knows.
+_REDIS_SCHEMES = {"redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss"}
+_REDIS_SCHEMES |= {"unix": "unix", "redis+socket": "unix"}
+# How a client treats its connections is ours to choose: these of other clients are left out.
+_LEFT_OUT = frozenset({
+    "client_name", "decode_responses", "encoding", "encoding_errors", "health_check_interval",
+    "max_connections", "retry_on_error", "retry_on_timeout", "socket_connect_timeout",
+    "socket_keepalive", "socket_read_size", "socket_timeout", "timeout",
+})  # fmt: skip
+
+
+def read_region(value: object) -> object:
+    """Read a region in any spelling, or as the host or address of its API."""
+    if not isinstance(value, str):
+        return value
+    found = _RECALL_HOST.fullmatch(value.lower())
+    name = found[1] if found else re.sub(r"[\s_]+", "-", value.lower())
+    return "us-east-1" if name == _RECALL_ALIAS else name
+
+
+def read_host(text: str) -> str:
+    """Read the name or the address of an interface, for a server to listen at."""
+    address = text.removeprefix("[").removesuffix("]")
+    if text == "*":
+        return "0.0.0.0"  # noqa: S104 - so says whoever sets it
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,253}", text):
+            raise ValueError("must be a host's name or an IP address, without a port") from None
+    return text
+
+
+def with_scheme(value: object) -> object:
+    """Put https:// before what is a host's name alone, as platforms tell it."""
+    if isinstance(value, str) and _HOST_NAME.fullmatch(value):
+        return f"https://{value}"
+    return value
+
+
+def read_api_base_url(text: str) -> str:
+    """Read Recall's base URL, also with the /api/v1 that its own guides write behind it."""
+    parts = _split(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii():
+        raise ValueError("must start with https:// (or http:// in a lab), and a host")
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise ValueError("must be a base URL without user-info, query and fragment")
+    is_recalls = parts.hostname.endswith(".recall.ai")
+    ending = r"/api(/v[0-9]+)?" if is_recalls else r"/api/v[0-9]+"
+    path = re.sub(f"(?:{ending})?/*$", "", parts.path.rstrip("/"))
+    # Over http the API key would go to it in clear.
+    scheme = "https" if is_recalls else parts.scheme
+    return f"{scheme}://{parts.netloc.lower()}{path}"
+
+
+def read_sentry_dsn(value: object) -> object:
+    """Refuse what Sentry's client would refuse only when it is set up."""
+    if not isinstance(value, str):
+        return value
+    parts = _split(value)
+    project = parts.path.rpartition("/")[2]
+    if parts.scheme not in ("http", "https") or not (parts.hostname and parts.username):
+        raise ValueError("must be a Sentry DSN, as https://key@host/project")
+    if not (project.isascii() and project.isdecimal()):
+        raise ValueError("must be a Sentry DSN that ends in the project's number")
+    return value
+
+
+def read_redis_url(text: str) -> str:
+    """Read a Redis URL, and refuse what redis-py would refuse only when it connects."""
+    parts = _split(f"unix://{text}" if text.startswith("/") else text)
+    scheme = _REDIS_SCHEMES.get(parts.scheme)
+    if scheme is None:
+        raise ValueError("must be a redis://, rediss:// or unix:// URL")
+    _check_place(scheme, parts)
+    query = dict(_redis_options(scheme, parts.query))
+    place = f"{scheme}://{parts.netloc}{parts.path}"
+    return f"{place}?{urlencode(query, quote_via=quote)}" if query else place
+
+
+def _split(text: str) -> SplitResult:
+    if not text.isprintable() or " " in text:
+        raise ValueError("must be a URL without blanks and control characters")
+    # The library's own words show pieces of the value.
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError(
+            "must be a URL with a number as its port (/, ?, # and [ in a password are written"
+            " %2F, %3F, %23 and %5B)"
+        )
+    return parts
+
+
+def _check_place(scheme: str, parts: SplitResult) -> None:
+    if parts.fragment:
+        raise ValueError("must have a # in its password written as %23")
+    if scheme == "unix":
+        if not parts.path.strip("/") or (parts.netloc and "@" not in parts.netloc):
+            raise ValueError("must be unix:// and the absolute path of a socket")
+    # redis-py takes database 0 for whatever it cannot read.
+    elif not re.fullmatch(r"(/[0-9]{0,9}/?)?", parts.path):
+        raise ValueError("must have a number, or nothing, as its database")
+
+
+def _redis_options(scheme: str, query: str) -> list[tuple[str, str]]:
+    given = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in _LEFT_OUT]
+    known = _ANY_OPTION | (_TLS_OPTIONS if scheme == "rediss" else {})
+    return [(name, _option(known, name, value)) for name, value in given]
+
+
+def _option(known: Mapping[str, Callable[[str], str]], name: str, value: str) -> str:
+    if name in known:
+        return known[name](value)
+    # An unknown name is not shown: it may be the rest of a password that has a ? in it.
+    if name in _TLS_OPTIONS:
+        raise ValueError(f"{name} in its query needs rediss://")
+    raise ValueError(f"may have {', '.join([*_ANY_OPTION, *_TLS_OPTIONS])} in its query, no other")
+
+
+def _number(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("must have a number, or nothing, as its database")
+    return value
+
+
+def _protocol(value: str) -> str:
+    if value not in ("2", "3"):
+        raise ValueError("protocol in its query must be 2 or 3")
+    return value
+
+
+def _certificate_need(value: str) -> str:
+    need = value.lower().removeprefix("cert_")
+    if need not in ("none", "optional", "required"):
+        raise ValueError("ssl_cert_reqs in its query must be none, optional or required")
+    return need
+
+
+def _switch(value: str) -> str:
+    if value.lower() not in ("true", "false", "yes", "no", "1", "0"):
+        raise ValueError("ssl_check_hostname in its query must be true or false")
+    return value
+
+
+def _file(value: str) -> str:
+    if not Path(value).is_file():
+        raise ValueError("a file that its query names is not there")
+    return value
+
+
+_ANY_OPTION: dict[str, Callable[[str], str]] = {
+    "db": _number,
+    "username": str,
+    "password": str,
+    "protocol": _protocol,
+}
+_TLS_OPTIONS: dict[str, Callable[[str], str]] = {
+    "ssl_cert_reqs": _certificate_need,
+    "ssl_check_hostname": _switch,
+    "ssl_ca_certs": _file,
+    "ssl_certfile": _file,
+    "ssl_keyfile": _file,
+}
