@@ -99,18 +99,30 @@ def unreadable(endpoint: Endpoint, detail: str) -> RecallError:
     return RecallError(Fault.UNREADABLE, endpoint, status=200, detail=detail)
 
 
+def listed(body: Body, key: str, endpoint: Endpoint) -> list[Any] | None:
+    """Read a list within a body, None for another shape.
+
+    RecallError (unreadable) for a page that says there are more.
+    """
+    value = body.get(key)
+    if isinstance(value, dict) and isinstance(value.get("results"), list):
+        # Nothing says where the others of a list within a body would be asked for.
+        if value.get("next"):
+            raise unreadable(endpoint, f"{key} came in part")
+        value = value["results"]
+    return value if isinstance(value, list) else None
+
+
 def read_bot(body: Body, bot_id: str) -> BotBody:
     """Read a bot's body; RecallError when it is another bot's or has no usable meeting list."""
     if plain_uuid(body.get("id")) != bot_id:
         raise RecallError(Fault.WRONG_BODY, Endpoint.BOT, status=200, detail="another bot's body")
-    items = body.get("calendar_meetings")
+    items = listed(body, "calendar_meetings", Endpoint.BOT)
     # Null and missing are an ad hoc bot's; another shape is a fault, which may pass.
-    if items is None:
-        items = []
-    if not isinstance(items, list):
+    if items is None and body.get("calendar_meetings") is not None:
         raise unreadable(Endpoint.BOT, "calendar_meetings is not a list")
     # The last of two equal ids stands; order is otherwise kept.
-    refs = [_read_ref(item) for item in items]
+    refs = [_read_ref(item) for item in items or ()]
     meetings = {ref.meeting_id: ref for ref in refs if ref}
     url = body.get("meeting_url")
     return BotBody(
@@ -139,10 +151,12 @@ def read_meeting(body: Body, meeting_id: str) -> MeetingBody:
             Fault.WRONG_BODY, Endpoint.MEETING, status=200, detail="another meeting's body"
         )
     # An attendee may be in one of the two lists alone, and guests may be hidden from this user.
-    attendees = tuple(_attendee(item) for item in fields.objects(body.get("attendees")))
+    listed_attendees = fields.objects(listed(body, "attendees", Endpoint.MEETING))
+    attendees = tuple(_attendee(item) for item in listed_attendees)
     organizer = fields.email(body.get("organizer_email"))
     people = {fields.email(item.get("email")) for item in attendees} | {organizer}
-    people |= {fields.email(item) for item in fields.items(body.get("attendee_emails"))}
+    emails = listed(body, "attendee_emails", Endpoint.MEETING) or ()
+    people |= {fields.email(item) for item in emails}
     return MeetingBody(
         start_time=utc_time(body.get("start_time")),
         end_time=utc_time(body.get("end_time")),

@@ -1,7 +1,4 @@
-"""Pages of List Bots (https://docs.recall.ai/reference/bot_list): read, and where the next one is.
-
-`next` is an absolute URL out of an answer: it is followed only on the host that the key is for.
-"""
+"""Pages of List Bots (https://docs.recall.ai/reference/bot_list)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +9,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from models.outside import plain_uuid, utc_time
 from models.status import LONGEST_WORD, MOST_AHEAD, Status, is_code
 from workers import fields
-from workers.bodies import read_object, unreadable
-from workers.errors import Endpoint, Fault, RecallError
+from workers.bodies import listed, read_object
+from workers.errors import Endpoint, RecallError
+from workers.paging import read_page
 
 PATH = "bot/"
-_API = "/api/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +56,25 @@ def at_page(path: str, page: int) -> str:
 
 def read_bot_page(raw: bytes, base_url: str, now: datetime) -> BotPage:
     """Read a page; RecallError (unreadable) for no page, (wrong_body) for a foreign `next`."""
-    body = read_object(raw, Endpoint.BOTS)
-    items = body.get("results")
-    if not isinstance(items, list):
-        raise unreadable(Endpoint.BOTS, "no list of results")
-    found = [_read_bot(item, now) for item in fields.objects(items)]
+    # An object: a plain array would be a part of this list, which is paged.
+    page = read_page(read_object(raw, Endpoint.BOTS), PATH, base_url, Endpoint.BOTS)
+    found = [_read_bot(item, now) for item in page.items if isinstance(item, dict)]
     bots = tuple({bot.id: bot for bot in found if bot}.values())
-    count = body.get("count")
-    return BotPage(
-        # The last of two equal ids stands; each item that is no bot is told of.
-        bots=bots,
-        unusable=len(items) - sum(bot is not None for bot in found),
-        count=count if isinstance(count, int) and not isinstance(count, bool) else None,
-        next_path=_next_path(body.get("next"), base_url),
-    )
-
-
-def _next_path(value: object, base_url: str) -> str | None:
-    if not value:
-        return None
-    given, ours = urlsplit(str(value)), urlsplit(base_url)
-    path = given.path.removeprefix(ours.path)
-    # Scheme and port as well: the key must not go out in the clear, nor to a neighbour.
-    is_ours = (given.scheme, given.netloc) == (ours.scheme, ours.netloc)
-    if not is_ours or path.rstrip("/") != _API + PATH.rstrip("/"):
-        where = f"{given.scheme}://{given.hostname}{path[:60]}"
-        detail = f"foreign_next: the next page is said to be at {where}"
-        raise RecallError(Fault.WRONG_BODY, Endpoint.BOTS, status=200, detail=detail)
-    return f"{PATH}?{given.query}"
+    # The last of two equal ids stands; each item that is no bot is told of.
+    unusable = len(page.items) - sum(bot is not None for bot in found)
+    return BotPage(bots, unusable, page.count, page.next_path)
 
 
 def _read_bot(item: dict[str, Any], now: datetime) -> ListedBot | None:
     bot_id = plain_uuid(item.get("id"))
     if bot_id is None:
         return None
-    statuses = _statuses(item.get("status_changes"), now + MOST_AHEAD)
-    return ListedBot(bot_id, tuple(statuses))
+    try:
+        changes = listed(item, "status_changes", Endpoint.BOTS)
+    except RecallError:
+        # One bot's history in part: its row is told of, and the list goes on.
+        return None
+    return ListedBot(bot_id, tuple(_statuses(changes, now + MOST_AHEAD)))
 
 
 def _statuses(value: object, latest: datetime) -> Iterator[Status]:

@@ -1,12 +1,12 @@
 """Calendar users and meeting lists as Recall answers them, read into values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from models.outside import plain_uuid
 from workers import fields
-from workers.bodies import Body, MeetingBody, read_json, read_meeting, unreadable
+from workers.bodies import Body, MeetingBody, listed, read_meeting, unreadable
 from workers.errors import Endpoint
 
 
@@ -55,20 +55,19 @@ def read_user(body: Body, endpoint: Endpoint) -> CalendarUser:
         id=user_id,
         # As Recall spells it: a token must never be asked for an altered one.
         external_id=external_id if isinstance(external_id, str) else None,
-        connections=tuple(_connections(body)),
+        connections=tuple(_connections(body, endpoint)),
         preferences=fields.json_object(body.get("preferences")),
     )
 
 
-def read_users(raw: bytes) -> tuple[CalendarUser, ...]:
+def read_users(items: Iterable[Body]) -> tuple[CalendarUser, ...]:
     """Read a list of users; what is no user is left out."""
-    items = read_list(raw, Endpoint.USERS)
     return tuple(read_user(item, Endpoint.USERS) for item in items if plain_uuid(item.get("id")))
 
 
-def read_meetings(raw: bytes, endpoint: Endpoint) -> tuple[ListedMeeting, ...]:
+def read_meetings(items: Iterable[Body]) -> tuple[ListedMeeting, ...]:
     """Read a list of meetings; what has no id of ours to look up by is left out."""
-    found = ((plain_uuid(item.get("id")), item) for item in read_list(raw, endpoint))
+    found = ((plain_uuid(item.get("id")), item) for item in items)
     return tuple(
         ListedMeeting(meeting_id, plain_uuid(item.get("bot_id")), read_meeting(item, meeting_id))
         for meeting_id, item in found
@@ -76,18 +75,8 @@ def read_meetings(raw: bytes, endpoint: Endpoint) -> tuple[ListedMeeting, ...]:
     )
 
 
-def read_list(raw: bytes, endpoint: Endpoint) -> list[dict[str, Any]]:
-    """Read the objects of an array, or of a page's `results`; RecallError for anything else."""
-    value = read_json(raw, endpoint)
-    # The page's shape is not documented for these endpoints, and costs nothing to survive.
-    items = value.get("results") if isinstance(value, dict) else value
-    if not isinstance(items, list):
-        raise unreadable(endpoint, "not a list")
-    return fields.objects(items)
-
-
-def _connections(body: Body) -> Iterator[CalendarConnection]:
-    for item in fields.objects(body.get("connections")):
+def _connections(body: Body, endpoint: Endpoint) -> Iterator[CalendarConnection]:
+    for item in fields.objects(listed(body, "connections", endpoint)):
         yield CalendarConnection(
             platform=fields.text(item.get("platform")) or "",
             connected=item.get("connected") is True,

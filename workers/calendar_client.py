@@ -6,7 +6,7 @@ bucket for everybody. Failures are RecallErrors.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -21,11 +21,15 @@ from workers.calendar_bodies import (
 )
 from workers.errors import Endpoint, Fault, RecallError
 from workers.limits import Bucket, Buckets, Limits
+from workers.paging import read_all
 from workers.recall import Ask, Call, Recall, token_header
 from workers.retry import Then, decide
 
 # A turn further away is not waited for; whoever pages through thousands may say otherwise.
 PATIENCE_SECONDS = 3.0
+# A list that comes in pages, all of them: less than the night's sweep may be silent.
+LIST_SECONDS = 300.0
+MOST_PAGES = 1000
 
 T = TypeVar("T")
 
@@ -39,7 +43,10 @@ class UserToken:
 
 
 class CalendarClient:
-    """Calendar V1 over one connection; a turn is waited for at most `patience` seconds."""
+    """Calendar V1 over one connection; a turn is waited for at most `patience` seconds.
+
+    No page of a list is begun after `list_seconds`.
+    """
 
     def __init__(
         self,
@@ -48,8 +55,10 @@ class CalendarClient:
         buckets: Buckets,
         *,
         patience: float = PATIENCE_SECONDS,
+        list_seconds: float = LIST_SECONDS,
     ) -> None:
         self._recall = recall
+        self._list_seconds = list_seconds
         self._limits = limits
         self._buckets = buckets
         self._patience = patience
@@ -97,7 +106,7 @@ class CalendarClient:
         }
         query = urlencode({name: value for name, value in given.items() if value is not None})
         ask = Ask(Endpoint.MEETINGS, _path(Endpoint.MEETINGS, query))
-        return read_meetings(self._as_user(ask, token), ask.endpoint)
+        return read_meetings(self._whole(ask, lambda page: self._as_user(page, token)))
 
     def refresh(self, token: UserToken) -> tuple[ListedMeeting, ...]:
         """Have Recall read the calendars again; it does so by itself, so this is seldom needed.
@@ -105,7 +114,8 @@ class CalendarClient:
         https://docs.recall.ai/reference/calendar_meetings_refresh_create
         """
         ask = Ask(Endpoint.REFRESH, _path(Endpoint.REFRESH), "POST")
-        return read_meetings(self._as_user(ask, token), ask.endpoint)
+        # Once and no more: to ask for a second page would be to refresh again.
+        return read_meetings(self._whole(ask, lambda page: self._as_user(page, token), most=1))
 
     def disconnect(self, token: UserToken, platform: str) -> CalendarUser:
         """Disconnect one platform (https://docs.recall.ai/reference/calendar_user_disconnect_create)."""
@@ -120,7 +130,8 @@ class CalendarClient:
         """List the workspace's users (https://docs.recall.ai/reference/calendar_users_list)."""
         query = urlencode({"email": email}) if email is not None else ""
         ask = Ask(Endpoint.USERS, _path(Endpoint.USERS, query))
-        return read_users(self.by_key(ask, self._buckets.users_list))
+        bucket = self._buckets.users_list
+        return read_users(self._whole(ask, lambda page: self.by_key(page, bucket)))
 
     def by_key(self, ask: Ask, bucket: Bucket) -> bytes:
         """Make a call of the workspace's, in its turn, and return the body."""
@@ -141,6 +152,19 @@ class CalendarClient:
             if decision.then is Then.CLOSE_BUCKET:
                 self._limits.close(bucket, decision.longest)
             raise
+
+    def _whole(
+        self, ask: Ask, call: Callable[[Ask], bytes], most: int = MOST_PAGES
+    ) -> tuple[Body, ...]:
+        until = time.monotonic() + self._list_seconds
+
+        def page(path: str) -> bytes:
+            if time.monotonic() >= until:
+                detail = f"the list was not read in {self._list_seconds:g} s"
+                raise RecallError(Fault.TIMEOUT, ask.endpoint, detail=detail)
+            return call(replace(ask, path=path))
+
+        return read_all(page, ask.path, self._recall.base_url, ask.endpoint, most)
 
     def _object(self, ask: Ask, token: UserToken) -> Body:
         return read_object(self._as_user(ask, token), ask.endpoint)

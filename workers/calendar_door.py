@@ -22,6 +22,8 @@ from workers.wire import MAX_BODY_BYTES, Wire, make_ssl_context
 # A place that is not free by then is refused: whoever waits here holds a thread as well.
 PLACE_SECONDS = 0.25
 RETRY_SECONDS = 1.0
+# Somebody waits in front of it: a router gives up after thirty.
+LIST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,13 @@ class CalendarDoor:
         wire = Wire(self._context, self.most_bytes)
         try:
             recall = Recall(wire, self._api_url, self._api_key, seconds=self._seconds)
-            client = CalendarClient(recall, self._limits, self._buckets, patience=self._patience)
+            client = CalendarClient(
+                recall,
+                self._limits,
+                self._buckets,
+                patience=self._patience,
+                list_seconds=LIST_SECONDS,
+            )
             yield Visit(client, CalendarUsers(self._engine, self.vault, client))
         finally:
             wire.close()

@@ -94,6 +94,7 @@ class Recall:
         seconds: float = CALL_SECONDS,
     ) -> None:
         self._wire = wire
+        self.base_url = base_url
         self._api = f"{base_url}/api/v1"
         self._api_key = api_key
         self._until = until

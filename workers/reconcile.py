@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.base import db_now
 from workers.apply import apply_all
@@ -19,6 +20,7 @@ from workers.calendar_client import CalendarClient
 from workers.errors import Endpoint, Fault, RecallError
 from workers.limits import Bucket
 from workers.merge import merge
+from workers.paging import Trail
 from workers.patience import in_transaction
 from workers.recall import Ask
 from workers.reconcile_runs import Position, Progress, begin, note, take_up
@@ -45,6 +47,7 @@ class Reconciler:
     ring: Callable[[], object] = lambda: None
     pause: Callable[[float], None] = time.sleep
     _seen: set[str] = field(default_factory=set)
+    _trail: Trail = field(default_factory=lambda: Trail(Endpoint.BOTS))
 
     def open(self, since: datetime | None, *, afresh: bool = False) -> Progress:
         """Take up the unfinished run of this `since`, or begin one; RunUnderWayError."""
@@ -65,10 +68,15 @@ class Reconciler:
         self._seen = set(progress.position.ids)
         while not progress.is_over:
             try:
-                page = self._page(progress.position.path)
+                progress = self._take_in(progress, self._page(progress.position.path))
             except RecallError as error:
                 return self.interrupt(progress, str(error))
-            progress = self._take_in(progress, page)
+            except SQLAlchemyError:
+                raise
+            except Exception as error:
+                # Whatever it was, the next call must not wait for a run that nobody is at.
+                self.interrupt(progress, type(error).__name__)
+                raise
             on_page(progress)
         return progress
 
@@ -79,6 +87,7 @@ class Reconciler:
         return stopped
 
     def _page(self, path: str) -> BotPage:
+        self._trail.enter(path)
         attempt = 1
         while True:
             try:
@@ -107,6 +116,7 @@ class Reconciler:
         ids = [bot.id for bot in page.bots]
         fresh = len(set(ids) - self._seen)
         self._seen.update(ids)
+        self._trail.leave(fresh)
         read = replace(
             before,
             pages=before.pages + 1,
@@ -127,6 +137,7 @@ class Reconciler:
         if position.may_have_skipped and position.passes < MOST_PASSES:
             # Whatever moved to a page that was read already is found by reading them again.
             self._seen.clear()
+            self._trail = Trail(Endpoint.BOTS)
             again = Position(position.start, start=position.start, passes=position.passes + 1)
             return replace(progress, position=again, bots_seen=seen)
         is_complete = not position.may_have_skipped

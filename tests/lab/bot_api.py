@@ -1,9 +1,9 @@
 """The bot endpoints of the fake."""
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlencode
 
 from tests.lab.answers import json_answer, not_found
+from tests.lab.pages import a_page
 from tests.lab.render import bot_body
 from tests.lab.shapes import Bot
 from tests.lab.visits import InvalidError, Visit
@@ -41,30 +41,7 @@ class BotApi:
         wanted = list(_filters(visit))
         newest_first = reversed(self._world.bots.values())
         found = [bot for bot in newest_first if all(keep(bot) for keep in wanted)]
-        page, last = _page(visit), max(1, -(-len(found) // self.page_size))
-        if not 1 <= page <= last:
-            return json_answer({"detail": "Invalid page."}, 404)
-        body = {
-            "count": len(found),
-            "next": _page_url(visit, page + 1) if page < last else None,
-            "previous": _page_url(visit, page - 1) if page > 1 else None,
-            "results": [bot_body(bot) for bot in self._slice(found, page)],
-        }
-        return json_answer(body)
-
-    def _slice(self, bots: list[Bot], page: int) -> list[Bot]:
-        return bots[(page - 1) * self.page_size : page * self.page_size]
-
-
-def _page(visit: Visit) -> int:
-    text = visit.parameter("page") or "1"
-    return int(text[:9]) if text.isascii() and text.isdigit() else 0
-
-
-def _page_url(visit: Visit, page: int) -> str:
-    others = [(name, value) for name, value in visit.request.query if name != "page"]
-    query = urlencode([*others, ("page", str(page))])
-    return f"{visit.request.origin}{visit.request.path}?{query}"
+        return a_page(visit, found, self.page_size, bot_body)
 
 
 def _filters(visit: Visit) -> Iterator[Wanted]:

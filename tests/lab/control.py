@@ -138,6 +138,7 @@ class Control:
             "limits": desk.limits.on,
             "limits_scale": desk.limits.scale,
             "page_size": desk.bots.page_size,
+            "list_page_size": desk.world.list_page_size,
             "keeps_references": desk.world.keeps_references,
         }
 
@@ -149,6 +150,7 @@ class Control:
             "limits": (desk.limits, "on"),
             "limits_scale": (desk.limits, "scale"),
             "page_size": (desk.bots, "page_size"),
+            "list_page_size": (desk.world, "list_page_size"),
             "keeps_references": (desk.world, "keeps_references"),
         }
         for name, value in wanted.items():

@@ -1,6 +1,7 @@
 """The calendar meeting endpoints of the fake, each scoped to one calendar user's token."""
 
 from tests.lab.answers import json_answer, not_found
+from tests.lab.pages import a_page
 from tests.lab.render import meeting_body
 from tests.lab.shapes import CalendarMeeting
 from tests.lab.visits import InvalidError, Visit
@@ -24,13 +25,15 @@ class MeetingApi:
         after, before = visit.time("start_time_after"), visit.time("start_time_before")
         prefix = visit.parameter("ical_uid") or ""
         found = [
-            meeting_body(meeting)
+            meeting
             for meeting in self._world.meetings_of(visit.caller.id)
             if (meeting.ical_uid or "").startswith(prefix)
             and (after is None or meeting.start_time >= after)
             and (before is None or meeting.start_time <= before)
         ]
-        return json_answer(found)
+        if self._world.list_page_size is not None:
+            return a_page(visit, found, self._world.list_page_size, meeting_body)
+        return json_answer([meeting_body(meeting) for meeting in found])
 
     def update(self, visit: Visit) -> Response:
         """Answer https://docs.recall.ai/reference/calendar_meetings_update."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.lab.answers import invalid, json_answer, no_content
+from tests.lab.pages import a_page
 from tests.lab.preferences import FIELDS
 from tests.lab.render import user_body
 from tests.lab.shapes import PLATFORMS, CalendarUser
@@ -55,13 +56,16 @@ class UserApi:
         """Answer https://docs.recall.ai/reference/calendar_users_list; a plain array by default."""
         email = visit.parameter("email")
         found = [
-            user_body(user)
+            user
             for user in self._world.users.values()
             if email is None or email in {c.email for c in user.connections}
         ]
         if (visit.parameter("paginate") or "").lower() == "true":
-            return json_answer({"next": None, "previous": None, "results": found})
-        return json_answer(found)
+            bodies = [user_body(user) for user in found]
+            return json_answer({"next": None, "previous": None, "results": bodies})
+        if self._world.list_page_size is not None:
+            return a_page(visit, found, self._world.list_page_size, user_body)
+        return json_answer([user_body(user) for user in found])
 
     def access_token(self, visit: Visit) -> Response:
         """Answer https://docs.recall.ai/reference/calendar_accounts_access_token_retrieve."""

@@ -24,12 +24,14 @@ class World(Shelves):
 
     Methods may be called from any thread; hold `lock` around several that belong together.
     `keeps_references` says whether a bot goes on naming meetings that Recall has cleared, which
-    nothing documents: False empties `calendar_meetings`, True leaves ids that answer 404.
+    nothing documents: False empties `calendar_meetings`, True leaves ids that answer 404. Users and
+    meetings are listed in pages of `list_page_size`, or as a plain array, as documented.
     """
 
     def __init__(self, *, clock: Clock = time.time, seed: int = 0) -> None:
         super().__init__(clock=clock, seed=seed)
         self.keeps_references = False
+        self.list_page_size: int | None = None
 
     @locked
     def connect(self, user_id: str, platform: str, email: str) -> CalendarUser:
