@@ -3,7 +3,7 @@
 from pydantic import Field
 from sqlalchemy import select
 
-from models.filters import Filter, Time, Words
+from models.filters import Action, Filter, Subject, Time
 from models.ledger import Audit
 from models.queries import Listing, Query
 from models.rows import AuditRow
@@ -14,8 +14,8 @@ _AUDIT = Audit.__table__.c
 class AuditFilter(Filter):
     """Which changes: by what was done, to what, or when."""
 
-    action: Words | None = Field(None, description="what was done, such as relink")
-    subject: Words | None = Field(None, description="what it was done to, such as a bot's id")
+    action: Action | None = Field(None, description="what was done, such as relink")
+    subject: Subject | None = Field(None, description="what it was done to, such as a bot's id")
     since: Time | None = Field(None, description="at or after")
     until: Time | None = Field(None, description="before")
 

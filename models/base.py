@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import JSON, BindParameter, DateTime, Dialect, Float, MetaData, bindparam
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, QueryableAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
+LONGEST = "longest"
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
@@ -68,6 +69,16 @@ def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
         return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
     seconds = compiler.process(element.clauses, **kw)
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
+
+
+def at_most(characters: int) -> dict[Any, Any]:
+    """Describe a column whose texts are cut, or refused, at so many characters."""
+    return {LONGEST: characters}
+
+
+def longest(column: QueryableAttribute[Any]) -> int:
+    """Return how many characters a column's texts have at most."""
+    return int(column.info[LONGEST])
 
 
 class Base(DeclarativeBase):

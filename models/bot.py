@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base
+from models.base import Base, at_most
+from models.status import LONGEST_CODE
 
 LinkState = Literal["pending", "linked", "no_meetings", "partial", "failed"]
 
@@ -17,7 +18,7 @@ class Bot(Base):
     __tablename__ = "bots"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    status: Mapped[str]
+    status: Mapped[str] = mapped_column(info=at_most(LONGEST_CODE))
     sub_code: Mapped[str | None]
     status_at: Mapped[datetime]
     first_seen_at: Mapped[datetime]

@@ -6,8 +6,10 @@ from typing import Any, Literal
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base
+from models.base import Base, at_most
+from models.outside import LONGEST_TEXT
 
+EXTERNAL_ID = at_most(255)
 MeetingState = Literal["found", "gone", "forbidden", "unfetchable", "owed"]
 
 
@@ -17,7 +19,7 @@ class CalendarUser(Base):
     __tablename__ = "calendar_users"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    external_id: Mapped[str | None] = mapped_column(index=True)
+    external_id: Mapped[str | None] = mapped_column(index=True, info=EXTERNAL_ID)
 
 
 class CalendarMeeting(Base):
@@ -33,11 +35,12 @@ class CalendarMeeting(Base):
     end_time: Mapped[datetime]
     state: Mapped[str]
     reason: Mapped[str | None]
-    title: Mapped[str | None]
-    ical_uid: Mapped[str | None] = mapped_column(index=True)
+    title: Mapped[str | None] = mapped_column(info=at_most(LONGEST_TEXT))
+    # An index of PostgreSQL takes 2,704 bytes, a character up to four; a sender picks this.
+    ical_uid: Mapped[str | None] = mapped_column(index=True, info=at_most(600))
     organizer_email: Mapped[str | None]
     calendar_platform: Mapped[str | None]
-    meeting_platform: Mapped[str | None]
+    meeting_platform: Mapped[str | None] = mapped_column(info=at_most(LONGEST_TEXT))
     is_recurring: Mapped[bool | None]
     is_external: Mapped[bool | None]
     is_hosted_by_me: Mapped[bool | None]
@@ -57,7 +60,7 @@ class MeetingPerson(Base):
     __tablename__ = "meeting_people"
 
     meeting_id: Mapped[str] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(primary_key=True, index=True)
+    email: Mapped[str] = mapped_column(primary_key=True, index=True, info=at_most(320))
 
 
 class CalendarToken(Base):

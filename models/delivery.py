@@ -6,8 +6,9 @@ from typing import Literal
 from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base
+from models.base import Base, at_most
 
+MESSAGE_ID = at_most(200)
 Outcome = Literal["accepted", "ignored", "malformed"]
 
 
@@ -20,7 +21,7 @@ class Delivery(Base):
     IS_UNAPPLIED = "applied_at IS NULL AND outcome = 'accepted'"
 
     # The message id that the sender signs: equal over all attempts and manual resends.
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True, info=MESSAGE_ID)
     event: Mapped[str | None]
     outcome: Mapped[str]
     reason: Mapped[str | None]

@@ -1,7 +1,7 @@
 """What can be asked of each list: one model a list, for the API, the CLI and the pages alike."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,8 +11,15 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+from sqlalchemy.orm import QueryableAttribute
 
-from models.outside import plain_uuid, storable, utc_time
+from models.base import longest
+from models.bot import Bot
+from models.calendar import CalendarMeeting, MeetingPerson
+from models.delivery import Delivery
+from models.ledger import Audit
+from models.link import Link
+from models.outside import email_address, plain_uuid, storable, utc_time, uuid_range
 
 MOST_ROWS = 500
 ROWS = 100
@@ -24,11 +31,29 @@ def _uuid(value: str) -> str:
     return found
 
 
+def _bot_id(value: str) -> str:
+    # A bot is named by its first characters wherever a table is narrow.
+    if uuid_range(value) is None:
+        raise ValueError("must be a UUID, or its first 8 characters or more")
+    return value.lower()
+
+
 def _storable(value: str) -> str:
     # No column holds these: PostgreSQL would refuse the question, and the answer is known.
     if storable(value, len(value)) != value:
         raise ValueError("must not hold NUL or half of a surrogate pair")
     return value
+
+
+def _email(value: str) -> str:
+    if not (found := email_address(value)):
+        raise ValueError("must not be blank")
+    return found
+
+
+def kept_in(column: QueryableAttribute[Any]) -> StringConstraints:
+    """Take what a column may hold: as long as that, and to the letter, blanks around it too."""
+    return StringConstraints(min_length=1, max_length=longest(column))
 
 
 def _time(value: object) -> datetime:
@@ -41,20 +66,37 @@ def _time(value: object) -> datetime:
 
 
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
+# As a pattern too, for the API's description.
+_HEX = "[0-9a-fA-F]"
+BOT_ID_PATTERN = (
+    f"^{_HEX}{{8}}(-({_HEX}{{0,4}}|{_HEX}{{4}}(-({_HEX}{{0,4}}|{_HEX}{{4}}"
+    f"(-({_HEX}{{0,4}}|{_HEX}{{4}}(-{_HEX}{{0,12}})?))?))?))?$"
+)
+BotId = Annotated[
+    str, AfterValidator(_bot_id), Field(json_schema_extra={"pattern": BOT_ID_PATTERN})
+]
 Words = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=longest(CalendarMeeting.title)
+    ),
     AfterValidator(_storable),
 ]
 Email = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, to_lower=True, min_length=3, max_length=320),
-    AfterValidator(_storable),
+    str, kept_in(MeetingPerson.email), AfterValidator(_storable), AfterValidator(_email)
 ]
+ExternalId = Annotated[str, kept_in(Link.external_id), AfterValidator(_storable)]
+IcalUid = Annotated[str, kept_in(CalendarMeeting.ical_uid), AfterValidator(_storable)]
+StatusCode = Annotated[str, kept_in(Bot.status), AfterValidator(_storable)]
+Platform = Annotated[str, kept_in(CalendarMeeting.meeting_platform), AfterValidator(_storable)]
+MessageId = Annotated[str, kept_in(Delivery.id), AfterValidator(_storable)]
+Action = Annotated[str, kept_in(Audit.action), AfterValidator(_storable)]
+Subject = Annotated[str, kept_in(Audit.subject), AfterValidator(_storable)]
 Time = Annotated[datetime, BeforeValidator(_time)]
 # Spelt out, because OpenAPI, the options' help and the pages all list the choices from here.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]
 OutcomeName = Literal["accepted", "ignored", "malformed"]
+BOT_ID_WORDS = "the bot's id, or its first 8 characters or more"
 Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 
 
@@ -68,35 +110,37 @@ class Filter(BaseModel):
 class LinkFilter(Filter):
     """Which links: by bot, meeting, person, words of the title, state, platform or time."""
 
-    bot_id: Uuid | None = Field(None, description="the bot's id")
+    bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
     meeting_id: Uuid | None = Field(None, description="the calendar meeting's id")
-    external_id: Words | None = Field(None, description="the calendar user, as you named them")
+    external_id: ExternalId | None = Field(None, description="the calendar user, as you named them")
     email: Email | None = Field(None, description="organiser or attendee, in any case")
     title: Words | None = Field(None, description="words of the title, all of them, in any case")
-    ical_uid: Words | None = Field(None, description="the calendar event's iCal UID")
-    status: Words | None = Field(None, description="bot_status, such as done or fatal")
+    ical_uid: IcalUid | None = Field(None, description="the calendar event's iCal UID")
+    status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
     link_state: LinkStateName | None = Field(None, description="how the bot's link stands")
-    platform: Words | None = Field(None, description="meeting_platform, such as zoom")
+    platform: Platform | None = Field(None, description="meeting_platform, such as zoom")
     since: Time | None = Field(None, description="meeting_start at or after")
     until: Time | None = Field(None, description="meeting_start before")
     current: bool = Field(default=False, description="only links that have not ended")
 
 
 class BotFilter(Filter):
-    """Which bots: by how their link stands, or by their status."""
+    """Which bots: by id, by how their link stands, or by their status."""
 
+    bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
     link_state: LinkStateName | Literal["unlinked"] | None = Field(
         None, description="how the link stands; unlinked is every state but linked"
     )
-    status: Words | None = Field(None, description="bot_status, such as done or fatal")
+    status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
     since: Time | None = Field(None, description="first_seen_at at or after")
     until: Time | None = Field(None, description="first_seen_at before")
 
 
 class DeliveryFilter(Filter):
-    """Which deliveries: by bot, outcome or time."""
+    """Which deliveries: by bot, message, outcome or time."""
 
-    bot_id: Uuid | None = Field(None, description="the bot's id")
+    bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
+    message_id: MessageId | None = Field(None, description="the webhook's own id")
     outcome: OutcomeName | None = Field(None, description="accepted, ignored or malformed")
     since: Time | None = Field(None, description="received_at at or after")
     until: Time | None = Field(None, description="received_at before")
@@ -105,6 +149,7 @@ class DeliveryFilter(Filter):
 class RejectionFilter(Filter):
     """Which refused requests."""
 
+    message_id: MessageId | None = Field(None, description="the webhook's own id, as it said")
     unresolved: bool = Field(
         default=False, description="only those a re-check has not accepted since"
     )

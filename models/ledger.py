@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base
+from models.base import Base, at_most
+from models.calendar import EXTERNAL_ID
+from models.delivery import MESSAGE_ID
 
 # The hour under which a tally counts everything there ever was: before all hours.
 TOTAL = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,7 +24,7 @@ class Rejection(Base):
     received_at: Mapped[datetime]
     reason: Mapped[str]
     remote_addr: Mapped[str | None]
-    message_id: Mapped[str | None]
+    message_id: Mapped[str | None] = mapped_column(info=MESSAGE_ID)
     # Verbatim and shown to nobody: they are what a re-check needs.
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes | None]
@@ -60,8 +62,9 @@ class Audit(Base):
     id: Mapped[int] = mapped_column(_ROW_ID, primary_key=True, autoincrement=True)
     at: Mapped[datetime]
     actor: Mapped[str]
-    action: Mapped[str]
-    subject: Mapped[str | None]
+    action: Mapped[str] = mapped_column(info=at_most(200))
+    # A bot's id, or a calendar user as you named them.
+    subject: Mapped[str | None] = mapped_column(info=EXTERNAL_ID)
     details: Mapped[dict[str, Any]]
 
     __table_args__ = (Index(None, "at", "id"),)

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
+from models.calendar import EXTERNAL_ID
 
 EndReason = Literal["left_calendar_meetings", "calendar_gone", "user_erased"]
 
@@ -19,7 +20,7 @@ class Link(Base):
     bot_id: Mapped[str] = mapped_column(primary_key=True)
     meeting_id: Mapped[str] = mapped_column(primary_key=True)
     calendar_user_id: Mapped[str | None]
-    external_id: Mapped[str | None]
+    external_id: Mapped[str | None] = mapped_column(info=EXTERNAL_ID)
     # As the bot's body told them: a fetch is saved while they stand still.
     seen_start: Mapped[datetime]
     seen_end: Mapped[datetime]

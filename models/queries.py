@@ -25,6 +25,7 @@ from models.calendar import CalendarMeeting, MeetingPerson
 from models.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.ledger import Rejection
 from models.link import Link
+from models.outside import uuid_range
 from models.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
 from models.titles import WORDS, has_words, read_words, walk_words
 from models.views import BOT_LINKS, DELIVERY_LOG
@@ -131,25 +132,22 @@ def _by_words(query: Query, wanted: LinkFilter, title: str, dialect: str) -> Lis
 
 def _has_few(connection: Connection, wanted: LinkFilter) -> bool:
     """Whether something else that is wanted is so rare that each of its rows can be looked at."""
-    for name, kept in _INDEXED.items():
-        if (value := getattr(wanted, name)) is not None:
-            rows = select(literal(1)).where(kept == value).limit(MOST_LOOKED_AT).subquery()
-            found = connection.scalar(select(func.count()).select_from(rows)) or 0
-            if found < MOST_LOOKED_AT:
-                return True
+    for condition in _equal(wanted, _INDEXED):
+        rows = select(literal(1)).where(condition).limit(MOST_LOOKED_AT).subquery()
+        found = connection.scalar(select(func.count()).select_from(rows)) or 0
+        if found < MOST_LOOKED_AT:
+            return True
     return False
 
 
 def bots(wanted: BotFilter) -> Listing[BotRow]:
     """List bots, the one seen first last."""
-    query: Query = select(*BOT_COLUMNS)
+    query: Query = select(*BOT_COLUMNS).where(*_equal(wanted, _BOT_COLUMNS))
     if wanted.link_state == "unlinked":
         # The value in the statement: a parameter would not be known to imply the index's predicate.
         query = query.where(Bot.link_state != literal_column("'linked'"))
     elif wanted.link_state:
         query = query.where(Bot.link_state == wanted.link_state)
-    if wanted.status:
-        query = query.where(Bot.status == wanted.status)
     query = _between(query, Bot.first_seen_at, wanted.since, wanted.until)
     return Listing(query, (_column(Bot.first_seen_at), _column(Bot.id)), BotRow)
 
@@ -173,6 +171,8 @@ def rejections(wanted: RejectionFilter) -> Listing[RejectionRow]:
         Rejection.resolved_at,
     )
     query: Query = select(*kept)
+    if wanted.message_id is not None:
+        query = query.where(Rejection.message_id == wanted.message_id)
     if wanted.unresolved:
         query = query.where(Rejection.resolved_at.is_(None))
     return Listing(query, (_column(Rejection.received_at), _column(Rejection.id)), RejectionRow)
@@ -204,7 +204,7 @@ _LINK_COLUMNS = {
     "platform": BOT_LINKS.c.meeting_platform,
 }
 # Where an index finds the rows of a value, and so tells whether they are few.
-_INDEXED = {
+_INDEXED: Mapping[str, Any] = {
     "bot_id": Link.bot_id,
     "meeting_id": Link.meeting_id,
     "external_id": Link.external_id,
@@ -213,7 +213,12 @@ _INDEXED = {
     "status": Bot.status,
     "link_state": Bot.link_state,
 }
-_DELIVERY_COLUMNS = {"bot_id": DELIVERY_LOG.c.bot_id, "outcome": DELIVERY_LOG.c.outcome}
+_DELIVERY_COLUMNS = {
+    "bot_id": DELIVERY_LOG.c.bot_id,
+    "message_id": DELIVERY_LOG.c.delivery_id,
+    "outcome": DELIVERY_LOG.c.outcome,
+}
+_BOT_COLUMNS: Mapping[str, Any] = {"bot_id": Bot.id, "status": Bot.status}
 
 
 def _column(attribute: Any) -> ColumnElement[Any]:
@@ -226,7 +231,15 @@ def _equal(
 ) -> Iterator[ColumnElement[bool]]:
     for name, one in columns.items():
         if (value := getattr(wanted, name)) is not None:
-            yield one == value
+            yield one == value if name != "bot_id" else _is_bot(one, value)
+
+
+def _is_bot(column: ColumnElement[Any], asked: str) -> ColumnElement[bool]:
+    # The whole id as a range of one would keep an index from ordering by its next column.
+    found = uuid_range(asked)
+    if found is None or found[0] == found[1]:
+        return column == asked
+    return column.between(*found)
 
 
 def _between(query: Query, time: Any, since: datetime | None, until: datetime | None) -> Query:

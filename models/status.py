@@ -14,7 +14,8 @@ UNINFORMATIVE = frozenset({"ready"})
 # One event of the year 9999 would freeze a monotone status.
 MOST_AHEAD = timedelta(days=1)
 LONGEST_WORD = 200
-_CODE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,64}\Z")
+LONGEST_CODE = 64
+_CODE = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{LONGEST_CODE}}}\Z")
 
 # Equal times are common (pairs come 126 ms apart, some carry one timestamp), so ties need a rank.
 _LIFE = (

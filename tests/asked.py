@@ -16,13 +16,35 @@ def whole_scans(connection: Connection, statement: str, values: Any = ()) -> lis
     The statement is the driver's own, as `statements_of` gives it, or has no values.
     """
     if connection.dialect.name == "postgresql":
-        explained = connection.exec_driver_sql("EXPLAIN (FORMAT JSON) " + statement, values)
-        (plan,) = explained.scalar_one()
-        found = _postgresql_scans(list(_nodes(plan["Plan"])))
+        found = _postgresql_scans(_postgresql_plan(connection, statement, values))
     else:
-        explained = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)
-        found = _sqlite_scans([row.detail for row in explained])
+        found = _sqlite_scans(_sqlite_plan(connection, statement, values))
     return [table for table in found if table not in SMALL]
+
+
+def walks(connection: Connection, statement: str, values: Any = ()) -> list[str]:
+    """The tables that a plan reads without looking anything up in an index, be it in its order."""
+    if connection.dialect.name == "sqlite":
+        return [step for step in _sqlite_plan(connection, statement, values) if "SCAN" in step]
+    nodes = _postgresql_plan(connection, statement, values)
+    scans = [node for node in nodes if node["Node Type"].endswith("Scan")]
+    is_by_index = ("Bitmap Heap Scan", "Subquery Scan")
+    return [
+        str(node.get("Relation Name"))
+        for node in scans
+        if "Index Cond" not in node and node["Node Type"] not in is_by_index
+    ]
+
+
+def _postgresql_plan(connection: Connection, statement: str, values: Any) -> list[dict[str, Any]]:
+    explained = connection.exec_driver_sql("EXPLAIN (FORMAT JSON) " + statement, values)
+    (plan,) = explained.scalar_one()
+    return list(_nodes(plan["Plan"]))
+
+
+def _sqlite_plan(connection: Connection, statement: str, values: Any) -> list[str]:
+    explained = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)
+    return [row.detail for row in explained]
 
 
 def _postgresql_scans(nodes: list[dict[str, Any]]) -> Iterator[str]:

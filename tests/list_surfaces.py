@@ -5,31 +5,37 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
+from sqlalchemy.orm import QueryableAttribute
 
+from models.base import Base, longest
+from models.bot import Bot
+from models.calendar import CalendarMeeting, MeetingPerson
 from models.database import make_engine
+from models.delivery import Delivery
 from models.filters import MOST_ROWS
-from models.ledger import Audit
+from models.ledger import Audit, Rejection
+from models.link import Link
 from models.lists import LISTS, ListKind
 from models.plain import plain
 from models.settings import Settings
 from tests.console_client import READ, WRITE, logged_in
-from tests.fakes import START
 from tests.furnished import furnish
 from tests.list_walk import Question, Row
-from tests.population import bot_id
-from tests.rows import add_delivery
+from tests.population import an_id
+from tests.rows import add_bot, add_delivery, later
 from tests.typing_it import Typist
 from webhook.access import BEARER
 from webhook.app import create_app, resources_of
 
 BOTS_WRITTEN = 60
+Text = Callable[[QueryableAttribute[Any]], str]
 
 
 class Walker:
@@ -125,8 +131,39 @@ def a_walker(url: str, zygote: "subprocess.Popen[str]", folder: Path) -> Iterato
 
 def _add_oddities(engine: Engine) -> None:
     """Add what a day seldom leaves behind, and a filter asks for."""
-    add_delivery(engine, bot_id(1), None, event="bot.log", outcome="ignored", reason="bot_log")
     add_delivery(engine, None, None, event=None, outcome="malformed", reason="not_json")
-    changed = {"at": START, "actor": "cli ada", "action": "erase", "subject": "person-00007"}
+    _add_a_bot_with(engine, 1, lambda column: f" {column.key} ")
+    _add_a_bot_with(engine, 2, lambda column: "x" * longest(column))
+
+
+def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
+    """Add a bot of which each text is made for its column."""
+    bot, meeting, seen = an_id(7, number), an_id(8, number), later(number)
+    add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen)
+    message_id = text(Delivery.id)
+    add_delivery(engine, bot, None, id=message_id, event="bot.log", outcome="ignored")
+    email = text(MeetingPerson.email).strip()
+    times = {"start_time": seen, "end_time": seen}
+    rows: list[tuple[type[Base], Row]] = [
+        (CalendarMeeting, {
+            "id": meeting, **times, "state": "found", "title": text(CalendarMeeting.title),
+            "ical_uid": text(CalendarMeeting.ical_uid), "organizer_email": email,
+            "meeting_platform": text(CalendarMeeting.meeting_platform),
+        }),
+        (MeetingPerson, {"meeting_id": meeting, "email": email}),
+        (Link, {
+            "bot_id": bot, "meeting_id": meeting, "external_id": text(Link.external_id),
+            "seen_start": seen, "seen_end": seen, "linked_at": seen, "last_seen_at": seen,
+        }),
+        (Rejection, {
+            "received_at": seen, "reason": "stale_timestamp", "message_id": message_id,
+            "headers": {},
+        }),
+        (Audit, {
+            "at": seen, "actor": "cli ada", "action": text(Audit.action),
+            "subject": text(Audit.subject), "details": {},
+        }),
+    ]  # fmt: skip
     with engine.begin() as connection:
-        connection.execute(insert(Audit).values(**changed, details={}))
+        for table, row in rows:
+            connection.execute(insert(table).values(**row))

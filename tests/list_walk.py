@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from models.filters import BOT_ID_PATTERN
 from models.lists import LISTS, ListKind
 
 Row = Mapping[str, Any]
@@ -32,6 +33,7 @@ COLUMNS = {
     ("bots", "status"): "bot_status",
     ("bots", "since"): "first_seen_at",
     ("bots", "until"): "first_seen_at",
+    ("deliveries", "message_id"): "delivery_id",
     ("deliveries", "since"): "received_at",
     ("deliveries", "until"): "received_at",
     ("rejections", "unresolved"): "resolved_at",
@@ -84,7 +86,7 @@ def questions(kind: ListKind, field: str, rows: list[Row]) -> list[Question]:
 
 def _values(forms: list[Row], field: str, kept: list[Any]) -> list[str]:
     choices = [str(value) for form in forms for value in _choices(form)]
-    kinds = {form.get("format", form.get("type")) for form in forms} - {None, "null"}
+    kinds = _kinds(forms)
     if choices:
         return choices
     if kinds == {"boolean"}:
@@ -93,9 +95,16 @@ def _values(forms: list[Row], field: str, kept: list[Any]) -> list[str]:
         return [kept[len(kept) // 2], _beyond(kept, field)]
     if kinds == {"uuid"}:
         return [kept[0], kept[-1].upper(), str(uuid4())]
+    if kinds == {BOT_ID_PATTERN}:
+        return [kept[0], kept[0][:8], kept[-1][:14].upper(), str(uuid4())]
     if kinds == {"string"}:
         return [*_awkward(kept), "nothing-has-this"]
     pytest.fail(f"{field} is of a type that _values has no sample of: {kinds}")
+
+
+def _kinds(forms: list[Row]) -> set[str]:
+    kinds = (form.get("format", form.get("pattern", form.get("type"))) for form in forms)
+    return {str(kind) for kind in kinds if kind not in (None, "null")}
 
 
 def _choices(form: Row) -> list[Any]:
@@ -117,13 +126,15 @@ def _awkward(kept: list[str]) -> Iterator[str]:
 
 
 def _holds(forms: list[Row], field: str, column: str) -> Holds:
-    kinds = {form.get("format", form.get("type")) for form in forms}
+    kinds = _kinds(forms)
     if "boolean" in kinds:
         return lambda row, _value: row[column] is None
     if "date-time" in kinds:
         return lambda row, value: _is_within(field, row[column], value)
     if "uuid" in kinds:
         return lambda row, value: bool(row[column] == str(UUID(value)))
+    if BOT_ID_PATTERN in kinds:
+        return lambda row, value: bool(row[column] and row[column].startswith(value.lower()))
     return lambda row, value: bool(row[column] == value)
 
 

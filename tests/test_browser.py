@@ -154,6 +154,29 @@ def test_a_calendar_is_disconnected_from_its_users_page(
     assert done == {"calendar refresh", "calendar disconnect"}
 
 
+@pytest.mark.parametrize("kind", ["links", "bots", "deliveries"])
+def test_an_id_in_a_table_is_copied_whole(
+    browser: Browser, console: tuple[str, Engine], kind: str
+) -> None:
+    """Its first eight characters are what is seen; marking them marks the id."""
+    url, _ = console
+    with a_page(browser) as page:
+        log_in(page, url, READ)
+        page.goto(f"{url}/console/{kind}")
+        shown = page.locator("tbody a.id").first
+        box = shown.bounding_box()
+        assert box
+        assert box["width"] < 100
+        marked = """link => {
+            const range = document.createRange();
+            range.selectNode(link);
+            getSelection().removeAllRanges();
+            getSelection().addRange(range);
+            return getSelection().toString();
+        }"""
+        assert str(shown.evaluate(marked)).strip() == shown.get_attribute("title")
+
+
 def test_a_failed_bot_is_put_back_from_its_page(
     browser: Browser, console: tuple[str, Engine]
 ) -> None:

@@ -27,7 +27,7 @@ from tests.fakes import BOT
 from tests.lab.servers import free_port
 from tests.lab.stack import environment
 from tests.population import bot_id, meeting_id, populate
-from tests.rows import add_delivery, rows, set_bot
+from tests.rows import add_bot, add_delivery, rows, set_bot
 from tests.test_alarms import a_worker
 from tests.typing_it import Typist, a_zygote
 from webhook.cli import cli
@@ -163,6 +163,24 @@ def test_explain_tells_an_unknown_bot_from_one_not_applied_yet(ada: Typist, engi
     assert ada.piped("explain", BOT).err == "not applied yet\n"
     found = json.loads(ada.piped("explain", bot_id(3), "--json").out)
     assert list(found) == ["bot", "why", "statuses", "deliveries", "attempts", "links"]
+
+
+@on_sqlite
+def test_explain_takes_what_a_table_shows_of_an_id(ada: Typist, engine: Engine) -> None:
+    """The beginning of a bot's id, or a message's; several bots, or none, are told apart."""
+    add_delivery(engine, None, None, id="msg_of_none", outcome="malformed")
+    for text in (bot_id(20)[:8], bot_id(20)[:30].upper(), "msg_00000020_done"):
+        assert ada.piped("explain", text).out.startswith(f"{bot_id(20)} done, linked")
+    beside = ada.piped("explain", "msg_of_none")
+    assert beside.code == 1
+    assert "recall-links deliveries --message-id msg_of_none" in beside.err
+    assert ada.piped("explain", "7").code == 1
+    other = f"{bot_id(20)[:-1]}{int(bot_id(20)[-1], 16) ^ 1:x}"
+    add_bot(engine, other)
+    several = ada.piped("explain", bot_id(20)[:8])
+    assert several.code == 2
+    assert bot_id(20) in several.err
+    assert other in several.err
 
 
 # -- putting back --------------------------------------------------------------

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, insert, text, update
 
 from models.base import db_now
 from models.bot import Bot
 from models.calendar import CalendarMeeting
 from models.database import make_engine
 from models.delivery import Delivery
-from models.ledger import Audit
+from models.ledger import Audit, Rejection
 from models.link import Link, LinkAttempt
 from models.lists import LISTS
 from tests.console_client import WRITE, console_settings, logged_in
-from tests.fakes import BOT
+from tests.fakes import BOT, START
 from tests.furnished import RETRIED, furnish
 from tests.population import bot_id
 from tests.rows import add_bot, add_delivery
@@ -289,7 +289,8 @@ def test_one_bot_is_explained_on_one_line_of_time(reader: FlaskClient) -> None:
     [
         (f"/console/bots/{BOT}", 404, "No webhook has told of this bot"),
         ("/console/bots/7", 400, "36 characters"),
-        ("/console/bot?bot_id=7", 400, "36 characters"),
+        ("/console/bot?bot_id=7", 404, "first 8 characters"),
+        ("/console/bot?bot_id=00000000", 404, "first 8 characters"),
         ("/console/nowhere/at/all", 404, "no page"),
         ("/console/relink/done?result=x", 400, "not known"),
     ],
@@ -315,6 +316,32 @@ def test_a_pasted_id_opens_its_bot(reader: FlaskClient) -> None:
     """In any case of letters, with the blanks that pasting brings."""
     response = reader.get("/console/bot", query_string={"bot_id": f" {BOT.upper()}\n"})
     assert response.location == f"/console/bots/{BOT}"
+
+
+def test_the_search_opens_what_a_page_shows_of_an_id(reader: FlaskClient, engine: Engine) -> None:
+    """The beginning of a bot's id, a message's id; where several are meant, the list of them."""
+    one, other, logged = f"{BOT[:-1]}0", f"{BOT[:-1]}1", bot_id(900_000)
+    add_bot(engine, one)
+    add_delivery(engine, one, "done", id="msg_of_a_bot")
+    add_delivery(engine, None, None, id="msg_of_none", outcome="malformed")
+    add_delivery(engine, logged, None, id="msg_of_a_log", outcome="ignored")
+    with engine.begin() as connection:
+        refused = {"received_at": START, "reason": "stale_timestamp", "headers": {}}
+        connection.execute(insert(Rejection).values(message_id="msg_refused", **refused))
+    opened = {
+        one[:8]: f"/console/bots/{one}",
+        f" {one[:20].upper()}\n": f"/console/bots/{one}",
+        "msg_of_a_bot": f"/console/bots/{one}",
+        logged[:8]: f"/console/bots/{logged}",
+        "msg_of_none": "/console/deliveries?message_id=msg_of_none",
+        "msg_refused": "/console/rejections?message_id=msg_refused",
+    }
+    for pasted, page in opened.items():
+        assert reader.get("/console/bot", query_string={"bot_id": pasted}).location == page, pasted
+    add_bot(engine, other)
+    several = reader.get("/console/bot", query_string={"bot_id": one[:8]}, follow_redirects=True)
+    assert several.request.path == "/console/bots"
+    assert set(re.findall(r'href="/console/bots/([^"]+)"', several.text)) >= {one, other}
 
 
 # -- the overview ----------------------------------------------------------------

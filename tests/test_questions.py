@@ -22,8 +22,9 @@ from models.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, Reject
 from models.ledger import Audit, Rejection, Tally
 from models.lists import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
 from models.overview import overview
+from models.search import look_up
 from models.settings import Settings
-from tests.asked import statements_of, whole_scans
+from tests.asked import statements_of, walks, whole_scans
 from tests.conftest import ROOT, new_database
 from tests.fakes import START
 from tests.population import bot_id, meeting_id, populate
@@ -145,6 +146,7 @@ def test_a_question_without_an_index_would_be_noticed(big: Engine) -> None:
 ASKED: list[tuple[ListKind, Filter]] = [
     (LINKS, LinkFilter()),
     (LINKS, LinkFilter(bot_id=LINKED)),
+    (LINKS, LinkFilter(title="sync", bot_id=LINKED[:8])),
     (LINKS, LinkFilter(meeting_id=meeting_id(20))),
     (LINKS, LinkFilter(external_id="person-00017")),
     (LINKS, LinkFilter(external_id="person-00017", since=later(0), until=later(90_000))),
@@ -177,6 +179,33 @@ def test_no_list_reads_a_table_whole(big: Engine) -> None:
             first = listing.page(connection, 5)
             for after in (None, first.next):
                 assert _scans(connection, partial(listing.page, connection, 5, after)) == [], wanted
+
+
+BEGINNINGS: list[tuple[ListKind, Filter]] = [
+    (LINKS, LinkFilter(bot_id=LINKED[:8])),
+    (BOTS, BotFilter(bot_id=LINKED[:8])),
+    (BOTS, BotFilter(bot_id=LINKED)),
+    (DELIVERIES, DeliveryFilter(bot_id=LINKED[:8])),
+    (DELIVERIES, DeliveryFilter(message_id="msg_00000020_done")),
+]
+
+
+def test_an_id_is_looked_up_and_not_passed_by(big: Engine) -> None:
+    """Whole or its beginning: to walk a list in its order until the id comes by is a whole read."""
+    with big.connect() as connection:
+        for kind, wanted in BEGINNINGS:
+            listing = kind.listing(wanted, connection.dialect.name)
+            assert listing.page(connection, 5).rows, wanted
+            _looks_up(connection, partial(listing.page, connection, 5))
+        for text in (LINKED, LINKED[:8], LINKED[:20].upper(), "0" * 8, "msg_00000020_done"):
+            _looks_up(connection, partial(look_up, connection, text))
+
+
+def _looks_up(connection: Connection, work: Callable[[], object]) -> None:
+    for statement, values in statements_of(connection, work):
+        # The refused requests are few, and asked where nothing else has the id.
+        if "rejections" not in statement:
+            assert walks(connection, statement, values) == [], statement
 
 
 def test_the_overview_and_one_bot_read_no_table_whole(big: Engine) -> None:

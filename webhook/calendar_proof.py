@@ -8,7 +8,7 @@ from flask import Request
 
 from models.calendar_settings import JwtKey
 from models.settings import Settings
-from workers.bodies import is_usable_external_id
+from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 # An hour is long for a page to fetch its token, and short for one that was left in a log.
 LONGEST_LIFE_SECONDS = 3600
@@ -110,5 +110,6 @@ def _usable(external_id: object, status: int) -> str:
         or external_id != external_id.strip()
         or not is_usable_external_id(external_id)
     ):
-        raise RefusedError(status, "the user's id must be a text of 1 to 255 plain characters")
+        words = f"the user's id must be a text of 1 to {EXTERNAL_ID_LIMIT} plain characters"
+        raise RefusedError(status, words)
     return external_id

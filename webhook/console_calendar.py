@@ -15,7 +15,7 @@ from webhook.access import current_caller
 from webhook.care_desk import DEEDS, CareDesk, Outcome
 from webhook.console_render import Renderer
 from webhook.reader import Reader
-from workers.bodies import is_usable_external_id
+from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
 from workers.calendar_care import UnknownUserError
 from workers.errors import RecallError
 from workers.token_store import read_erased
@@ -48,7 +48,9 @@ class CalendarPages:
         """Show what is held of one user; Recall is not asked, since that may mint a token."""
         external_id = request.args.get("external_id", "")
         if not is_usable_external_id(external_id):
-            return self._renderer.error(400, "An external_id has 1 to 255 characters.")
+            return self._renderer.error(
+                400, f"An external_id has 1 to {EXTERNAL_ID_LIMIT} characters."
+            )
         return self._page(external_id)
 
     def act(self) -> Response:
@@ -99,9 +101,8 @@ class CalendarPages:
     ) -> Response:
         def read(connection: Connection) -> dict[str, Any]:
             user_ids = users_of(connection, external_id)
-            # Constructed and not checked: an id of 255 characters is longer than a search word.
-            theirs = links(LinkFilter.model_construct(external_id=external_id), self._dialect)
-            changes = audits(AuditFilter.model_construct(subject=external_id))
+            theirs = links(LinkFilter(external_id=external_id), self._dialect)
+            changes = audits(AuditFilter(subject=external_id))
             return {
                 "user_ids": user_ids,
                 "findings": findings_of(connection, user_ids),

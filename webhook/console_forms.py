@@ -10,6 +10,7 @@ from models.outside import utc_time
 LABELS = {
     "bot_id": "Bot id",
     "meeting_id": "Meeting id",
+    "message_id": "Message id",
     "external_id": "Calendar user",
     "email": "E-mail",
     "title": "Title",

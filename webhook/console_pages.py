@@ -16,6 +16,7 @@ from models.filters import Filter, Limit
 from models.lists import ListKind
 from models.outside import plain_uuid
 from models.overview import database_time, overview
+from models.search import look_up
 from models.settings import Settings
 from models.timeline import timeline
 from webhook.asked import BadParameterError, Cursors, query_model, read_query
@@ -25,6 +26,10 @@ from webhook.console_render import Renderer
 from webhook.reader import Reader
 
 ROWS = 50
+NOT_FOUND = (
+    "Nothing here has this id. What can be opened: a bot, by its id or the first 8 characters of it"
+    " or more, and a webhook, by its message id."
+)
 # What is not a filter, and so has no place in another rendering of the same list.
 _PAGING = ("cursor", "limit", "format")
 
@@ -78,11 +83,19 @@ class Pages:
         return view
 
     def open_bot(self) -> AnyResponse:
-        """Go to the page of a bot whose id somebody has pasted."""
+        """Go to what an id means that somebody has pasted: a bot, some bots, or a message."""
         text = request.args.get("bot_id", "").strip()
-        if (bot_id := plain_uuid(text)) is None:
-            return self._renderer.error(400, "A bot's id is a UUID of 36 characters.")
-        return redirect(f"/console/bots/{bot_id}", 303)
+        # Its own page knows more of a bot that is not here yet.
+        if (bot_id := plain_uuid(text)) is not None:
+            return redirect(f"/console/bots/{bot_id}", 303)
+        found = self._reader.read(lambda connection: look_up(connection, text))
+        if len(found.bot_ids) == 1:
+            return redirect(f"/console/bots/{found.bot_ids[0]}", 303)
+        if found.bot_ids:
+            return redirect(f"/console/bots?{urlencode({'bot_id': text})}", 303)
+        if found.message_in:
+            return redirect(f"/console/{found.message_in}?{urlencode({'message_id': text})}", 303)
+        return self._renderer.error(404, NOT_FOUND)
 
     def bot(self, bot_id: str) -> Response:
         """Explain one bot."""

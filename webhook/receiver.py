@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from flask import Blueprint, Request, Response, request
 
+from models.base import longest
+from models.ledger import Rejection
 from models.outside import storable
 from models.settings import Settings
 from webhook.classify import Classified, classify
@@ -21,7 +23,7 @@ from webhook.scribe import Refused, Scribe
 from webhook.signature import HEADERS, SCHEMES, Reason, UnverifiedError, Verified, verify
 
 PATH = "/webhooks/recall"
-LONGEST_MESSAGE_ID = 200
+LONGEST_MESSAGE_ID = longest(Rejection.message_id)
 LONGEST_HEADER = 4096
 LONGEST_ADDRESS = 64
 _CLASSIFIED = tuple(field.name for field in fields(Classified))

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from models.base import longest
 from models.credentials import WebhookSecret
+from models.delivery import Delivery
 
 Scheme = Literal["svix", "webhook"]
 HEADERS = ("id", "timestamp", "signature")
 SCHEMES: tuple[Scheme, ...] = ("webhook", "svix")
 # A rotation shows two or three; more than this is somebody's attempt to cost us time.
 MOST_SIGNATURES = 16
-_MESSAGE_ID = re.compile(r"[A-Za-z0-9_.-]{1,200}\Z", re.ASCII)
+_MESSAGE_ID = re.compile(rf"[A-Za-z0-9_.-]{{1,{longest(Delivery.id)}}}\Z", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}\Z", re.ASCII)
 _DIGEST_BYTES = 32
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 
+from models.base import longest
+from models.calendar import CalendarMeeting
+from models.link import Link
 from models.outside import is_clamped, plain_uuid, storable, utc_time
 from workers import fields
 from workers.errors import Endpoint, Fault, RecallError
 
-EXTERNAL_ID_LIMIT = 255
+EXTERNAL_ID_LIMIT = longest(Link.external_id)
 LONGEST_TOKEN = 4096
-# An index of PostgreSQL takes 2,704 bytes, a character up to four; an invitation's sender picks it.
-ICAL_UID_LIMIT = 600
+ICAL_UID_LIMIT = longest(CalendarMeeting.ical_uid)
 _DETAILS = (
     "platform",
     "platform_id",

@@ -4,16 +4,18 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from models.outside import storable
+from models.base import longest
+from models.calendar import MeetingPerson
+from models.outside import LONGEST_TEXT, email_address, storable
 from workers.meeting_secrets import is_secret, without_secrets
 
-EMAIL_LIMIT = 320
+EMAIL_LIMIT = longest(MeetingPerson.email)
 # Deeper than anything Recall documents; a bound, because what nests must not end the reader.
 _DEEPEST = 12
 _PASSWORDS = frozenset({"meeting_password", "password", "tk"})
 
 
-def text(value: object, limit: int = 1000) -> str | None:
+def text(value: object, limit: int = LONGEST_TEXT) -> str | None:
     """Read a storable text of at most `limit` characters."""
     return storable(value, limit) if isinstance(value, str) else None
 
@@ -27,8 +29,7 @@ def email(value: object) -> str | None:
     """Read an address, lower-cased, as it is looked up."""
     if not isinstance(value, str) or not value.strip():
         return None
-    # People write their addresses in any case, and mean the same one.
-    return storable(value.strip().lower(), EMAIL_LIMIT)
+    return storable(email_address(value), EMAIL_LIMIT)
 
 
 def items(value: object) -> list[object]:

@@ -8,6 +8,7 @@ from models.explain import explain, heard_of
 from models.filters import BotFilter
 from models.outside import plain_uuid
 from models.rows import CallRow, Explained
+from models.search import look_up
 from models.timeline import Moment, timeline
 from webhook.asked import BadParameterError, checked
 from webhook.commands.confirmation import confirm
@@ -31,11 +32,15 @@ class BotId(click.ParamType[str]):
 
 
 @click.command("explain")
-@click.argument("bot", type=BotId())
+@click.argument("bot")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def explain_bot(session: Session, bot: str, *, as_json: bool) -> None:
-    """Show all that is known of one bot, and why it is or is not linked."""
+    """Show all that is known of one bot, and why it is or is not linked.
+
+    BOT is its id, the first 8 characters of it or more, or the message id of one of its webhooks.
+    """
+    bot = _meant(session, bot.strip())
     found = session.read(lambda connection: explain(connection, bot))
     if found is None:
         is_new = session.read(lambda connection: heard_of(connection, bot))
@@ -45,6 +50,23 @@ def explain_bot(session: Session, bot: str, *, as_json: bool) -> None:
         print_json(found)
     else:
         _print_explained(found)
+
+
+def _meant(session: Session, text: str) -> str:
+    if (bot := plain_uuid(text)) is not None:
+        return bot
+    found = session.read(lambda connection: look_up(connection, text))
+    if len(found.bot_ids) == 1:
+        return found.bot_ids[0]
+    if found.bot_ids:
+        raise click.UsageError(f"more than one bot begins so: {', '.join(found.bot_ids)}")
+    words = (
+        "nothing here has this id: it is a bot's, the first 8 characters or more, or a message's"
+    )
+    if found.message_in:
+        words = f"this message names no bot: recall-links {found.message_in} --message-id {text}"
+    click.echo(visible(words), err=True)
+    raise click.exceptions.Exit(NOTHING_FOUND)
 
 
 def _print_explained(found: Explained) -> None:

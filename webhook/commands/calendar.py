@@ -10,7 +10,7 @@ from webhook.calendar_connect import BadTargetError, Connecting, why_in_the_way
 from webhook.calendar_links import LINK_SECONDS, ConnectLinks
 from webhook.commands.output import NOTHING_FOUND, print_json
 from webhook.commands.session import Session
-from workers.bodies import is_usable_external_id
+from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
 from workers.calendar_users import is_known
 from workers.relink import audit
 from workers.tokens import UserErasedError
@@ -24,7 +24,7 @@ def calendar() -> None:
 def _external_id(_context: click.Context, _param: click.Parameter, value: str) -> str:
     # Asking with an altered id would make another user at Recall.
     if not is_usable_external_id(value) or value != value.strip():
-        raise click.BadParameter("must be a text of 1 to 255 plain characters")
+        raise click.BadParameter(f"must be a text of 1 to {EXTERNAL_ID_LIMIT} plain characters")
     return value
 
 
