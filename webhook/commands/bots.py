@@ -13,7 +13,7 @@ from models.timeline import Moment, timeline
 from webhook.asked import BadParameterError, checked
 from webhook.commands.confirmation import confirm
 from webhook.commands.lists import filter_options
-from webhook.commands.output import NOTHING_FOUND, print_json, progress, say, visible
+from webhook.commands.output import NOTHING_FOUND, print_json, print_sample, progress, say, visible
 from webhook.commands.session import Session
 from webhook.putback import Preview, PutBackRequest
 
@@ -127,8 +127,7 @@ def _show(found: Preview, *, as_json: bool) -> None:
         print_json(found)
         return
     # What is asked before a change is for a person; the pipe is kept for the answer.
-    for row in found.sample:
-        click.echo("\t".join(visible(getattr(row, name)) for name in PREVIEWED), err=True)
+    print_sample(found.sample, PREVIEWED)
     more = " or more" if found.is_more else ""
     click.echo(f"{found.count}{more} bots would be looked up again", err=True)
 

@@ -4,24 +4,26 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from models.outside import SHORTEST_PREFIX, plain_uuid
 from models.plain import plain
+from webhook.commands.table import Column, fits, fitting_table
 from webhook.csv_rows import csv_lines
 
 NOTHING_FOUND = 1
 USAGE = 2
 AWAY = 3
 PIPED_WIDTH = 200
+LONGEST_ID = 36
 # What comes from outside must not move the cursor, hide text, or turn its direction.
 _TURNS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 _UNSEEN = re.compile(f"[\x00-\x1f{_TURNS}]")
@@ -67,10 +69,20 @@ def print_rows(rows: Iterable[Any], row: type, shown: Sequence[str], form: str) 
     elif form == "json":
         _print_items(counted)
     elif is_terminal():
-        console().print(_table(counted, shown))
+        _print_table(console(), list(counted), shown)
     else:
         _print_plainly(counted, shown)
     return counted.count
+
+
+def print_sample(rows: Sequence[Any], shown: Sequence[str]) -> None:
+    """Print some rows beside what is piped, for whoever is asked about them."""
+    if rows and sys.stderr.isatty():
+        screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        _print_table(screen, rows, shown)
+    elif rows:
+        for row in rows:
+            click.echo("\t".join(visible(getattr(row, name)) for name in shown), err=True)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -143,11 +155,27 @@ def _written_out(found: re.Match[str]) -> str:
     return repr(found[0])[1:-1]
 
 
-def _table(rows: Iterable[Any], shown: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for name in shown:
-        table.add_column(name, overflow="fold" if name.endswith("_id") else "ellipsis")
-    for one in rows:
-        # Text, because rich reads [bold] in a title as an order.
-        table.add_row(*(Text(visible(getattr(one, name))) for name in shown))
-    return table
+def _print_table(screen: Console, rows: Sequence[Any], shown: Sequence[str]) -> None:
+    values = {name: [getattr(row, name) for row in rows] for name in shown}
+    columns = [_column(name, kept, visible) for name, kept in values.items()]
+    if not fits(columns, screen.width):
+        columns = [_column(name, kept, _short) for name, kept in values.items()]
+    for part in fitting_table(columns, screen.width):
+        screen.print(part, no_wrap=True, overflow="ellipsis")
+
+
+def _column(name: str, values: Sequence[Any], text: Callable[[object], str]) -> Column:
+    cells = [text(value) for value in values]
+    # Part of an id is no id; what a stranger sent for one may be longer than a line.
+    is_named_id = name == "id" or (name.endswith("_id") and name != "external_id")
+    is_id = is_named_id or any(plain_uuid(value) for value in values)
+    is_short_id = is_id and max(map(len, cells), default=0) <= LONGEST_ID
+    return Column(name, cells, is_short_id or any(isinstance(v, datetime | int) for v in values))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%MZ")
+    text = visible(value)
+    # As `explain` and the filters take it.
+    return text[:SHORTEST_PREFIX] if plain_uuid(text) else text
