@@ -19,7 +19,7 @@ from models.calendar import CalendarMeeting, MeetingPerson
 from models.delivery import Delivery
 from models.ledger import Audit
 from models.link import Link
-from models.outside import email_address, plain_uuid, storable, utc_time, uuid_range
+from models.outside import email_address, is_clamped, plain_uuid, storable, utc_time, uuid_range
 
 MOST_ROWS = 500
 ROWS = 100
@@ -60,7 +60,7 @@ def _time(value: object) -> datetime:
     # Not pydantic's own reading: to it, 5 is a moment in 1970.
     if isinstance(value, datetime) and value.tzinfo:
         return value.astimezone(UTC)
-    if (found := utc_time(value)) is None:
+    if (found := utc_time(value)) is None or is_clamped(value):
         raise ValueError("must be an ISO 8601 time, such as 2026-11-20T09:00:00Z")
     return found
 

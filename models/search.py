@@ -1,6 +1,7 @@
 """What an id that somebody pastes may be: a bot's, the beginning of one, or a message's."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import QueryableAttribute
@@ -33,7 +34,7 @@ def look_up(connection: Connection, text: str) -> Pasted:
 
 
 def _within(
-    connection: Connection, column: QueryableAttribute[str], first: str, last: str
+    connection: Connection, column: QueryableAttribute[Any], first: str, last: str
 ) -> list[str]:
     named = select(column).where(column.between(first, last)).distinct()
     return list(connection.scalars(named.order_by(column).limit(MOST_BOTS)))

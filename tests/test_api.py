@@ -254,7 +254,7 @@ def _copy_newest_link(engine: Engine, bot: str) -> None:
         ({"platform": "\0"}, "platform"),
         ({"cursor": "a\0.b.c"}, "cursor"),
         ({"cursor": "\ud800"}, "cursor"),
-        ({"title": "x" * 201}, "title"),
+        ({"title": "x" * 1001}, "title"),
         ({"since": "0001-01-01T00:00:00+14:00"}, "since"),
         ({"until": "9999-12-31T23:59:59-14:00"}, "until"),
         ({"\0": "1"}, "\0"),

@@ -298,7 +298,7 @@ def test_reverify_shows_a_bar_and_says_how_many(ada: Typist, engine: Engine) -> 
     [
         (["links"], {}, 0, ""),
         (["links", "--title", "nobody's words"], {}, 1, ""),
-        (["explain", "17"], {}, 2, "must be a UUID of 36 characters"),
+        (["explain", "17"], {}, 1, "nothing here has this id"),
         (["links", "--since", "yesterday"], {}, 2, "--since"),
         (["links", "--bot-id", "17"], {}, 2, "--bot-id"),
         (["links", "--link-state", "odd"], {}, 2, "'pending'"),

@@ -290,7 +290,7 @@ def test_one_bot_is_explained_on_one_line_of_time(reader: FlaskClient) -> None:
         (f"/console/bots/{BOT}", 404, "No webhook has told of this bot"),
         ("/console/bots/7", 400, "36 characters"),
         ("/console/bot?bot_id=7", 404, "first 8 characters"),
-        ("/console/bot?bot_id=00000000", 404, "first 8 characters"),
+        ("/console/bot?bot_id=ffffffff", 404, "first 8 characters"),
         ("/console/nowhere/at/all", 404, "no page"),
         ("/console/relink/done?result=x", 400, "not known"),
     ],
