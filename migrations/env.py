@@ -4,12 +4,18 @@ import logging
 import os
 import sqlite3
 import sys
+from typing import NoReturn
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import make_engine
+from models.database_errors import is_away
+from models.database_remedies import in_words
 from models.logs import set_up_logging
+from models.schema import ENCODING, wrong_encoding
 from models.settings import Settings, SettingsError
 from models.tables import metadata
 
@@ -45,6 +51,15 @@ def lock(connection: Connection) -> None:
         connection.execute(text("SET LOCAL lock_timeout = '3s'"))
 
 
+def refuse_encoding(connection: Connection) -> None:
+    """Make no tables where some titles and messages could not be stored."""
+    if found := wrong_encoding(connection):
+        raise CommandError(
+            f"the database is encoded in {found}, which cannot hold every title and message:"
+            f" create one with ENCODING '{ENCODING}'"
+        )
+
+
 def be_patient(connection: Connection) -> None:
     """Let SQLite wait for another migrator, too; to be said before anything begins."""
     driver = connection.connection.driver_connection
@@ -58,6 +73,7 @@ def migrate(connection: Connection) -> None:
     configure(connection)
     with context.begin_transaction():
         lock(connection)
+        refuse_encoding(connection)
         context.run_migrations()
 
 
@@ -71,14 +87,24 @@ def main() -> None:
         settings = Settings.read(os.environ)
     except SettingsError as error:
         # As every other entrance does; Alembic itself would show where it was raised.
-        print(f"recall-links release: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
     set_up_logging(settings)
     logging.getLogger("alembic").setLevel(settings.log_level)
     engine = make_engine(settings, "write")
-    with engine.connect() as connection:
-        migrate(connection)
+    try:
+        with engine.connect() as connection:
+            migrate(connection)
+    except SQLAlchemyError as error:
+        # A bug of ours keeps its traceback.
+        if words := in_words(error):
+            _end(words, 3 if is_away(error) else 1)
+        raise
     engine.dispose()
+
+
+def _end(words: str, code: int) -> NoReturn:
+    print(f"recall-links release: {words}", file=sys.stderr)
+    sys.exit(code)
 
 
 main()

@@ -17,7 +17,7 @@ class Trouble(Enum):
 
     AWAY = auto()  # no answer, or none now: the same may do later
     LOCKED = auto()  # another transaction holds what this one wants: later, or without that row
-    REFUSED = auto()  # the role may not do this: a person has to grant it
+    REFUSED = auto()  # the role may not do this, or has nowhere to: a person has to mend it
     ROW = auto()  # what a row holds cannot be stored; without it the others can
     BUG = auto()  # the statement, or what is around it, is wrong: the same fails again
 
@@ -30,6 +30,8 @@ _STATES = {
     "25P04": Trouble.AWAY,
     "40001": Trouble.LOCKED,
     "40P01": Trouble.LOCKED,
+    "3D000": Trouble.REFUSED,  # no such database
+    "3F000": Trouble.REFUSED,  # no such schema
     "42501": Trouble.REFUSED,
     # A limit that a row can reach: text that outgrows an index, JSON that outgrows the stack.
     "54000": Trouble.ROW,

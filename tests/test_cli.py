@@ -392,4 +392,7 @@ def test_it_runs_as_the_module_it_is(ada: Typist) -> None:
     environ = ada.environ | {"DATABASE_URL": "sqlite:////no/such/folder/x.db"}
     done = subprocess.run(command, env=environ, check=False, capture_output=True, cwd=ROOT)
     assert done.returncode == 3
-    assert done.stderr == b"recall-links: the database does not answer (OperationalError)\n"
+    assert done.stderr == (
+        b"recall-links: the database does not answer: unable to open database file;"
+        b" check the path in DATABASE_URL, and that its folder may be written\n"
+    )

@@ -34,6 +34,8 @@ SINGLE = {
     "40001": Trouble.LOCKED,
     "40P01": Trouble.LOCKED,
     "55P03": Trouble.LOCKED,
+    "3D000": Trouble.REFUSED,
+    "3F000": Trouble.REFUSED,
     "42501": Trouble.REFUSED,
     "54000": Trouble.ROW,
     "54001": Trouble.ROW,

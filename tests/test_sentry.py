@@ -78,7 +78,8 @@ def broken():
     raise ValueError(f"refused with {key}\\nDETAIL: the row holds {body}")
 
 headers = {"Authorization": "Token test-api-key-0123456789", "Cookie": "recall-links=cookie-value"}
-app.test_client().post("/broken", data=os.environ["BODY"], headers=headers)
+answer = app.test_client().post("/broken", data=os.environ["BODY"], headers=headers)
+print(answer.json["id"])
 log = structlog.stdlib.get_logger("workers.apply")
 try:
     raise KeyError("code")
@@ -92,8 +93,8 @@ flush_sentry()
 """
 
 
-def run_program(dsn: str) -> None:
-    """Run the program above with this DSN."""
+def run_program(dsn: str) -> tuple[str, str]:
+    """Run the program above with this DSN; returns the broken answer's id, and the log."""
     given = {
         "BODY": BODY,
         "DATABASE_URL": "sqlite:///nowhere.db",
@@ -105,14 +106,18 @@ def run_program(dsn: str) -> None:
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=given, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
 
 
 def test_an_error_arrives_and_carries_no_secret_header_or_body(endpoint: Endpoint) -> None:
     """What went wrong, where, and the ids of our own: no more than that."""
-    run_program(f"http://public@127.0.0.1:{endpoint.server_port}/1")
+    broken, log = run_program(f"http://public@127.0.0.1:{endpoint.server_port}/1")
     kinds = [event["exception"]["values"][-1]["type"] for event in endpoint.events[:2]]
     assert kinds == ["ValueError", "KeyError"]
-    _, applied, said = endpoint.events
+    failed, applied, said = endpoint.events
+    # By the id that the answer gave, whoever is told of it finds the line and the event.
+    assert failed["extra"]["id"] == broken
+    assert broken in log
     assert applied["logentry"]["message"] == "delivery cannot be applied"
     assert (applied["extra"]["delivery_id"], applied["extra"]["bot_id"]) == ("msg_1", "bot_1")
     assert applied["exception"]["values"][-1]["stacktrace"]["frames"]

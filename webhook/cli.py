@@ -5,13 +5,17 @@ database or Recall is away.
 """
 
 import os
+import secrets
 import sys
 
 import click
+import structlog
 from alembic.util import CommandError
 from click.shell_completion import get_completion_class
 from sqlalchemy.exc import SQLAlchemyError
 
+from models.database_errors import is_away, reason
+from models.database_remedies import in_words
 from models.settings import SettingsError
 from webhook.asked import BadParameterError
 from webhook.commands import bots, calendar, calendar_users, care, database, lists, privacy
@@ -25,8 +29,7 @@ NAME = "recall-links"
 SHELLS = ("bash", "zsh", "fish")
 # A further module of commands is added here, and nowhere else.
 MODULES = (lists, bots, care, database, calendar, calendar_users, privacy, reconciling)
-# What PostgreSQL and SQLite say of a table or a column that a migration has yet to make.
-NOT_MIGRATED = ("UndefinedTable", "UndefinedColumn", "no such table", "no such column")
+logger = structlog.stdlib.get_logger(__name__)
 
 
 @click.group(NAME, context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,15 +69,21 @@ def main() -> None:
         _end(str(error), NOTHING_FOUND)
     except RecallError as error:
         _end(f"Recall: {error}", AWAY)
-    except (SQLAlchemyError, DatabaseAwayError) as error:
-        _end(_of_the_database(error), AWAY)
+    except DatabaseAwayError:
+        _end("the database does not answer", AWAY)
+    except Exception as error:  # noqa: BLE001 - the last resort of a program
+        _end(*_unforeseen(error))
 
 
-def _of_the_database(error: Exception) -> str:
-    cause = getattr(error, "orig", None)
-    if any(sign in f"{type(cause).__name__} {cause}" for sign in NOT_MIGRATED):
-        return f"the database is not at this release: run `{NAME} db upgrade`"
-    return f"the database does not answer ({type(error).__name__})"
+def _unforeseen(error: Exception) -> tuple[str, int]:
+    if words := in_words(error):
+        return words, AWAY if is_away(error) else NOTHING_FOUND
+    if isinstance(error, SQLAlchemyError) and (words := Session(os.environ).gap()):
+        return words, AWAY
+    bug = secrets.token_hex(8)
+    logger.exception("a command failed", id=bug, reason=reason(error))  # noqa: LOG004 - in one
+    words = f"this is a fault of ours ({type(error).__name__}): the lines above tell of it"
+    return f"{words} by the id {bug}", NOTHING_FOUND
 
 
 def _end(words: str, code: int) -> None:

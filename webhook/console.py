@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from flask import Blueprint, Flask, Response
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
 
 from models.lists import LISTS
 from models.settings import Settings
@@ -15,10 +14,13 @@ from webhook.console_pages import Pages
 from webhook.console_relink import Relinking
 from webhook.console_render import Renderer, add_headers
 from webhook.console_session import Sessions
+from webhook.problem import note, of_http
 from webhook.putback import PutBack
 from webhook.reader import Reader
 
 PREFIX = "/console"
+AWAY = "The database does not answer. Nothing that came in is lost."
+BUG = "This is a fault of ours. The log tells of it by the id {}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,14 @@ def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> No
     # Last, because the last of its pages answers for every address that is none.
     _add_pages(routes, Pages(settings, means.reader, renderer))
 
-    @routes.errorhandler(DBAPIError)
-    @routes.errorhandler(PoolTimeoutError)
-    def of_the_database(_error: Exception) -> Response:
-        return renderer.error(503, "The database does not answer. Nothing that came in is lost.")
+    @routes.errorhandler(Exception)
+    def of_any(error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return of_http(error)
+        failure = note(error)
+        if failure.is_away:
+            return renderer.error(503, AWAY)
+        return renderer.error(500, BUG.format(failure.id))
 
     app.register_blueprint(routes)
 

@@ -4,19 +4,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import redis
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.alarms import alarms
+from models.database_errors import is_away, reason
+from models.database_remedies import remedy
 from models.overview import database_time, overview
-from models.schema import HEAD
+from models.schema import ENCODING, HEAD, version, wrong_encoding
 from models.settings import Settings
+from webhook.doctor_connections import examine_connections, way
 from webhook.doctor_deliveries import examine_deliveries
 from webhook.finding import Finding
 
 # Beyond this the signed timestamps of half the tolerance are already spent.
 MOST_SKEW_SECONDS = 60.0
-CONNECTIONS_TIGHT = 0.8
 # Policies that throw away what was never asked to expire: a queue's jobs, a bucket's level.
 EVICTS_ANYTHING = "allkeys"
 
@@ -49,34 +51,33 @@ def examine_database(reads: Engine, settings: Settings) -> Iterator[Finding]:
     try:
         with reads.connect() as connection:
             yield Finding("ok", "database", _describe(connection))
-            version = _version(connection)
-            yield _migrations(version)
+            yield from _encoding(connection)
+            found = version(connection)
+            yield _migrations(found)
             if connection.dialect.name == "postgresql":
-                yield _connections(connection)
+                yield examine_connections(connection)
             yield skew("the database's clock", database_time(connection))
-            if version == HEAD:
+            if found == HEAD:
                 yield from _work(connection, settings)
     except SQLAlchemyError as error:
-        text, remedy = (
-            f"does not answer: {type(error).__name__}",
-            "check DATABASE_URL and its server",
-        )
-        yield Finding("failed", "database", text, remedy, is_away=True)
+        words = f"does not answer: {reason(error)}" if is_away(error) else reason(error)
+        yield Finding("failed", "database", words, remedy(error), is_away=is_away(error))
 
 
-def _version(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+def _encoding(connection: Connection) -> Iterator[Finding]:
+    found = wrong_encoding(connection)
+    if found is not None:
+        remedy = f"move to a database that was created with ENCODING '{ENCODING}'"
+        words = f"{found}: it cannot hold every title and message"
+        yield Finding("failed", "encoding", words, remedy)
 
 
-def _migrations(version: str | None) -> Finding:
-    if version == HEAD:
+def _migrations(found: str | None) -> Finding:
+    if found == HEAD:
         return Finding("ok", "migrations", f"at {HEAD}")
-    words = "no table is there yet" if version is None else f"at {version}, and not at {HEAD}"
+    words = "no table is there yet" if found is None else f"at {found}, and not at {HEAD}"
     remedy = "run `recall-links db upgrade` (the Procfile's release line)"
-    if version is not None and version > HEAD:
+    if found is not None and found > HEAD:
         remedy = "this program is older than the database: deploy the newer release here as well"
     return Finding("failed", "migrations", words, remedy)
 
@@ -91,29 +92,9 @@ def _work(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 def _describe(connection: Connection) -> str:
     if connection.dialect.name == "postgresql":
-        return f"PostgreSQL {connection.scalar(text('SHOW server_version'))}"
+        found = connection.scalar(text("SHOW server_version"))
+        return f"PostgreSQL {found}{way(connection)}"
     return f"SQLite {connection.scalar(text('SELECT sqlite_version()'))}"
-
-
-def _connections(connection: Connection) -> Finding:
-    used = connection.scalar(
-        text("SELECT count(*) FROM pg_stat_activity WHERE usename = current_user")
-    )
-    row = connection.execute(
-        text(
-            "SELECT rolconnlimit, current_setting('max_connections')::int AS most"
-            " FROM pg_roles WHERE rolname = current_user"
-        )
-    ).one()
-    most = row.rolconnlimit if row.rolconnlimit >= 0 else row.most
-    words = f"{used} of {most} in use"
-    if (used or 0) < CONNECTIONS_TIGHT * most:
-        return Finding("ok", "connections", words)
-    remedy = (
-        "a web process takes up to 7 and a worker 2, 3 during the nightly calendar sweep:"
-        " scale down, or take a larger plan"
-    )
-    return Finding("warning", "connections", words, remedy)
 
 
 def skew(whose: str, moment: datetime) -> Finding:

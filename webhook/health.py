@@ -7,7 +7,9 @@ from flask import Blueprint, Response
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.schema import HEAD
+from models.database_errors import is_away
+from models.database_remedies import for_strangers
+from models.schema import ENCODING, HEAD, wrong_encoding
 
 
 class Health:
@@ -36,8 +38,11 @@ class Health:
         try:
             with self._engine.connect() as connection:
                 version = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        except SQLAlchemyError:
-            return "away"
+                encoding = wrong_encoding(connection)
+        except SQLAlchemyError as error:
+            return _in_words(error)
+        if encoding is not None:
+            return f"its encoding is {encoding}, not {ENCODING}"
         # A later one is the next release's, whose migrations only add: it must not stop this one,
         # which serves until it is replaced.
         return "ok" if version is not None and version >= HEAD else "not migrated"
@@ -51,6 +56,10 @@ class Health:
         except redis.RedisError:
             return "away"
         return "ok"
+
+
+def _in_words(error: SQLAlchemyError) -> str:
+    return f"away: {for_strangers(error)}" if is_away(error) else "not migrated"
 
 
 def blueprint(health: Health) -> Blueprint:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.base import db_now
+from models.database_errors import reason
 from models.ledger import Rejection
 from workers.tally import add_tallies
 
@@ -93,7 +94,7 @@ class Scribe:
             # Counts are worth a second try, junk is not.
             with self._lock:
                 self._counts.update(counts)
-            logger.warning("counts not written", error=type(error).__name__)
+            logger.warning("counts not written", reason=reason(error))
 
     def _start(self) -> None:
         if self._thread is None and not self._closed.is_set():

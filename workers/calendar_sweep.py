@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.base import db_now
 from models.database import make_engine
+from models.database_errors import reason
 from models.link import Link
 from models.outside import storable
 from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
@@ -86,7 +87,7 @@ class CalendarSweep:
                 for so_far in self._sweep(night, visit):
                     latest = so_far
         except (RecallError, SQLAlchemyError) as error:
-            logger.warning("the calendars' sweep is cut off", error=type(error).__name__)
+            logger.warning("the calendars' sweep is cut off", reason=reason(error))
         return latest
 
     @contextmanager

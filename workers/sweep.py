@@ -11,6 +11,8 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from models.database_errors import reason
+from models.database_remedies import in_words, remedy
 from workers.calendar_sweep import CalendarSweep
 from workers.drain import Drain
 from workers.heartbeat import Heartbeat
@@ -81,7 +83,7 @@ class Sweeper:
             rest = self.sweep()
         except SQLAlchemyError as error:
             if not self._is_blind:
-                logger.warning("waiting for the database", error=type(error).__name__)
+                _say(error)
             self._is_blind = True
             return self._tools.settings.sweep_seconds
         if self._is_blind:
@@ -107,3 +109,11 @@ class Sweeper:
             self._unmoved_since = now
         self._last_attempt = outlook.last_attempt
         return now - self._unmoved_since >= PATIENT_SWEEPS * self._tools.settings.sweep_seconds
+
+
+def _say(error: SQLAlchemyError) -> None:
+    if in_words(error) is None:
+        # A bug of ours, or tables that no release has made yet: waiting alone may not mend it.
+        logger.exception("waiting for the database", reason=reason(error))  # noqa: LOG004 - in one
+    else:
+        logger.warning("waiting for the database", reason=reason(error), remedy=remedy(error))

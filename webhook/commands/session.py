@@ -1,16 +1,19 @@
 """What a command works with: settings, and connections that are opened when they are needed."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TypeVar
 
 import redis
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import make_engine
 from models.logs import set_up_logging
 from models.outside import storable
 from models.postgresql import Mode
+from models.schema import HEAD, version
 from models.settings import Settings
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
@@ -90,6 +93,16 @@ class Session:
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run one read."""
         return self.reader().read(work)
+
+    def gap(self) -> str | None:
+        """Return what to run where the database is at another release than this program."""
+        with suppress(SQLAlchemyError):
+            found = self.read(version)
+            if found is not None and found > HEAD:
+                return "this program is older than the database: run the newer release's"
+            if found != HEAD:
+                return "the database is not at this release: run `recall-links db upgrade`"
+        return None
 
     def actor(self) -> str:
         """Return what the audit calls whoever types this."""
