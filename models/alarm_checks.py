@@ -136,4 +136,4 @@ def webhooks_missed(now: Now) -> str | None:
 def will_record_without_bot(now: Now) -> str | None:
     """Look at what the calendars' sweep found."""
     count = now.found.findings.get("will_record_without_bot", 0)
-    return f"{count} meetings are to be recorded, and no bot is there for them" if count else None
+    return f"meetings to be recorded that no bot is there for: {count}" if count else None

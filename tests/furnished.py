@@ -170,12 +170,12 @@ def furnished(
     migrate(settings)
     engine = make_engine(settings, "write")
     furnish(engine, bots)
-    way = {"RECALL_API_BASE_URL": recall.url, "RECALL_API_KEY": recall.api_key} if recall else {}
+    port = free_port()
     environ = environment(
-        **way,
+        **(_with_recall(recall, port) if recall else {}),
         DATABASE_URL=url,
         HOST="127.0.0.1",
-        PORT=free_port(),
+        PORT=port,
         OPS_READ_TOKENS=READ,
         OPS_WRITE_TOKENS=WRITE,
         LOG_FORMAT="json",
@@ -183,3 +183,13 @@ def furnished(
     with Stack(environ, folder, workers=0) as stack:
         yield stack.url, engine
     engine.dispose()
+
+
+def _with_recall(recall: FakeRecall, port: int) -> dict[str, str]:
+    # The pages of connecting calendars as well, which are closed without these.
+    return {
+        "RECALL_API_BASE_URL": recall.url,
+        "RECALL_API_KEY": recall.api_key,
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "GOOGLE_OAUTH_CLIENT_ID": "google-client",
+    }

@@ -2,25 +2,34 @@
 
 import csv
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from playwright.sync_api import Error as BrowserError
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, delete, insert, update
 
+from models.base import db_now
 from models.bot import Bot
 from models.calendar import CalendarMeeting
+from models.care import CalendarFinding
 from models.ledger import Audit
 from models.lists import LISTS
+from models.workspace import WorkspaceState
 from tests.browser import NoBrowserError, chromium, log_in, running_browser
+from tests.conftest import MakeSettings
 from tests.console_client import READ, WRITE
 from tests.furnished import GIVEN_UP, RETRIED, furnished
 from tests.lab.recall import FakeRecall
+from tests.population import meeting_id
 from tests.rows import add_delivery, bot_row, rows
+from tests.test_alarms import a_refused_workspace
+from webhook.app import create_app, resources_of
 
 # apt may first have to bring a browser.
 pytestmark = pytest.mark.timeout(600)
@@ -35,6 +44,35 @@ PAGES = [
     "/console/calendar/findings",
     "/console/calendar/user?external_id=person-00007",
 ]
+# Whoever may look at these has no session, or follows a link of the calendar companion's.
+OPEN_PAGES = [
+    "/console/nowhere",
+    "/console/links?limit=0",
+    "/calendar/connect/google?link=x",
+    "/calendar/callback/google?state=x",
+    "/calendar/connected?trip=x",
+    "/calendar/failed",
+]
+# 320: what a page must fit in (WCAG 1.4.10); then telephones, a tablet, and up to the cards' end.
+WIDTHS = (320, 360, 390, 768, 820, 1000, 1120)
+# What is wrong with the layout of a page, in words.
+MISFITS = """() => {
+  const screen = document.documentElement;
+  const wrong = [];
+  if (screen.scrollWidth > screen.clientWidth) wrong.push(`${screen.scrollWidth} px wide`);
+  for (const row of document.querySelectorAll("table.rows tbody tr")) {
+    if (getComputedStyle(row).display !== "block") continue;
+    if (!row.querySelector("th[scope=row]")) wrong.push(`an untitled card: ${row.textContent}`);
+    for (const cell of row.cells) {
+      const label = getComputedStyle(cell, "::before").content;
+      const isLabelled = cell.matches("th[scope=row], .choose:has([aria-label])")
+        || (cell.dataset.label && label === JSON.stringify(cell.dataset.label));
+      if (!isLabelled) wrong.push(`a cell without a label: ${cell.textContent}`);
+      if (cell.scrollWidth > cell.clientWidth) wrong.push(`a full cell: ${cell.textContent}`);
+    }
+  }
+  return wrong;
+}"""
 # Told by the browser itself, also of what no script on the page would notice.
 LISTEN = """
 window.violations = [];
@@ -94,8 +132,8 @@ def a_page(browser: Browser, **options: Any) -> Iterator[Page]:
     if options.get("java_script_enabled", True):
         page.add_init_script(LISTEN)
     yield page
-    # A page of ours that answers 400 or 401 is told of as a resource that failed: so it did.
-    assert [words for words in complaints if "status of 40" not in words] == []
+    # A page of ours that answers 400 or 410 is told of as a resource that failed: so it did.
+    assert [words for words in complaints if "status of 4" not in words] == []
     context.close()
 
 
@@ -236,24 +274,73 @@ def test_a_list_is_exported_as_csv(
         assert all("review" in row["meeting_title"] for row in found)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_breaks_its_own_policy_and_each_fits_its_screen(
-    browser: Browser, console: tuple[str, Engine]
+    browser: Browser, console: tuple[str, Engine], recall: FakeRecall, scheme: str
 ) -> None:
-    """No complaint in the console, no sideways scroll, also with words that have no end."""
+    """No complaint, no sideways scroll, a label in every cell of a card; with endless words too."""
     url, engine = console
+    _fill_with_endless_words(engine)
+    user = recall.build.user(f"person-{scheme}")
+    recall.build.meeting(user, start=datetime.now(UTC) + timedelta(hours=3))
+    with a_page(browser, color_scheme=scheme) as page:
+        page.goto(f"{url}/console/login")
+        assert _misfits(page) == []
+        log_in(page, url, WRITE)
+        for path in (*PAGES, *OPEN_PAGES):
+            page.goto(url + path)
+            assert _misfits(page) == [], path
+        page.goto(f"{url}/console/calendar/user?external_id=person-{scheme}")
+        for name in ("Ask Recall", "Check links", "Disconnect google …"):
+            page.get_by_role("button", name=name).click()
+            page.wait_for_url("**/calendar/user")
+            assert _misfits(page) == [], name
+        page.goto(f"{url}/console/relink?bot_ids={GIVEN_UP}")
+        page.get_by_role("button", name="Put 1 bot back").click()
+        page.wait_for_url("**/relink/done*")
+        assert _misfits(page) == []
+
+
+def _fill_with_endless_words(engine: Engine) -> None:
     endless = {"organizer_email": f"{'a' * 200}@example.com", "ical_uid": "u" * 300}
+    finding = {"kind": "two_bots_on_one_meeting", "subject": meeting_id(1), "found_at": db_now()}
     with engine.begin() as connection:
         connection.execute(update(CalendarMeeting).values(endless))
         connection.execute(update(Bot).values(bot_name="n" * 200, sub_code="s" * 100))
-    with a_page(browser) as page:
-        log_in(page, url, WRITE)
-        for path in PAGES:
-            page.goto(url + path)
-            assert page.evaluate("window.violations") == [], path
-            for width in (360, 820, 1000, 1120):
-                page.set_viewport_size({"width": width, "height": 740})
-                found = page.evaluate("document.documentElement.scrollWidth")
-                assert found <= width, f"{path} at {width} is {found} wide"
+        connection.execute(delete(CalendarFinding))
+        bots = {"bot_ids": [RETRIED, GIVEN_UP], "starts_at": db_now(3600)}
+        row = insert(CalendarFinding).values(calendar_user_id="u" * 100, **finding, **bots)
+        connection.execute(row)
+
+
+def _misfits(page: Page) -> list[str]:
+    assert page.evaluate("window.violations") == []
+    found = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 740})
+        found += [f"at {width}: {wrong}" for wrong in page.evaluate(MISFITS)]
+    return found
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_walk_over_the_pages_leaves_none_out(make_settings: MakeSettings) -> None:
+    """Every address of the console and of the calendar companion that a browser can open."""
+    calendar = {"PUBLIC_URL": "http://localhost", "GOOGLE_OAUTH_CLIENT_ID": "x"}
+    app = create_app(make_settings(OPS_READ_TOKENS=READ, **calendar))
+    address = app.url_map.bind("localhost")
+    paths = [path.partition("?")[0] for path in (*PAGES, *OPEN_PAGES)]
+    # Where the others lead: the login's form, a form's result, a search for one bot.
+    seen = {"console.login", "console.relinked", "console.open_bot"}
+    seen |= {str(address.match(path)[0]) for path in paths}
+    there = {
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(("/console", "/calendar"))
+        and "GET" in (rule.methods or ())
+        and not rule.endpoint.endswith(".static")
+    }
+    resources_of(app).close()
+    assert seen == there
 
 
 def test_the_dark_is_dark_and_the_light_is_light(
@@ -333,6 +420,86 @@ def test_the_overview_keeps_itself_fresh(browser: Browser, console: tuple[str, E
         page.clock.run_for(11_000)
         expect(waiting).to_have_text("1")
         assert page.evaluate("window.violations") == []
+
+
+# Everything that a screen reader would say: what is put into a live region, or is put in as one.
+HEAR = """
+window.said = [];
+const LIVE = "[role=alert], [role=status], [role=log], [aria-live]:not([aria-live=off]), output";
+new MutationObserver((changes) => {
+  for (const change of changes) {
+    const added = [...change.addedNodes].filter((node) => node.nodeType === Node.ELEMENT_NODE);
+    const fresh = added.flatMap((node) => [node, ...node.querySelectorAll("*")]);
+    const within = change.target.nodeType === Node.ELEMENT_NODE
+      ? change.target : change.target.parentElement;
+    const regions = [within?.closest(LIVE), ...fresh.filter((node) => node.matches(LIVE))];
+    for (const region of regions.filter(Boolean)) window.said.push(region.textContent);
+  }
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+
+def test_alarms_are_announced_when_they_change_and_not_at_each_refresh(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """An alarm is said once when it starts and once when it ends, whatever else is fetched anew."""
+    url, engine = console
+    with a_page(browser) as page:
+        page.clock.install()
+        log_in(page, url, READ)
+        page.evaluate(HEAR)
+        page.evaluate("window.kept = document.querySelector('#live h1').firstChild")
+        _refresh(page, engine, times=3)
+        assert page.evaluate("window.said") == []
+        _stop_recall(engine, 300)
+        _refresh(page, engine, times=4)
+        (said,) = page.evaluate("window.said")
+        assert said.startswith("circuit_open: Recall refuses the whole workspace (http_401)")
+        assert "min" in said
+        shown = page.locator("[data-alarm=circuit_open]")
+        expect(shown).to_be_visible()
+        # Words that count down are kept fresh for who looks, and are no news for who listens.
+        _stop_recall(engine, 100)
+        _refresh(page, engine, times=1)
+        expect(shown).to_contain_text(re.compile(r"next try is in \d+ s"))
+        assert page.evaluate("window.said") == [said]
+        _stop_recall(engine, -1)
+        _refresh(page, engine, times=3)
+        assert page.evaluate("window.said.slice(1)") == ["circuit_open is over."]
+        expect(shown).to_have_count(0)
+        # What did not change was not taken out and put in again under a reader's eyes.
+        assert page.evaluate("window.kept.isConnected")
+
+
+def _stop_recall(engine: Engine, seconds: float) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(WorkspaceState).where(WorkspaceState.key == "circuit"))
+    a_refused_workspace(engine, seconds)
+
+
+def _refresh(page: Page, engine: Engine, times: int) -> None:
+    waiting = page.locator(".tile", has_text="Deliveries to apply").locator(".figure")
+    for _ in range(times):
+        # One more waits at each, so that it shows when the page was made anew.
+        count = int(waiting.inner_text()) + 1
+        add_delivery(engine, RETRIED, "done")
+        page.clock.run_for(10_000)
+        expect(waiting).to_have_text(str(count))
+
+
+def test_only_the_overview_refreshes_and_no_live_region_is_fetched_anew(
+    browser: Browser, console: tuple[str, Engine]
+) -> None:
+    """A region that is put in again is said again: it stands beside what is fetched."""
+    url, _ = console
+    with a_page(browser) as page:
+        log_in(page, url, READ)
+        for path in PAGES:
+            page.goto(url + path)
+            refreshed = page.locator("[data-refresh], meta[http-equiv=refresh]")
+            expect(refreshed).to_have_count(int(path == "/console/"))
+            live = "[role=alert], [role=status], [aria-live]"
+            expect(page.locator("[data-refresh]").locator(live)).to_have_count(0)
 
 
 def test_the_keyboard_reaches_the_content_first(

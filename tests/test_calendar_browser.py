@@ -116,8 +116,8 @@ def town(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
 
 @pytest.fixture
 def page(town: Town) -> Iterator[Page]:
-    """A fresh tab."""
-    page = town.browser.new_page()
+    """A fresh tab, on the smallest telephone."""
+    page = town.browser.new_page(viewport={"width": 320, "height": 640})
     yield page
     page.close()
 
@@ -134,6 +134,7 @@ def test_a_person_connects_and_comes_back(town: Town, page: Page, platform: str)
     page.wait_for_selector("h1")
     assert page.inner_text("h1").lower() == f"your {platform} calendar is connected"
     assert page.inner_text("strong") == f"someone@{platform}.example"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
     # By itself, after a moment, though no script of ours runs; or by hand.
     if platform == "microsoft":
         page.click("#go-on")
@@ -154,6 +155,7 @@ def test_a_person_who_unticks_the_box_reads_what_to_do(town: Town, page: Page) -
     assert page.evaluate("getComputedStyle(document.querySelector('section')).borderLeftStyle") == (
         "solid"
     )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.click("#go-on")
     page.wait_for_url(f"{target}?calendar=failed&platform=google")
 

@@ -19,6 +19,35 @@ function addLocalTimes(root) {
   }
 }
 
+// One tree made like another, node by node: what is the same stays, and so does a reader's place.
+function makeAlike(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  const [had, has] = [[...old.childNodes], [...fresh.childNodes]];
+  if (old.nodeName !== fresh.nodeName || had.length !== has.length) {
+    old.replaceWith(fresh);
+  } else if (old.nodeType === Node.ELEMENT_NODE) {
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
+    had.forEach((child, number) => makeAlike(child, has[number]));
+  } else {
+    old.data = fresh.data;
+  }
+}
+
+// The alarms of a page by name, each with what is seen.
+function alarmsOf(root) {
+  const notices = [...root.querySelectorAll("[data-alarm]")];
+  return new Map(notices.map((one) => [one.dataset.alarm, one.querySelector("bdi").textContent]));
+}
+
+// Said aloud when an alarm starts or ends; a wait that counts down is not news.
+function announce(before, now) {
+  const started = [...now].filter(([name]) => !before.has(name));
+  const ended = [...before.keys()].filter((name) => !now.has(name));
+  const words = [...started.map(([name, seen]) => `${name}: ${seen}.`), ...ended.map((name) => `${name} is over.`)];
+  if (words.length) document.getElementById("said").textContent = words.join(" ");
+}
+
 // The part of the page that changes, fetched again while somebody looks at it.
 function refreshLive() {
   const seconds = Number(document.getElementById("live")?.dataset.refresh);
@@ -34,7 +63,8 @@ function refreshLive() {
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const fresh = document.adoptNode(page.getElementById("live"));
       addLocalTimes(fresh);
-      live.replaceWith(fresh);
+      announce(alarmsOf(live), alarmsOf(fresh));
+      makeAlike(live, fresh);
     } catch {
       // The server is away for a moment: the next round asks again.
     }
