@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from models.base import longest
+from models.calendar import CalendarMeeting, MeetingPerson
+from models.filters import LinkFilter
+from models.link import Link
 from workers.bodies import (
+    EXTERNAL_ID_LIMIT,
     BotBody,
     MeetingBody,
     is_usable_external_id,
@@ -168,6 +174,21 @@ def test_an_id_we_would_have_to_alter_is_not_usable(external_id: str) -> None:
     """Asking a token for an altered id creates another user."""
     assert not is_usable_external_id(external_id)
     assert is_usable_external_id("user 17+é@example.com")
+
+
+def test_what_is_cut_is_cut_where_its_column_ends_and_can_be_asked_for() -> None:
+    """Whoever stores and whoever asks read the longest at the column: none is longer alone."""
+    names = ("title", "ical_uid", "meeting_platform", "organizer_email")
+    kept = read_meeting(meeting_body(**dict.fromkeys(names, "x" * 5000)), MEETING)
+    asked = {"title": kept.title, "ical_uid": kept.ical_uid, "platform": kept.meeting_platform}
+    asked |= {"email": kept.organizer_email, "external_id": "x" * EXTERNAL_ID_LIMIT}
+    columns = (CalendarMeeting.title, CalendarMeeting.ical_uid, CalendarMeeting.meeting_platform)
+    lengths = [longest(one) for one in (*columns, MeetingPerson.email, Link.external_id)]
+    assert [len(value or "") for value in asked.values()] == lengths
+    LinkFilter.model_validate(asked)
+    for name, value in asked.items():
+        with pytest.raises(ValidationError):
+            LinkFilter.model_validate({name: f"{value}x"})
 
 
 def test_a_documented_meeting_is_read_whole() -> None:

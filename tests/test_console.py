@@ -318,6 +318,26 @@ def test_a_pasted_id_opens_its_bot(reader: FlaskClient) -> None:
     assert response.location == f"/console/bots/{BOT}"
 
 
+AWKWARD = (" user-17 ", "x" * 255, "a/b?c&d=e#f%20+é;,", '"><b>=\u202e\u00e9', "\u00a0-x\u3000")
+
+
+@pytest.mark.parametrize("external_id", AWKWARD)
+def test_every_link_of_a_bots_page_finds_what_it_is_about(
+    reader: FlaskClient, engine: Engine, external_id: str
+) -> None:
+    """Also of a calendar user whose id is long, begins with a blank, or looks like a query."""
+    with engine.begin() as connection:
+        theirs = update(Link).where(Link.bot_id == bot_id(20)).values(external_id=external_id)
+        connection.execute(theirs)
+    page = reader.get(f"/console/bots/{bot_id(20)}").text
+    paths = {unescape(path) for path in re.findall(r'href="(/console/\w+\?[^"]+)"', page)}
+    assert len(paths) >= 5
+    for path in paths - {"/console/bots?link_state=unlinked"}:
+        response = reader.get(path)
+        assert response.status_code == 200, path
+        assert f'href="/console/bots/{bot_id(20)}"' in response.text, path
+
+
 def test_the_search_opens_what_a_page_shows_of_an_id(reader: FlaskClient, engine: Engine) -> None:
     """The beginning of a bot's id, a message's id; where several are meant, the list of them."""
     one, other, logged = f"{BOT[:-1]}0", f"{BOT[:-1]}1", bot_id(900_000)
