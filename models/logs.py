@@ -30,6 +30,8 @@ SELDOM_SECONDS = 1.0
 
 Event = MutableMapping[str, Any]
 
+logger = structlog.stdlib.get_logger(__name__)
+
 
 class Seldom(logging.Filter):
     """Lets one record through a second: how many there are is for strangers to choose."""
@@ -74,6 +76,8 @@ def set_up_logging(settings: Settings) -> None:
         cache_logger_on_first_use=True,
     )
     logging.config.dictConfig(_logging_config(settings, shared))
+    for one in settings.misnamed:
+        logger.warning(str(one), setting=one.setting)
 
 
 def _logging_config(settings: Settings, shared: list[Processor]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -27,6 +28,7 @@ from models.service_urls import (
     read_sentry_dsn,
     with_scheme,
 )
+from models.setting_names import Misnamed, misnamed
 from models.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, one_of, unwrapped
 
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
@@ -119,6 +121,7 @@ class Settings(CalendarSettings):
     retain_attempt_days: Days = 30
     # Heroku sets it on every dyno; it is ours to read, not to set.
     dyno: str | None = None
+    _misnamed: tuple[Misnamed, ...] = PrivateAttr(())
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -127,9 +130,11 @@ class Settings(CalendarSettings):
         given = {name.upper(): unwrapped(text) for name, text in ours.items()}
         try:
             # A config var that was cleared comes as an empty text.
-            return cls.model_validate({name: text for name, text in given.items() if text})
+            settings = cls.model_validate({name: text for name, text in given.items() if text})
         except ValidationError as error:
             raise SettingsError(_describe(error)) from None
+        settings._misnamed = tuple(misnamed(environ, given))
+        return settings
 
     @field_validator("*", mode="before")
     @classmethod
@@ -153,6 +158,11 @@ class Settings(CalendarSettings):
         return self
 
     @property
+    def misnamed(self) -> tuple[Misnamed, ...]:
+        """The settings that are not set while another tool's name of them is."""
+        return self._misnamed
+
+    @property
     def on_sqlite(self) -> bool:
         """Whether the database is one SQLite file."""
         return self.database_url.drivername == "sqlite"
@@ -166,7 +176,9 @@ class Settings(CalendarSettings):
     def api_key(self) -> str:
         """Recall's API key; SettingsError when it is not set."""
         if self.recall_api_key is None:
-            raise SettingsError("RECALL_API_KEY is not set: Recall is asked with it")
+            words = "RECALL_API_KEY is not set: Recall is asked with it"
+            meant = [str(one) for one in self.misnamed if one.setting == "RECALL_API_KEY"]
+            raise SettingsError("; ".join([words, *meant]))
         return self.recall_api_key.get_secret_value()
 
 

@@ -8,10 +8,11 @@ from sqlalchemy import URL
 from models.calendar_settings import JwtKey
 from models.credentials import WebhookSecret
 from models.web_address import WebAddress
+from tests.conftest import SECRET as FIRST
 
 # Stands in every bad value, and may be in no message.
 HIDDEN = "hunter2"
-SECRET, OTHER = "whsec_cmVhZCBtZQ==", "whsec_cmVhZCBtZSB0b28="
+SECRET, OTHER = FIRST, "whsec_aHVudGVyMg=="
 TOKEN, OTHER_TOKEN = "0123456789abcdef", "fedcba9876543210"
 PUBLIC = "https://links.example"
 APP, SITE = "https://app.example", "https://site.example"
@@ -19,7 +20,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 _SECRETS = {
     SECRET: [SECRET],
-    "whsec_cmVhZCBtZQ": [SECRET],
+    SECRET.rstrip("="): [SECRET],
     f"{SECRET}, {OTHER}": [SECRET, OTHER],
     f"{SECRET},,{OTHER},": [SECRET, OTHER],
     f"{SECRET} {OTHER}\n": [SECRET, OTHER],
@@ -114,7 +115,7 @@ GOOD: Mapping[str, Mapping[str, object]] = {
         "REDIS://h:6379/": "redis://h:6379/",
         "valkey://h/1": "redis://h/1",
         "valkeys://h/1": "rediss://h/1",
-        "redis://:p%23w@h:6379": "redis://:p%23w@h:6379",
+        "redis://:%23hunter2@h:6379": "redis://:%23hunter2@h:6379",
         "redis://u:p@ss@[::1]:6379": "redis://u:p@ss@[::1]:6379",
         "redis://h?db=0": "redis://h?db=0",
         "redis://h?protocol=3": "redis://h?protocol=3",
@@ -161,7 +162,7 @@ GOOD: Mapping[str, Mapping[str, object]] = {
         dsn: dsn
         for dsn in (
             "https://k@o1.ingest.sentry.io/2",
-            "https://k:s@sentry.example:9000/prefix/2",
+            "https://u:p@sentry.example:9000/prefix/2",
             "http://k@localhost/2",
         )
     },

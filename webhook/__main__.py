@@ -7,10 +7,12 @@ import sys
 # process, and tracebacks that show the values of variables.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
+from flask import Flask
+
 from models.logs import set_up_logging
 from models.sentry import set_up_sentry
 from models.settings import Settings, SettingsError
-from webhook.app import create_app
+from webhook.app import create_app, resources_of
 from webhook.server import WebServer
 
 
@@ -19,17 +21,26 @@ def main() -> int:
     try:
         settings = Settings.read(os.environ)
         set_up_logging(settings)
+        # This process never forks: its threads may start right away.
         set_up_sentry(settings)
         # Some parts need a setting that others leave out; that too stops the boot.
         app = create_app(settings)
+        server = _listen(app, settings)
     except SettingsError as error:
         print(f"recall-links web: {error}", file=sys.stderr)
         return 2
-    set_up_logging(settings)
-    # This process never forks: its threads may start right away.
-    set_up_sentry(settings)
-    WebServer(app, settings).run()
+    server.run()
     return 0
+
+
+def _listen(app: Flask, settings: Settings) -> WebServer:
+    try:
+        return WebServer(app, settings)
+    except (OSError, ValueError) as error:
+        resources_of(app).close()
+        # The library's own ValueError is for a host that has no address.
+        reason = getattr(error, "strerror", None) or "it has no address"
+        raise SettingsError(f"HOST, PORT: nothing can listen there: {reason}") from None
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
             "neither OPS_READ_TOKENS nor OPS_WRITE_TOKENS is set: API and console answer 503",
             "set them to long random words",
         )
+    for one in settings.misnamed:
+        remedy = f"set {one.setting} if that is what was meant"
+        yield Finding("warning", "setting names", str(one), remedy)
 
 
 def examine_database(reads: Engine, settings: Settings) -> Iterator[Finding]:

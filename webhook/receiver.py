@@ -48,6 +48,8 @@ class Receiver:
         self._ringer = ringer
         self._scribe = scribe
         self._clock = clock
+        if not settings.recall_webhook_secrets:
+            logger.warning("RECALL_WEBHOOK_SECRETS is not set: every webhook is answered 503")
 
     def receive(self, request: Request) -> Response:
         """Answer one POST."""

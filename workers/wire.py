@@ -18,6 +18,8 @@ import certifi
 import httpcore
 import httpx
 
+from models.settings import SettingsError
+
 MAX_BODY_BYTES = 2 * 1024 * 1024
 # A hundred bots with signed media links, or a year's meetings, are more than one body.
 LIST_BYTES = 32 * 1024 * 1024
@@ -238,7 +240,10 @@ def _has_more(connection: httpcore.HTTPConnection) -> bool:
 
 def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
     """Load the trusted roots once: 35 ms that a client would otherwise spend each."""
-    return ssl.create_default_context(cafile=ca_file or certifi.where())
+    try:
+        return ssl.create_default_context(cafile=ca_file or certifi.where())
+    except OSError:
+        raise SettingsError("SSL_CERT_FILE: must be a file of certificates in PEM") from None
 
 
 def _read(response: httpcore.Response, most_bytes: int) -> bytes:
