@@ -22,7 +22,7 @@ from webhook.commands import bots, calendar, calendar_users, care, database, lis
 from webhook.commands import reconcile as reconciling
 from webhook.commands.output import AWAY, NOTHING_FOUND, USAGE, visible
 from webhook.commands.session import Session
-from webhook.inbox import DatabaseAwayError
+from webhook.inbox import NotStoredError
 from workers.errors import RecallError
 
 NAME = "recall-links"
@@ -69,7 +69,7 @@ def main() -> None:
         _end(str(error), NOTHING_FOUND)
     except RecallError as error:
         _end(f"Recall: {error}", AWAY)
-    except DatabaseAwayError:
+    except NotStoredError:
         _end("the database does not answer", AWAY)
     except Exception as error:  # noqa: BLE001 - the last resort of a program
         _end(*_unforeseen(error))

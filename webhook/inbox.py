@@ -2,13 +2,14 @@
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import psycopg
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from models.database import make_engine
+from models.database_errors import Trouble, reason, trouble
+from models.logs import Seldom
 from models.settings import Settings
 from webhook.insert import Lane, Outcome, Row, Stored
 from webhook.waiter import current_waiter, hand_in
@@ -23,22 +24,32 @@ BREAKER_SECONDS = 2.0
 # An insert takes a fraction of a millisecond: a few connections serve many requests, and a
 # 20-connection plan has room for two deploys side by side. SQLite has one writer anyway.
 LANES = 4
-# What one row may be the reason for: by itself, each of the others may well be stored.
-_OF_ONE_ROW = (
-    psycopg.DataError,
-    psycopg.IntegrityError,
-    psycopg.errors.LockNotAvailable,
-    DataError,
-    IntegrityError,
-)
 
 logger = structlog.stdlib.get_logger(__name__)
+_seldom = Seldom()
 
 
-class DatabaseAwayError(Exception):
+class NotStoredError(Exception):
     """Nothing was stored; the sender is to come again after `retry_after` seconds."""
 
     retry_after = RETRY_AFTER_SECONDS
+    word = "not_stored"
+
+
+class DatabaseAwayError(NotStoredError):
+    """The database stored nothing, and would have stored nobody's."""
+
+    word = "database_away"
+
+
+class UnstorableError(NotStoredError):
+    """This one can never be stored as it is; whatever else is may be."""
+
+
+class LockedError(NotStoredError):
+    """Another transaction holds this one's row, from an earlier copy of it."""
+
+    word = "locked"
 
 
 class Inbox:
@@ -55,7 +66,7 @@ class Inbox:
         self._closed_until = 0.0
 
     def store(self, row: Row) -> Stored:
-        """Commit one delivery, or count its copy; DatabaseAwayError within 5 s."""
+        """Commit one delivery, or count its copy; NotStoredError within 5 s."""
         waiter = current_waiter()
         if waiter is not None:
             outcome: Outcome = hand_in(waiter, row)
@@ -89,30 +100,73 @@ class Inbox:
     def _store_each_once(self, lane: Lane, rows: Sequence[Row], until: float) -> list[Outcome]:
         # A statement cannot touch a row twice: a copy that came with its original goes after it.
         firsts = {row["id"]: place for place, row in reversed(list(enumerate(rows)))}
-        places = sorted(firsts.values())
+        # In one order for all lanes: two that lock the same rows crosswise would wait for ever.
+        places = [firsts[id_] for id_ in sorted(firsts)]
         found = dict(zip(places, self._store(lane, [rows[n] for n in places], until), strict=True))
-        for place in sorted(set(range(len(rows))).difference(places)):
-            [found[place]] = self._store(lane, [rows[place]], until)
-        return [found[place] for place in range(len(rows))]
+        copies = sorted(set(range(len(rows))).difference(places))
+        later = [rows[place] for place in copies] if not _is_away(found.values()) else []
+        found |= zip(copies, self._one_by_one(lane, later, until), strict=False)
+        return [found.get(place) or DatabaseAwayError() for place in range(len(rows))]
 
-    def _store(self, lane: Lane, rows: Sequence[Row], until: float) -> list[Outcome]:
+    def _store(
+        self, lane: Lane, rows: Sequence[Row], until: float, *, hurry: bool = False
+    ) -> list[Outcome]:
         if time.monotonic() >= until:
             return _refuse(rows, "no time was left")
         try:
-            return list(lane.store(rows, until))
-        except (SQLAlchemyError, psycopg.Error) as error:
-            lane.close()
-            if len(rows) > 1 and isinstance(error, _OF_ONE_ROW):
-                return [one for row in rows for one in self._store(lane, [row], until)]
-            return _refuse(rows, type(error).__name__)
+            return list(lane.store(rows, until, hurry=hurry))
+        except Exception as error:  # noqa: BLE001 - the others are not to suffer, whatever it is
+            if not _is_of_a_row(error):
+                lane.close()
+                return _refuse(rows, reason(error))
+            lane.recover()
+            if len(rows) == 1:
+                return [_refuse_one(rows[0], error)]
+        return self._one_by_one(lane, rows, until, hurry=True)
+
+    def _one_by_one(
+        self, lane: Lane, rows: Sequence[Row], until: float, *, hurry: bool = False
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for row in rows:
+            # Where the database is away for one it is for all that follow.
+            is_away = _is_away(outcomes)
+            one = [DatabaseAwayError()] if is_away else self._store(lane, [row], until, hurry=hurry)
+            outcomes.extend(one)
+        return outcomes
 
     def _close_for_a_moment(self, outcomes: list[Outcome], until: float) -> list[Outcome]:
         """Where the database let all of them wait, nobody else is made to for a moment."""
         now = time.monotonic()
         is_slow = now - (until - STORE_SECONDS) >= SLOW_SECONDS
-        if is_slow and not any(isinstance(one, Stored) for one in outcomes):
+        # What a row of its own is the reason for says nothing of the database.
+        if is_slow and _is_away(outcomes) and not any(isinstance(one, Stored) for one in outcomes):
             self._closed_until = now + BREAKER_SECONDS
         return outcomes
+
+
+def _is_away(outcomes: Iterable[Outcome]) -> bool:
+    return any(isinstance(one, DatabaseAwayError) for one in outcomes)
+
+
+def _is_of_a_row(error: Exception) -> bool:
+    what = trouble(error)
+    if what is Trouble.LOCKED:
+        # The server says at which row it waited; of a table's lock it has nothing to say.
+        return isinstance(error, psycopg.Error) and error.diag.context is not None
+    return what in (Trouble.ROW, Trouble.BUG)
+
+
+def _refuse_one(row: Row, error: Exception) -> Outcome:
+    what = trouble(error)
+    if what is Trouble.BUG and _seldom.is_time():
+        # With its traceback, for whoever has to mend it; one a second is enough.
+        logger.error("not stored", delivery_id=row["id"], exc_info=error)
+    else:
+        logger.warning("not stored", delivery_id=row["id"], error=reason(error))
+    if what is Trouble.LOCKED:
+        return LockedError()
+    return UnstorableError() if what is Trouble.ROW else NotStoredError()
 
 
 def _refuse(rows: Sequence[Row], why: str) -> list[Outcome]:

@@ -1,7 +1,8 @@
 """A connection of the inbox's, and the one statement that it knows: so many deliveries at once."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -19,6 +20,8 @@ from webhook.watchdog import Watchdog
 
 # A larger batch saves little more, and keeps its first request waiting for its last.
 MOST_ROWS = 16
+# Of a batch whose time-out for a lock is over: each of its rows has waited already.
+_HURRY = "SET LOCAL lock_timeout = '100ms'"
 _TABLE = cast("Table", Delivery.__table__)
 _GIVEN = tuple(
     column.name
@@ -48,18 +51,27 @@ class Lane:
         self._watchdog = watchdog
         self._connection: Connection | None = None
 
-    def store(self, rows: Sequence[Row], until: float) -> list[Stored]:
-        """Commit these, of which no two have one id, all or none of them."""
+    def store(self, rows: Sequence[Row], until: float, *, hurry: bool = False) -> list[Stored]:
+        """Commit these, of which no two have one id, all or none of them.
+
+        In a hurry a lock is hardly waited for.
+        """
         if self._connection is not None:
             try:
-                return self._execute(self._connection, rows, until)
+                return self._execute(self._connection, rows, until, hurry=hurry)
             except (DBAPIError, psycopg.Error) as error:
                 # A server that restarted has left a dead connection behind: a new one may do.
                 if not self._is_dead(error) or time.monotonic() >= until:
                     raise
                 self.close()
         self._connection = self._engine.connect()
-        return self._execute(self._connection, rows, until)
+        return self._execute(self._connection, rows, until, hurry=hurry)
+
+    def recover(self) -> None:
+        """Keep the connection after a row's error, where nothing is left open on it."""
+        driver = self._driver()
+        if not isinstance(driver, psycopg.Connection) or _is_open(driver):
+            self.close()
 
     def close(self) -> None:
         """Let the connection go, whatever state it is in."""
@@ -71,15 +83,34 @@ class Lane:
     def _is_dead(self, error: DBAPIError | psycopg.Error) -> bool:
         if isinstance(error, DBAPIError):
             return error.connection_invalidated
-        driver = self._connection.connection.driver_connection if self._connection else None
+        driver = self._driver()
         return driver is None or driver.closed or driver.broken
 
-    def _execute(self, connection: Connection, rows: Sequence[Row], until: float) -> list[Stored]:
+    def _driver(self) -> Any:
+        return self._connection.connection.driver_connection if self._connection else None
+
+    def _execute(
+        self, connection: Connection, rows: Sequence[Row], until: float, *, hurry: bool
+    ) -> list[Stored]:
         driver = connection.connection.driver_connection
         if isinstance(driver, psycopg.Connection):
-            with self._watchdog.watching(driver.fileno(), until), by_itself(connection):
+            pace = _hurrying(driver) if hurry else nullcontext()
+            with self._watchdog.watching(driver.fileno(), until), by_itself(connection), pace:
                 return _prepared(len(rows)).execute(driver, rows)
         return _store_in_sqlite(connection, rows)
+
+
+def _is_open(driver: "psycopg.Connection[Any]") -> bool:
+    idle = psycopg.pq.TransactionStatus.IDLE
+    return bool(driver.closed) or driver.info.transaction_status != idle
+
+
+@contextmanager
+def _hurrying(driver: "psycopg.Connection[Any]") -> Iterator[None]:
+    # A pooler's connection is another's afterwards: what is set ends with the transaction.
+    with driver.transaction():
+        driver.execute(_HURRY)
+        yield
 
 
 class _Prepared:

@@ -16,7 +16,7 @@ from models.ledger import Rejection
 from models.outside import storable
 from models.settings import Settings
 from webhook.classify import Classified, classify
-from webhook.inbox import DatabaseAwayError, Inbox
+from webhook.inbox import Inbox, NotStoredError, UnstorableError
 from webhook.insert import Stored
 from webhook.ringer import Ringer
 from webhook.scribe import Refused, Scribe
@@ -76,10 +76,9 @@ class Receiver:
         # Proved to be Recall's from here on: whatever it says is kept, and never asked for again.
         classified = classify(body, datetime.fromtimestamp(now, UTC))
         try:
-            stored = self._inbox.store(delivery_row(verified, classified, body))
-        except DatabaseAwayError as error:
-            retry_after = {"Retry-After": str(error.retry_after)}
-            return _answer(503, {"error": "database_away"}, retry_after)
+            classified, stored = commit(self._inbox, verified, classified, body)
+        except NotStoredError as error:
+            return _answer(503, {"error": error.word}, {"Retry-After": str(error.retry_after)})
         return self._answer_stored(verified, classified, stored)
 
     def _answer_stored(
@@ -102,6 +101,18 @@ class Receiver:
             self._ringer.wake()
         status = 202 if outcome == "accepted" else 200
         return _answer(status, {"outcome": outcome, "delivery": verified.message_id})
+
+
+def commit(
+    inbox: Inbox, verified: Verified, classified: Classified, body: bytes
+) -> tuple[Classified, Stored]:
+    """Store a delivery, and return as what; NotStoredError where the sender is to come again."""
+    try:
+        return classified, inbox.store(delivery_row(verified, classified, body))
+    except UnstorableError:
+        # It would never succeed: its bytes are kept, and nothing of what they say.
+        bare = Classified("malformed", "not_storable")
+        return bare, inbox.store(delivery_row(verified, bare, body))
 
 
 def delivery_row(verified: Verified, classified: Classified, body: bytes) -> dict[str, Any]:

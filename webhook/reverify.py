@@ -12,7 +12,7 @@ from models.ledger import Rejection
 from models.settings import Settings
 from webhook.classify import classify
 from webhook.inbox import Inbox
-from webhook.receiver import delivery_row
+from webhook.receiver import commit
 from webhook.signature import UnverifiedError, verify
 
 BATCH = 200
@@ -86,7 +86,7 @@ def _take_in(settings: Settings, inbox: Inbox, row: Kept) -> bool:
         )
     except UnverifiedError:
         return False
-    inbox.store(delivery_row(verified, classify(row.body, received_at), row.body))
+    commit(inbox, verified, classify(row.body, received_at), row.body)
     return True
 
 
