@@ -1,14 +1,13 @@
 """What looking after the calendars found: runs of reconcile, and findings in users' calendars."""
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Connection, Index, Integer, select, text
+from sqlalchemy import BigInteger, Connection, Index, Integer, func, or_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base
+from models.base import Base, db_now
 from models.calendar import CalendarUser
 
 FindingKind = Literal[
@@ -89,9 +88,12 @@ class FindingRow:
 
 
 def last_reconcile(connection: Connection) -> Reconciled | None:
-    """Read what the last finished run found; None when there was none."""
+    """Read what the last finished run found that can be believed; None when there was none."""
     columns = [getattr(ReconcileRun, name) for name in Reconciled.__slots__]
-    finished = select(*columns).where(ReconcileRun.finished_at.is_not(None))
+    # A part of the list, or one too short, proves nothing by what it does not show.
+    missed = or_(ReconcileRun.bots_missed > 0, ReconcileRun.statuses_missed > 0)
+    tells = or_(ReconcileRun.is_complete, missed) & ReconcileRun.error.is_(None)
+    finished = select(*columns).where(ReconcileRun.finished_at.is_not(None), tells)
     latest = finished.order_by(ReconcileRun.finished_at.desc(), ReconcileRun.id.desc()).limit(1)
     found = connection.execute(latest).one_or_none()
     return None if found is None else Reconciled(*found)
@@ -125,5 +127,9 @@ def findings_of(connection: Connection, user_ids: list[str]) -> list[FindingRow]
 
 
 def count_findings(connection: Connection) -> dict[str, int]:
-    """Count the findings by kind; the counting ends at 500."""
-    return dict(Counter(found.kind for found in calendar_findings(connection)))
+    """Count, by kind, the findings about what has not begun; the counting ends at 500."""
+    starts_at = CalendarFinding.starts_at
+    is_coming = or_(starts_at.is_(None), starts_at > db_now())
+    some = select(CalendarFinding.kind).where(is_coming).limit(MOST_FINDINGS).subquery()
+    counted = select(some.c.kind, func.count().label("n")).group_by(some.c.kind)
+    return {row.kind: row.n for row in connection.execute(counted)}

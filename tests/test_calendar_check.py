@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, insert, update
 
 from models.alarms import alarms
 from models.base import db_now
 from models.bot import Bot
-from models.care import CALENDAR_SWEEP, CalendarFinding, calendar_findings
+from models.care import CALENDAR_SWEEP, CalendarFinding, calendar_findings, count_findings
 from models.link import Link
 from models.overview import overview
 from models.workspace import WorkspaceState
@@ -296,3 +296,64 @@ def test_one_calendar_that_fails_stops_no_other(
     recall.faults.add(Fault(path="calendar/meetings", times=1, status=503))
     done = CalendarSweep(make_tools(), Stop(), pace=0).run(night)
     assert (done.users, done.failed, done.position) == (2, 1, None)
+
+
+def add_finding(
+    engine: Engine, user_id: str, starts_at: datetime | None, subject: str = "m"
+) -> None:
+    """Store a finding as a night's look would have."""
+    about = {"calendar_user_id": user_id, "subject": subject, "kind": "will_record_without_bot"}
+    with engine.begin() as connection:
+        found = insert(CalendarFinding).values(**about, starts_at=starts_at, bot_ids=[])
+        connection.execute(found.values(found_at=db_now()))
+
+
+@pytest.mark.parametrize("how", ["disconnected", "deleted", "never seen"])
+def test_a_night_ends_the_findings_of_who_is_not_connected(
+    engine: Engine,
+    recall: FakeRecall,
+    make_tools: MakeTools,
+    ines: FakeUser,
+    night: Night,
+    how: str,
+) -> None:
+    """By whoever's hand: nobody looks at that calendar any more, and the alarm would ring on."""
+    gone = recall.build.user("gone")
+    recall.build.meeting(ines, start=soon())
+    if how == "disconnected":
+        recall.world.disconnect(gone.id, "google")
+    elif how == "deleted":
+        recall.world.delete_user(gone.id)
+    add_finding(engine, gone.id if how != "never seen" else "nobody", soon())
+    CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+    with engine.begin() as connection:
+        assert {found.calendar_user_id for found in calendar_findings(connection)} <= {ines.id}
+
+
+def test_what_has_begun_rings_no_alarm(engine: Engine) -> None:
+    """No bot comes for it any more; what is to come, or has no time, counts."""
+    now = datetime.now(UTC)
+    for number, hours in enumerate((-48, -1, -0.01, 1, 48)):
+        add_finding(engine, "user", now + timedelta(hours=hours), f"m{number}")
+    with engine.begin() as connection:
+        assert count_findings(connection) == {"will_record_without_bot": 2}
+        assert len(calendar_findings(connection)) == 5
+    add_finding(engine, "user", None, "timeless")
+    with engine.begin() as connection:
+        assert count_findings(connection) == {"will_record_without_bot": 3}
+
+
+def test_a_list_of_users_that_is_far_too_short_ends_nothing(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, night: Night
+) -> None:
+    """An outage, or another workspace's key, must not end everybody's links."""
+    users = [recall.build.user(f"crew-{n}") for n in range(12)]
+    bots = [waiting(recall, user) for user in users]
+    link(engine, make_tools(), *(bot.id for bot in bots))
+    add_finding(engine, users[0].id, soon())
+    with recall.faults.during(Fault(path="calendar/users", body="[]", status=200)):
+        CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+    assert set(ends(engine).values()) == {(None, False)}
+    assert len(rows(engine, CalendarFinding)) == 1
+    with engine.begin() as connection:
+        assert claim_night(connection) is None

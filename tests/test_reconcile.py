@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, update
@@ -16,7 +17,7 @@ from tests.conftest import MakeTools
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
-from tests.rows import add_delivery, bot_row, count, rows
+from tests.rows import add_bot, add_delivery, bot_row, count, rows
 from tests.told import Tell, teller, told
 from webhook.metrics import SqlCollector
 from webhook.reader import Reader
@@ -352,3 +353,91 @@ def test_a_refused_key_ends_the_run_at_once(recall: FakeRecall, tell: Tell) -> N
     recall.faults.add(Fault(path="bot", status=401))
     assert tell(*SINCE).exit_code == 3
     assert len(recall.calls.all("bot")) == 1
+
+
+def hold(engine: Engine, bots: int, link_state: str = "linked", days_ago: float = 1) -> None:
+    """Hold so many bots that webhooks told of."""
+    for _ in range(bots):
+        seen_at = datetime.now(UTC) - timedelta(days=days_ago)
+        add_bot(engine, str(uuid4()), link_state=link_state, first_seen_at=seen_at, due_at=None)
+
+
+def is_ringing(engine: Engine) -> bool:
+    """Whether the alarm of missed webhooks rings."""
+    with engine.connect() as connection:
+        found = alarms(connection, overview(connection))
+    return "webhooks_missed" in {alarm.name for alarm in found}
+
+
+@pytest.mark.parametrize(("listed", "held"), [(0, 10), (0, 30), (1, 10), (5, 12)])
+@pytest.mark.parametrize("window", [SINCE, ("reconcile", "--all")])
+def test_a_list_far_shorter_than_what_is_held_is_not_believed(
+    engine: Engine, recall: FakeRecall, tell: Tell, listed: int, held: int, window: tuple[str, ...]
+) -> None:
+    """It says so, exits 1 and ends no alarm; what it did show is filled in all the same."""
+    recall.build.bot()
+    tell(*SINCE)
+    assert is_ringing(engine)
+    recall.world.bots.clear()
+    for bot in recall.build.populate(listed):
+        hear(engine, bot)
+    hold(engine, held)
+    result = tell(*window, "--json")
+    assert (result.exit_code, "too short to be believed" in result.stderr) == (1, True)
+    assert (told(result)["finished"], told(result)["complete"]) == (True, False)
+    assert "list_too_short" in told(result)["error"]
+    assert is_ringing(engine)
+    # The next one of the same window begins anew, and is believed when the list is whole again.
+    for row in rows(engine, Bot):
+        recall.world.bots.setdefault(row.id, FakeBot(row.id, join_at=datetime.now(UTC)))
+    assert told(tell(*window, "--json"))["error"] is None
+    assert not is_ringing(engine)
+
+
+@pytest.mark.parametrize(
+    ("listed", "held", "kind"),
+    [(0, 9, {}), (6, 12, {}), (0, 30, {"link_state": "no_meetings"}), (0, 30, {"days_ago": 9})],
+)
+def test_a_list_that_may_be_as_short_is_believed(
+    engine: Engine, recall: FakeRecall, tell: Tell, listed: int, held: int, kind: dict[str, Any]
+) -> None:
+    """A few bots deleted by hand; ad hoc bots, which no window lists; those of another time."""
+    for bot in recall.build.populate(listed):
+        hear(engine, bot)
+    hold(engine, held - listed, **kind)
+    result = tell(*SINCE, "--json")
+    assert (result.exit_code, told(result)["complete"]) == (0, True)
+
+
+def test_a_list_that_was_not_read_whole_ends_no_alarm(
+    engine: Engine, recall: FakeRecall, tell: Tell
+) -> None:
+    """What it does not show may be in what was skipped."""
+    bots = recall.build.populate(4)
+    tell(*SINCE)
+    assert is_ringing(engine)
+
+    def hide(body: Any) -> Any:
+        body["results"] = [item for item in body["results"] if item["id"] != bots[0].id]
+        return body
+
+    with recall.faults.during(Fault(act="transform", path="bot", transform=hide)):
+        assert told(tell(*SINCE, "--json"))["complete"] is False
+    assert is_ringing(engine)
+    tell(*SINCE)
+    assert not is_ringing(engine)
+
+
+def test_a_page_that_is_gone_is_no_end_of_the_list(
+    engine: Engine, recall: FakeRecall, tell: Tell
+) -> None:
+    """Where Recall does not count, too: the pass is made again, and says that it is not whole."""
+    recall.build.populate(5)
+
+    def uncounted(body: Any) -> Any:
+        return {key: value for key, value in body.items() if key != "count"}
+
+    recall.faults.add(Fault(path="bot", match="page=2", status=404))
+    recall.faults.add(Fault(act="transform", path="bot", transform=uncounted))
+    result = tell(*SINCE, "--json")
+    assert (result.exit_code, told(result)["complete"]) == (1, False)

@@ -29,6 +29,11 @@ class CalendarUser:
     connections: tuple[CalendarConnection, ...]
     preferences: dict[str, Any] | None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether any calendar of theirs is."""
+        return any(connection.connected for connection in self.connections)
+
     def connected_to(self, platform: str) -> CalendarConnection | None:
         """Return the platform's connection if it stands."""
         # Both platforms are always listed, in either order: the first one proves nothing.

@@ -1,7 +1,7 @@
 """What is amiss in a user's upcoming meetings: no bot, two bots, one person twice."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -87,6 +87,13 @@ def same_person(users: Iterable[CalendarUser]) -> Mapping[str, tuple[str, ...]]:
         for one in ids if len(ids) > 1 else ():
             others[one] |= ids - {one}
     return {one: tuple(sorted(ids)) for one, ids in others.items()}
+
+
+def end_findings(connection: Connection, connected: Collection[str]) -> None:
+    """Forget what was found of users of whom Recall connects no calendar any more."""
+    kept = select(CalendarFinding.calendar_user_id).distinct()
+    for user_id in set(connection.scalars(kept)) - set(connected):
+        keep_findings(connection, user_id, ())
 
 
 def keep_findings(connection: Connection, user_id: str, found: Iterable[Finding]) -> None:

@@ -24,11 +24,12 @@ from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
 from workers.calendar_bodies import CalendarUser
 from workers.calendar_check import LISTED, RECENT, Check, CheckResult
 from workers.calendar_client import CalendarClient
-from workers.calendar_findings import same_person
+from workers.calendar_findings import end_findings, same_person
 from workers.calendar_users import CalendarUsers
 from workers.errors import RecallError
 from workers.nights import Night, claim_night, keep_night
 from workers.outlook import look
+from workers.paging import is_too_short
 from workers.recall import Recall
 from workers.stop import Stop
 from workers.tokens import UserErasedError
@@ -116,8 +117,16 @@ class CalendarSweep:
             if user.external_id
         }
         doubles = same_person(everybody)
+        connected = {user.id for user in everybody if user.is_connected}
         with visit.engine.begin() as connection:
-            names = _to_look_at(connection, listed, night.position)
+            recent = _recent(connection)
+            if is_too_short(len(recent & listed.keys()), len(recent)):
+                logger.warning("the list of users is too short to be believed", held=len(recent))
+                yield keep_night(connection, night, is_over=True)
+                return
+            # Nobody looks at a calendar that is not there: what was found in it ends here.
+            end_findings(connection, connected)
+        names = _to_look_at(recent, listed, night.position)
         for name in names:
             if not self._may_go_on(visit.engine, night):
                 return
@@ -173,12 +182,15 @@ def _after(night: Night, name: str, result: CheckResult | None) -> Night:
     return replace(night, position=name, users=night.users + 1, changed=changed, failed=failed)
 
 
-def _to_look_at(
-    connection: Connection, listed: Mapping[str, CalendarUser], position: str | None
-) -> list[str]:
+def _recent(connection: Connection) -> set[str]:
     # By when they were linked, which has an index: a link comes when its meeting does.
     since = db_now(-RECENT.total_seconds())
     recent = select(Link.external_id).distinct().where(Link.linked_at >= since)
-    names = {name for name in connection.scalars(recent) if name and not is_pseudonym(name)}
-    names |= {name for name, user in listed.items() if any(c.connected for c in user.connections)}
+    return {name for name in connection.scalars(recent) if name and not is_pseudonym(name)}
+
+
+def _to_look_at(
+    recent: set[str], listed: Mapping[str, CalendarUser], position: str | None
+) -> list[str]:
+    names = recent | {name for name, user in listed.items() if user.is_connected}
     return sorted(name for name in names if position is None or name > position)

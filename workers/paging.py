@@ -19,10 +19,21 @@ API = "/api/v1/"
 MOST_PAGES = 50_000
 # Pages shift while they are read, and then repeat; so many in a row tell nothing but repeats.
 MOST_STALE = 10
+# Of fewer, half may be gone by somebody's own hand.
+LEAST_HELD = 10
 _LONGEST_URL = 2000
 _SHOWN = 100
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(rf"[!-~]{{1,{_LONGEST_URL}}}\Z")
+
+
+def is_too_short(listed: int, held: int) -> bool:
+    """Whether a list is too short to be believed: it has not half of what we hold.
+
+    A key of another workspace, a filter that Recall misreads, an outage: each lists next to
+    nothing, and what is held must not end for it.
+    """
+    return held >= LEAST_HELD and 2 * listed < held
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from workers.calendar_client import CalendarClient
 from workers.errors import Endpoint, Fault, RecallError
 from workers.limits import Bucket
 from workers.merge import merge
-from workers.paging import Trail
+from workers.paging import Trail, is_too_short
 from workers.patience import in_transaction
 from workers.recall import Ask
-from workers.reconcile_runs import Position, Progress, begin, note, take_up
+from workers.reconcile_runs import Position, Progress, begin, count_held, note, take_up
 from workers.relink import STAGGER_SECONDS
 from workers.retry import Then, decide
 from workers.tally import add_tallies
@@ -144,6 +144,15 @@ class Reconciler:
         return replace(progress, bots_seen=seen, is_over=True, is_complete=is_complete)
 
 
+def _judged(connection: Connection, done: Progress) -> Progress:
+    held = count_held(connection, done)
+    if not is_too_short(done.bots_seen, held):
+        return done
+    listed = f"Recall lists {done.bots_seen} bots where {held} are held"
+    error = f"list_too_short: {listed}, which is too short to be believed"
+    return replace(done, is_complete=False, error=error)
+
+
 def _write(connection: Connection, progress: Progress, page: BotPage) -> Progress:
     now = connection.execute(select(db_now())).scalar_one()
     # As a relink does: thousands put back at once must not delay the bots of this minute.
@@ -156,6 +165,8 @@ def _write(connection: Connection, progress: Progress, page: BotPage) -> Progres
         statuses_missed=progress.statuses_missed + merged.statuses_missed,
         bots_due=progress.bots_due + merged.bots_due,
     )
+    if done.is_over:
+        done = _judged(connection, done)
     note(connection, done)
     counts = {"bot": merged.bots_missed, "status": merged.statuses_missed}
     add_tallies(connection, {("missed", what): n for what, n in counts.items() if n})

@@ -3,15 +3,17 @@
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, null, or_, select, update
+from sqlalchemy import Connection, func, insert, null, or_, select, update
 
 from models.base import db_now
+from models.bot import Bot
 from models.care import ReconcileRun
 from workers.bot_list import at_page, page_of
 
 # A run that has not told of itself for so long was killed. A page takes a second, and the longest
 # pause between two of them a minute.
 DEAD_SECONDS = 120.0
+MOST_COUNTED = 100_000
 COUNTS = ("pages", "bots_seen", "bots_missed", "statuses_missed", "bots_due", "unusable")
 
 
@@ -52,7 +54,8 @@ class Position:
             seen=self.seen + fresh,
             least=count if self.least is None else min(count, self.least),
             count=count,
-            has_shrunk=self.has_shrunk or (self.count is not None and count < self.count),
+            # A page that is gone says nothing of its count: then the bots seen so far are one.
+            has_shrunk=self.has_shrunk or count < (self.seen if self.count is None else self.count),
         )
 
 
@@ -73,6 +76,7 @@ class Progress:
     bots_due: int = 0
     unusable: int = 0
     is_complete: bool = False
+    # Why it was cut off; of a run that is over, why it is not believed.
     error: str | None = None
 
 
@@ -112,6 +116,16 @@ def unfinished(connection: Connection) -> datetime | None:
         raise LookupError("no run was cut off")
     since: datetime | None = rows[0].since
     return since
+
+
+def count_held(connection: Connection, progress: Progress) -> int:
+    """Count the bots that the whole list of this run's window should have, at most 100,000."""
+    some = select(Bot.id).where(Bot.first_seen_at < progress.started_at)
+    if progress.since is not None:
+        # Ad hoc bots are in no window, since they have no time to join.
+        some = some.where(Bot.first_seen_at >= progress.since, Bot.link_state != "no_meetings")
+    held = some.limit(MOST_COUNTED + 2 * progress.bots_seen).subquery()
+    return connection.scalar(select(func.count()).select_from(held)) or 0
 
 
 def note(connection: Connection, progress: Progress) -> None:

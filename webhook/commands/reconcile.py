@@ -33,8 +33,8 @@ def reconcile(
     """Compare with Recall's list of bots, and fill in what webhooks missed.
 
     A run that was cut off goes on where it stood: by the same command, or without --since. Exit
-    codes: 0 nothing was missed, 1 something was (and is filled in), 3 Recall or the database is
-    away.
+    codes: 0 nothing was missed, 1 something was (and is filled in), or the list is too short to be
+    believed, 3 Recall or the database is away.
     """
     wanted = _wanted(session, since, every=every)
     client = session.calendar(patience=BACKOFF_CAP, seconds=CALL_SECONDS)
@@ -109,6 +109,9 @@ def _say(done: Progress, *, as_json: bool) -> None:
         )
     else:
         click.echo(_words(done))
+    if done.error is not None and done.is_over:
+        click.echo(f"not believed: {done.error}; no alarm ends by it", err=True)
+        raise click.exceptions.Exit(NOTHING_FOUND)
     if done.error is not None:
         click.echo(f"cut off: {done.error}; the same command goes on from here", err=True)
         raise click.exceptions.Exit(AWAY)
@@ -121,7 +124,7 @@ def _words(done: Progress) -> str:
         f"{done.bots_seen} bots compared: {done.bots_missed} were never heard of,"
         f" {done.statuses_missed} statuses had not come, {done.bots_due} bots are due to be linked"
     )
-    if done.is_over and not done.is_complete:
+    if done.is_over and not done.is_complete and done.error is None:
         words += "; the list kept changing, so some may have been skipped: run it again"
     return words
 
