@@ -4,8 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt
 import pytest
@@ -403,3 +405,28 @@ def test_a_caller_has_a_burst_and_then_a_steady_rate() -> None:
     for number in range(10_001):
         limit.wait(f"user-{number}")
     assert limit.wait("ines") == 0.0
+
+
+def test_a_page_that_asks_twenty_times_at_once_gets_one_answer_twenty_times(
+    make_client: MakeClient, recall: FakeRecall
+) -> None:
+    """As the documentation promises: a new user's and a known one's, at a Recall that is slow."""
+    app = make_client().application
+    recall.latency_ms = 150
+    for known in (False, True):
+        recall.calls.clear()
+        start = threading.Barrier(20)
+
+        def once(app: Flask = app, start: threading.Barrier = start) -> tuple[int, str]:
+            start.wait(10)
+            answer = ask(app.test_client(), PATH, {"userId": "ines"}, proof())
+            return answer.status_code, str(answer.get_json().get("token"))
+
+        with ThreadPoolExecutor(20) as pool:
+            told = [one.result(30) for one in [pool.submit(once) for _ in range(20)]]
+        assert {status for status, _ in told} == {200}
+        assert len({token for _, token in told}) == 1
+        assert recall.world.user_of_token(told[0][1]) is not None
+        minted = recall.calls.counts().get("POST calendar/authenticate 200", 0)
+        assert minted == (0 if known else 1)
+        app = make_client().application

@@ -12,12 +12,18 @@ from webhook.calendar_connect import Connecting, add_callbacks, add_connecting
 from webhook.calendar_desk import Desk
 from webhook.calendar_links import ConnectLinks
 from webhook.calendar_result import Results, add_results
+from webhook.single_flight import SingleFlight
 from workers.calendar_door import CalendarDoor
+from workers.errors import Endpoint, Fault, RecallError
 
 # Of the threads that also take webhooks, the share that may wait for Recall at once.
 RECALL_SHARE = 4
 # A person waits in front of it, and a thread behind it.
 RECALL_SECONDS = 6.0
+# What all threads may wait for a token that another one asks for; half of them wait on.
+SHARED_SECONDS = 1.0
+WAITING_SHARE = 2
+RETRY_SECONDS = 1.0
 
 
 def init_app(
@@ -41,7 +47,9 @@ def init_app(
     routes.after_request(desk.let_read)
     links = ConnectLinks(engine, door.vault)
     if settings.knows_callers:
-        add_token_exchange(routes, desk, door)
+        most = max(1, settings.web_threads // WAITING_SHARE)
+        shared = SingleFlight[str](patience=SHARED_SECONDS, longest=RECALL_SECONDS, most=most)
+        add_token_exchange(routes, desk, door, shared)
     if settings.connectable:
         add_connecting(routes, settings, Connecting(settings, door, links), desk)
         add_callbacks(routes, settings)
@@ -49,16 +57,27 @@ def init_app(
     app.register_blueprint(routes)
 
 
-def add_token_exchange(routes: Blueprint, desk: Desk, door: CalendarDoor) -> None:
+def add_token_exchange(
+    routes: Blueprint, desk: Desk, door: CalendarDoor, shared: SingleFlight[str]
+) -> None:
     """Add what REACT_APP_AUTH_URL points at: {"userId": …} for {"token": …}.
 
     https://docs.recall.ai/docs/calendar-v1-faq
     """
 
-    def exchange(external_id: str, _body: dict[str, Any]) -> Response:
+    def proved(external_id: str) -> str:
         with door.open() as visit:
-            token = visit.users.proved(external_id)
-        return Response(json.dumps({"token": token.token}), mimetype="application/json")
+            return visit.users.proved(external_id).token
+
+    def exchange(external_id: str, _body: dict[str, Any]) -> Response:
+        # A page that loads asks several times at once: one way to Recall, one answer for all.
+        try:
+            token = shared.share(external_id, lambda: proved(external_id))
+        except TimeoutError:
+            raise RecallError(
+                Fault.HELD, Endpoint.AUTHENTICATE, retry_after=RETRY_SECONDS
+            ) from None
+        return Response(json.dumps({"token": token}), mimetype="application/json")
 
     @routes.route(
         "/calendar/auth-token", methods=["POST", "OPTIONS"], provide_automatic_options=False
