@@ -4,11 +4,14 @@ import logging
 import os
 import sqlite3
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import make_engine
@@ -17,13 +20,14 @@ from models.database_remedies import in_words
 from models.logs import set_up_logging
 from models.schema import ENCODING, wrong_encoding
 from models.settings import Settings, SettingsError
-from models.tables import metadata
+from models.tables import belongs_to, metadata
 
 # Any number will do, as long as no other lock of this database uses it.
 MIGRATION_LOCK = 7_203_114_001
 # For another migrator; SQLite's file has one writer, so there it also is the wait for a busy one.
 PATIENCE_SECONDS = 300
 SQLITE_PATIENCE_SECONDS = 30
+TURN_SECONDS = 0.2
 
 
 def configure(connection: Connection) -> None:
@@ -37,17 +41,44 @@ def configure(connection: Connection) -> None:
         transactional_ddl=True,
         compare_type=True,
         compare_server_default=True,
-        # The words of titles are in tables that triggers keep, and that no model speaks to.
+        # SQLite finds words of titles by tables that triggers keep, and that no model speaks to.
+        include_object=belongs_to(connection.dialect.name),
         include_name=lambda name, _kind, _parents: not str(name).startswith("meeting_title"),
     )
 
 
-def lock(connection: Connection) -> None:
-    """Wait for another migrator, then refuse to wait behind a busy table."""
+@contextmanager
+def only_migrator(connection: Connection) -> Iterator[None]:
+    """Wait for another migrator; on PostgreSQL the turn outlives what a migration commits."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    # In a transaction of its own, which a pooler keeps on one server's connection.
+    engine = create_engine(
+        connection.engine.url, poolclass=NullPool, connect_args={"prepare_threshold": None}
+    )
+    with engine.connect() as turn:
+        wait_for_turn(turn)
+        # A statement without parameters and answer: what went before would keep its snapshot, and
+        # an index that is made concurrently waits for every snapshot.
+        turn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        yield
+
+
+def wait_for_turn(turn: Connection) -> None:
+    """Ask again and again, and begin no transaction that the other's index would wait for."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not turn.scalar(text(f"SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})")):
+        turn.rollback()
+        if time.monotonic() >= give_up_at:
+            raise TimeoutError(f"another migration has run for {PATIENCE_SECONDS} s")
+        time.sleep(TURN_SECONDS)
+
+
+def be_brief(connection: Connection) -> None:
+    """Refuse to wait behind a busy table; a statement may take its time."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.execute(text("SET LOCAL lock_timeout = '3s'"))
 
 
@@ -71,8 +102,8 @@ def migrate(connection: Connection) -> None:
     """Run the steps asked for, all or none."""
     be_patient(connection)
     configure(connection)
-    with context.begin_transaction():
-        lock(connection)
+    with only_migrator(connection), context.begin_transaction():
+        be_brief(connection)
         refuse_encoding(connection)
         context.run_migrations()
 

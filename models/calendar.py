@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, at_most
 from models.outside import LONGEST_TEXT
+from models.title_words import WordList, default_title, default_words
 
 EXTERNAL_ID = at_most(255)
 MeetingState = Literal["found", "gone", "forbidden", "unfetchable", "owed"]
@@ -36,6 +37,10 @@ class CalendarMeeting(Base):
     state: Mapped[str]
     reason: Mapped[str | None]
     title: Mapped[str | None] = mapped_column(info=at_most(LONGEST_TEXT))
+    # What title search goes by, and the title that it was made of: while the two titles differ,
+    # somebody who does not know of words (an old release) wrote the row, and a worker makes them.
+    title_words: Mapped[str | None] = mapped_column(WordList, default=default_words)
+    indexed_title: Mapped[str | None] = mapped_column(default=default_title)
     # An index of PostgreSQL takes 2,704 bytes, a character up to four; a sender picks this.
     ical_uid: Mapped[str | None] = mapped_column(index=True, info=at_most(600))
     organizer_email: Mapped[str | None]
@@ -50,8 +55,23 @@ class CalendarMeeting(Base):
     details: Mapped[dict[str, Any] | None]
     fetched_at: Mapped[datetime | None]
 
-    # Words of titles are in tables beside this one, kept by triggers: see the migrations.
-    __table_args__ = (Index(None, "start_time", "id"),)
+    # On SQLite a full-text table beside this one is kept by triggers: see the migrations.
+    __table_args__ = (
+        Index(None, "start_time", "id"),
+        Index(
+            "ix_calendar_meetings_title_words",
+            "title_words",
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+            info={"dialect": "postgresql"},
+        ).ddl_if(dialect="postgresql"),
+        Index(
+            "ix_calendar_meetings_title_unindexed",
+            "id",
+            postgresql_where=text("title IS DISTINCT FROM indexed_title"),
+            sqlite_where=text("title IS NOT indexed_title"),
+        ),
+    )
 
 
 class MeetingPerson(Base):

@@ -4,7 +4,7 @@ No OFFSET and no exact count: both cost what the table has grown to.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -14,27 +14,23 @@ from sqlalchemy import (
     Select,
     bindparam,
     func,
-    literal,
     literal_column,
     select,
     tuple_,
 )
 
 from models.bot import Bot
-from models.calendar import CalendarMeeting, MeetingPerson
+from models.calendar import MeetingPerson
 from models.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.ledger import Rejection
-from models.link import Link
 from models.outside import uuid_range
 from models.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
-from models.titles import WORDS, has_words, read_words, walk_words
+from models.titles import with_words
 from models.views import BOT_LINKS, DELIVERY_LOG
 
 R = TypeVar("R")
 Position = tuple[Any, ...]
 Query = Select[*tuple[Any, ...]]
-# So many rows can be looked at in a tenth of a second.
-MOST_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +43,16 @@ class Page(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[R]):
-    """One list: what it selects, what orders it, and the rows it is read as.
-
-    `choose` finds another way to the same rows, where only the database knows which is shorter.
-    """
+    """One list: what it selects, what orders it, and the rows it is read as."""
 
     select: Query
     order: tuple[ColumnElement[Any], ...]
     row: Callable[..., R]
-    choose: Callable[[Connection], "Listing[R]"] | None = None
 
     def page(self, connection: Connection, limit: int, after: Position | None = None) -> Page[R]:
         """Read one page, from behind a position on."""
         # One more than asked for: whether there is a next page needs no count.
-        chosen = self.choose(connection) if self.choose else self
-        found = connection.execute(chosen._query(limit + 1, after)).all()
+        found = connection.execute(self._query(limit + 1, after)).all()
         rows = [self.row(*one[: -len(self.order)]) for one in found[:limit]]
         is_last = len(found) <= limit
         return Page(rows, None if is_last else tuple(found[limit - 1][-len(self.order) :]))
@@ -76,9 +67,8 @@ class Listing(Generic[R]):
 
     def count(self, connection: Connection, most: int) -> int:
         """Count its rows, up to `most` of them."""
-        chosen = self.choose(connection) if self.choose else self
         # The same select as a page's: with other columns it could come to stand on other tables.
-        some = chosen.select.limit(most).subquery()
+        some = self.select.limit(most).subquery()
         return connection.scalar(select(func.count()).select_from(some)) or 0
 
     def _query(self, limit: int, after: Position | None) -> Query:
@@ -95,7 +85,8 @@ def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
     columns = BOT_LINKS.c
     query = _links(wanted)
     if wanted.title:
-        return _by_words(query, wanted, wanted.title, dialect)
+        query, order = with_words(query, wanted.title, dialect)
+        return Listing(_between(query, order[0], wanted.since, wanted.until), order, LinkRow)
     query = _between(query, columns.meeting_start, wanted.since, wanted.until)
     # The order follows the index that the filter uses, or a page would sort all that matches.
     first = columns.meeting_start if wanted.since or wanted.until else columns.linked_at
@@ -109,35 +100,6 @@ def _links(wanted: LinkFilter) -> Query:
         meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
         query = query.where(BOT_LINKS.c.meeting_id.in_(meetings))
     return query.where(BOT_LINKS.c.ended_at.is_(None)) if wanted.current else query
-
-
-def _by_words(query: Query, wanted: LinkFilter, title: str, dialect: str) -> Listing[LinkRow]:
-    columns = BOT_LINKS.c
-    looked_at = query.where(has_words(title, dialect))
-    looked_at = _between(looked_at, columns.meeting_start, wanted.since, wanted.until)
-    order = (columns.meeting_start, columns.meeting_id, columns.bot_id)
-    plain = Listing(looked_at, order, LinkRow)
-
-    def choose(connection: Connection) -> Listing[LinkRow]:
-        if _has_few(connection, wanted):
-            return plain
-        walked = walk_words(query, read_words(connection, title))
-        walked = _between(walked, WORDS.c.start_time, wanted.since, wanted.until)
-        # As the words' key is ordered: only the bots of one meeting are left to sort.
-        order = (WORDS.c.start_time, WORDS.c.meeting_id, columns.bot_id)
-        return Listing(walked, order, LinkRow)
-
-    return replace(plain, choose=choose) if dialect == "postgresql" else plain
-
-
-def _has_few(connection: Connection, wanted: LinkFilter) -> bool:
-    """Whether something else that is wanted is so rare that each of its rows can be looked at."""
-    for condition in _equal(wanted, _INDEXED):
-        rows = select(literal(1)).where(condition).limit(MOST_LOOKED_AT).subquery()
-        found = connection.scalar(select(func.count()).select_from(rows)) or 0
-        if found < MOST_LOOKED_AT:
-            return True
-    return False
 
 
 def bots(wanted: BotFilter) -> Listing[BotRow]:
@@ -202,16 +164,6 @@ _LINK_COLUMNS = {
     "status": BOT_LINKS.c.bot_status,
     "link_state": BOT_LINKS.c.link_state,
     "platform": BOT_LINKS.c.meeting_platform,
-}
-# Where an index finds the rows of a value, and so tells whether they are few.
-_INDEXED: Mapping[str, Any] = {
-    "bot_id": Link.bot_id,
-    "meeting_id": Link.meeting_id,
-    "external_id": Link.external_id,
-    "email": MeetingPerson.email,
-    "ical_uid": CalendarMeeting.ical_uid,
-    "status": Bot.status,
-    "link_state": Bot.link_state,
 }
 _DELIVERY_COLUMNS = {
     "bot_id": DELIVERY_LOG.c.bot_id,

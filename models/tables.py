@@ -1,5 +1,8 @@
 """All tables in one place: whoever needs the whole metadata imports this."""
 
+from collections.abc import Callable
+from typing import Any
+
 from sqlalchemy import MetaData
 
 from models.base import Base
@@ -32,6 +35,15 @@ TABLES = (
     Tally,
     WorkspaceState,
 )
+
+
+def belongs_to(dialect: str) -> Callable[..., bool]:
+    """Return Alembic's `include_object`: it does not ask an index which database it is for."""
+
+    def is_included(item: Any, *_: object) -> bool:
+        return bool(item.info.get("dialect", dialect) == dialect)
+
+    return is_included
 
 
 def metadata() -> MetaData:

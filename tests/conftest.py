@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine, event, make_url
 
 from models.database import make_engine
 from models.settings import Settings
@@ -27,6 +27,7 @@ from tests.figures import sum_up
 from tests.lab.postgres import start_postgres, stop_postgres
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import Server, ServerUnavailableError, start_redis
+from tests.title_writes import guard_titles
 from webhook.app import create_app, resources_of
 from workers import tools
 from workers.tools import Tools
@@ -41,6 +42,7 @@ hypothesis_settings.register_profile(
     "recall-links", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("recall-links")
+event.listen(Engine, "before_cursor_execute", guard_titles)
 
 MakeSettings = Callable[..., Settings]
 MakeTools = Callable[..., Tools]

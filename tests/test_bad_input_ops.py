@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Engine, update
 
 from models.calendar import CalendarMeeting
+from models.title_words import title_columns
 from tests.conftest import SECRET, MakeSettings
 from tests.population import bot_id, populate
 from webhook import cli
@@ -95,7 +96,7 @@ def test_a_title_in_a_table_moves_no_cursor(
     """Controls are written out, on one line, and no word of it is taken for markup."""
     populate(engine, 3)
     with engine.begin() as connection:
-        connection.execute(update(CalendarMeeting).values(title=TITLE))
+        connection.execute(update(CalendarMeeting).values(title_columns(TITLE)))
     monkeypatch.setattr("webhook.commands.output.is_terminal", lambda: on_a_terminal)
     monkeypatch.setenv("COLUMNS", "400")
     code, out, _ = run("links")

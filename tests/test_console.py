@@ -19,6 +19,7 @@ from models.delivery import Delivery
 from models.ledger import Audit, Rejection
 from models.link import Link, LinkAttempt
 from models.lists import LISTS
+from models.title_words import title_columns
 from tests.console_client import WRITE, console_settings, logged_in
 from tests.fakes import BOT, START
 from tests.furnished import RETRIED, furnish
@@ -124,13 +125,14 @@ def test_hostile_text_stays_text_on_every_page(writer: FlaskClient, engine: Engi
     """Titles, names, codes, ids and errors are anybody's to choose."""
     with engine.begin() as connection:
         for table, *columns in (
-            (CalendarMeeting, "title", "organizer_email", "meeting_platform", "reason"),
+            (CalendarMeeting, "organizer_email", "meeting_platform", "reason"),
             (Link, "external_id", "end_reason"),
             (Bot, "status", "sub_code", "last_error", "bot_name", "meeting_platform"),
             (Delivery, "event", "reason", "code", "sub_code", "message"),
             (Audit, "actor", "action", "subject"),
         ):
             connection.execute(update(table).values(dict.fromkeys(columns, HOSTILE)))
+        connection.execute(update(CalendarMeeting).values(title_columns(HOSTILE)))
         calls = [{"method": HOSTILE, "path": HOSTILE, "about": HOSTILE, "error": HOSTILE}]
         attempt = {"outcome": HOSTILE, "error": HOSTILE, "calls": calls}
         connection.execute(update(LinkAttempt).values(attempt))

@@ -33,7 +33,8 @@ from tests.rows import later
 BOTS_WRITTEN = 20_000
 LINKED, FAILED = bot_id(10_000), bot_id(10_003)
 EXAMPLES = {
-    "ada@example.com": "person-00017@north.example",
+    # Somebody of few meetings: beside those of many a small table whole is as cheap.
+    "ada@example.com": "guest1@south.example",
     "user-17": "person-00017",
 }
 EXAMPLE_BOT = "5b1f0c52-3f55-4a1e-8f0e-1a2b3c4d5e01"
@@ -111,7 +112,7 @@ def is_for(statement: str, dialect: str) -> bool:
 def test_the_readme_answers_ten_questions_and_more() -> None:
     """Numbered, so that people can name them."""
     numbers = {int(found) for found in re.findall(r"-- (\d+)\.", "\n".join(readme_statements()))}
-    assert numbers == set(range(1, 12))
+    assert numbers == set(range(1, 13))
 
 
 def test_every_answer_of_the_readme_runs_and_needs_no_whole_table(big: Engine) -> None:

@@ -1,16 +1,18 @@
-"""Links by words of titles: what a plain look finds, page by page, and never by reading all."""
+"""Links by words of titles: the same words on both databases, kept by whoever writes a title."""
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, delete, insert, text, update
+from sqlalchemy import Connection, Engine, event, insert, text, update
 
-from models import queries
 from models.calendar import CalendarMeeting
 from models.database import make_engine
 from models.filters import LinkFilter
@@ -18,56 +20,78 @@ from models.link import Link
 from models.queries import Listing, links
 from models.rows import LinkRow
 from models.settings import Settings
-from models.titles import read_words
+from models.title_words import LONGEST_WORD, title_columns, title_words
 from tests.asked import statements_of
-from tests.conftest import alembic_config, migrate, new_database
+from tests.conftest import MakeSettings, alembic_config, migrate, new_database
 from tests.population import populate
-from tests.rows import add_bot, later
+from tests.rows import add_bot, later, rows
+from tests.title_writes import BY_AN_OLD_RELEASE, missing_words
 from workers.scrub import scrub_meetings
+from workers.title_index import EVERY_SECONDS, TitleIndex, index_titles
 
 TITLES = (
     "Roadmap sync",
     "roadmap SYNC, weekly",
     "Sync: Q3/Q4 roadmap (draft)",
+    "Acme/Globex 1:1",
+    "Q3/Q4 planning v1.2",
+    "<Intro> Contoso call",
+    "Kickoff Foo.bar",
     "re-sync foo-bar baz",
     "https://example.com/a/b?x=1 call",
     "Mail ada@example.com",
-    "Größe prüfen ÄÖÜ İstanbul",
+    "Größe prüfen ÄÖÜ İstanbul ΑΘΉΝΑ Ёлка",
+    "Réunion d’équipe, café",
+    "ﬁnance ２０２６ №1 Ⅷ ½ ²",
+    "회의 हिन्दी ガイド",
     "1.5 -3 4e5 v2.0.1",
     "it's o'clock",
     "a_b c <b>bold</b> &amp; more",
     "日本語 会議",
-    "🚀 launch",
+    "🚀 launch 🚀party",
+    "NOT this AND that OR NEAR",
     "!!!",
     "",
     None,
     "x" * 900 + " long",
     "日" * 600 + " long",
-    # A lexeme of more than 2,046 bytes is none: it is found by the other words alone.
-    "日" * 900 + " long",
+    "ﷺ" * 600 + " long",
     "roadmap roadmap Roadmap",
     " ".join(f"word{n}" for n in range(140)),
 )
 ASKED = (
+    "acme", "1", "q3", "intro", "bar", "planning q4", "v1", "2", "ALS", "groesse", "grosse",
+    "GRÖSSE", "istanbul", "İSTANBUL", "αθηνα", "елка", "reunion", "cafe", "CAFÉ", "equipe d",
+    "finance", "2026", "no1", "viii", "회의", "हिन्दी", "がいと", "ガイド", "party",
     "sync roadmap", "SYNC sync Sync", "zebra", "sync zebra", "!!!", '"', "-", "' OR 1=1 --",
-    "NOT sync", "sync | weekly", "sync:*", "long", "foo bar", "foo-bar", "b more", "example.com",
-    "ada@example.com", "/a/b", "3", "-3", "4e5", "istanbul", "größe", "会議", "日" * 200,
+    "NOT sync", "and", "NOT", "near this", "sync | weekly", "sync:*", "syn*", "^sync", "long",
+    "foo bar", "foo-bar", "b more", "a_b", "example.com", "ada@example.com", "/a/b", "3", "-3",
+    "4e5", "größe", "会議", "会", "日" * 200, "x" * 200, "ﷺ" * 200, "🚀", "🚀 launch",
     " ".join(f"word{n}" for n in range(25)),
 )  # fmt: skip
-KEPT = "SELECT word, start_time, meeting_id, marks FROM meeting_title_words ORDER BY 1, 2, 3"
-DUE = """SELECT word, start_time, id, meeting_title_marks(meeting_title_lexemes(title))
-    FROM calendar_meetings, unnest(meeting_title_lexemes(title)) AS word ORDER BY 1, 2, 3"""
 
 
-@pytest.fixture(scope="module")
-def shared(postgres_url: str, postgres_template: str) -> Iterator[Engine]:
-    """A PostgreSQL with a link to a meeting of each title, for tests that change nothing."""
-    with new_database(postgres_url, postgres_template) as url:
-        engine = make_engine(Settings.read({"DATABASE_URL": url}), "write")
-        for number, title in enumerate(TITLES):
-            write(engine, f"m{number:02d}", title, 60 * number)
-        yield engine
-        engine.dispose()
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """A database with a link to a meeting of each title, for tests that change nothing."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("titles") / "titles.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield from _titled(f"sqlite:///{path}")
+        return
+    server_url = request.getfixturevalue("postgres_url")
+    with new_database(server_url, request.getfixturevalue("postgres_template")) as url:
+        yield from _titled(url)
+
+
+def _titled(url: str) -> Iterator[Engine]:
+    engine = make_engine(Settings.read({"DATABASE_URL": url}), "write")
+    for number, title in enumerate(TITLES):
+        write(engine, f"m{number:02d}", title, 60 * number)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
@@ -105,41 +129,89 @@ def found(engine: Engine, words: str, **others: Any) -> list[str]:
         return [row.bot_id for row in by_title(engine, words, **others).all(connection, 500)]
 
 
+# -- what is a word ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("title", "words"),
+    [
+        ("Acme/Globex 1:1", "acme globex 1"),
+        ("Q3/Q4 planning v1.2", "q3 q4 planning v1 2"),
+        ("<Intro> Contoso call", "intro contoso call"),
+        ("Kickoff Foo.bar", "kickoff foo bar"),
+        ("a_b it's foo-bar", "a b it s foo bar"),
+        ("Größe ÄÖÜ İstanbul Straße STRASSE", "grosse aou istanbul strasse"),
+        ("Ελλάδα ΕΛΛΆΔΑ ς σ", "ελλαδα σ"),
+        ("ﬁnance ２０２６ ½ ²", "finance 2026 1 2"),
+        ("회의 日本語", "회의 日本語"),
+        ("sync SYNC Sync", "sync"),
+        ("🚀 !!! \t\n", ""),
+        ("x" * 300, "x" * LONGEST_WORD),
+    ],
+)
+def test_a_word_is_a_run_of_letters_and_digits(title: str, words: str) -> None:
+    """Without case and accents, cut at whatever else there is, each of them once."""
+    assert " ".join(title_words(title)) == words
+
+
+@given(title=st.text(max_size=80))
+def test_what_is_stored_is_read_back_as_the_same_words(title: str) -> None:
+    """By us, by PostgreSQL, which cuts at blanks, and by SQLite: there is nothing else in them."""
+    words = title_words(title)
+    assert all(word.isalnum() and 0 < len(word.encode()) <= 2046 for word in words)
+    assert title_words(" ".join(words)) == words
+    assert " ".join(words).split() == words
+
+
+@given(title=st.text(max_size=80))
+def test_a_release_fills_with_the_words_that_the_code_asks_for(title: str) -> None:
+    """A migration imports nothing of ours: its own spelling of them must be the same."""
+    made: str = _migration().words_of(title)
+    assert made == title_columns(title)["title_words"]
+
+
+def _migration() -> Any:
+    return ScriptDirectory.from_config(alembic_config()).get_revision("0011").module
+
+
 # -- what is found -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "words", [*ASKED, *(title[:200] for title in TITLES if title)], ids=lambda words: words[:20]
 )
-def test_what_is_found_is_what_a_plain_look_finds(shared: Engine, words: str) -> None:
-    """In any case, with whatever is no letter, words twice and words that are none."""
-    plain = """SELECT id FROM calendar_meetings WHERE
-        to_tsvector('simple', coalesce(title, '')) @@ plainto_tsquery('simple', :words)"""
+def test_both_databases_find_the_titles_that_hold_every_word(shared: Engine, words: str) -> None:
+    """Whatever stands around them, in any case, and twice; of no words there is nothing to find."""
+    asked = set(title_words(words))
+    expected = {
+        f"m{number:02d}"
+        for number, title in enumerate(TITLES)
+        if asked and asked <= set(title_words(title or ""))
+    }
     with shared.connect() as connection:
-        expected = set(connection.scalars(text(plain), {"words": words.strip()}))
-        listing = by_title(shared, words)
+        listing = by_title(shared, words.strip() or words)
         rows = listing.page(connection, 100).rows
         assert {row.meeting_id for row in rows} == expected
         assert listing.count(connection, 100) == len(expected)
 
 
-@given(
-    title=st.text(st.sampled_from("abÄ1-./@_'&<> ,:日!"), max_size=30),
-    asked=st.text(st.sampled_from("abÄ1-./@_'&<> ,:日!"), max_size=10),
-)
-def test_a_title_holds_what_is_asked_by_one_meaning_of_words(
-    shared: Engine, title: str, asked: str
+@given(title=st.text(max_size=40), data=st.data())
+def test_any_title_is_found_by_any_of_its_words(
+    shared: Engine, title: str, data: st.DataObject
 ) -> None:
-    """The table's words are PostgreSQL's own, and marks never miss one."""
-    both = text("""SELECT to_tsvector('simple', :title) @@ plainto_tsquery('simple', :asked),
-        meeting_title_lexemes(:title), meeting_title_lexemes(:asked),
-        meeting_title_marks(meeting_title_lexemes(:title)),
-        meeting_title_marks(meeting_title_lexemes(:asked))""")
-    with shared.connect() as connection:
-        row = connection.execute(both, {"title": title, "asked": asked}).one()
-    is_found, held, words, marks_held, marks = row
-    assert is_found == (bool(words) and set(words) <= set(held))
-    assert not is_found or marks_held & marks == marks
+    """Whatever a word is made of, both databases keep it whole."""
+    title = title.replace("\0", "").encode(errors="ignore").decode()
+    words = title_words(title)
+    asked = data.draw(st.lists(st.sampled_from(words), max_size=3)) if words else []
+    with shared.connect() as connection, connection.begin() as transaction:
+        connection.execute(_first_title(title))
+        found = {row.meeting_id for row in by_title(shared, " ".join(asked) or "!").all(connection)}
+        transaction.rollback()
+    assert ("m00" in found) == bool(asked)
+
+
+def _first_title(title: str) -> Any:
+    return update(CalendarMeeting).where(CalendarMeeting.id == "m00").values(title_columns(title))
 
 
 def test_the_latest_meeting_comes_first(engine: Engine) -> None:
@@ -150,13 +222,9 @@ def test_the_latest_meeting_comes_first(engine: Engine) -> None:
     assert found(engine, "weekly", meeting_id=None, status="done")[0] == "m2-0"
 
 
-@pytest.mark.parametrize("most", [0, 10_000], ids=["walked", "looked at"])
 @pytest.mark.parametrize("words", ["weekly", "weekly crew"])
-def test_pages_of_any_size_hold_every_link_once(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, words: str, most: int
-) -> None:
+def test_pages_of_any_size_hold_every_link_once(engine: Engine, words: str) -> None:
     """Meetings at one time, and bots at one meeting, are never torn apart wrongly."""
-    monkeypatch.setattr(queries, "MOST_LOOKED_AT", most)
     for number in range(9):
         crew = "crew" if number % 4 else "board"
         write(engine, f"m{number}", f"Weekly of the {crew}", number // 3 * 60, 1 + number % 3)
@@ -170,14 +238,10 @@ def test_pages_of_any_size_hold_every_link_once(
             assert paged == [bot for _, _, bot in whole]
 
 
-@pytest.mark.parametrize("most", [0, 10_000], ids=["walked", "looked at"])
 @pytest.mark.parametrize("words", ["sync", "sync roadmap", "7 sync"])
-def test_words_go_with_every_other_filter(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, words: str, most: int
-) -> None:
+def test_words_go_with_every_other_filter(engine: Engine, words: str) -> None:
     """What is found is what both find: nothing is lost by the shorter way."""
     populate(engine, 600, users=5)
-    monkeypatch.setattr(queries, "MOST_LOOKED_AT", most)
     others: tuple[dict[str, Any], ...] = (
         {}, {"current": True}, {"status": "fatal"}, {"link_state": "partial"},
         {"status": "done", "link_state": "linked"}, {"platform": "zoom"},
@@ -201,7 +265,7 @@ def test_words_go_with_every_other_filter(
 
 
 def test_a_page_reads_what_it_shows_however_common_the_words_are(postgres: Engine) -> None:
-    """Also by words of which the planner knows nothing, and behind a first page."""
+    """Common words along the time until the page is full, rare ones by their index."""
     _write_many(postgres)
     with postgres.connect() as connection:
         for words, most in (("weekly", 150), ("weekly crew", 150), ("crew 42 weekly", 10)):
@@ -212,52 +276,21 @@ def test_a_page_reads_what_it_shows_however_common_the_words_are(postgres: Engin
                 assert max(_rows_read(connection, *asked[-1])) <= most, (words, after)
 
 
-def test_the_rarest_word_leads(postgres: Engine) -> None:
-    """By how far back its newest titles reach, where there are many of each."""
-    _write_many(postgres)
-    with postgres.connect() as connection:
-        assert read_words(connection, "Weekly CREW").rarest == "crew"
-        assert read_words(connection, "crew weekly board").rarest == "board"
-        assert read_words(connection, "weekly 42 crew").rarest == "42"
-        assert read_words(connection, "weekly zebra").rarest == "zebra"
-        assert read_words(connection, "?!").rarest is None
-
-
-def test_two_words_that_never_meet_cost_one_look_along_the_rarer(postgres: Engine) -> None:
-    """The other word's rows are not even probed, but for a few whose marks are alike."""
-    _write_many(postgres)
-    with postgres.connect() as connection:
-        listing = by_title(postgres, "crew board")
-        asked = statements_of(connection, lambda: listing.page(connection, 5))
-        assert listing.page(connection, 5).rows == []
-        assert sum(_rows_read(connection, *asked[-1])) == 0
-
-
-def test_a_common_word_is_not_walked_for_the_sake_of_a_rare_state(postgres: Engine) -> None:
-    """The bots of that state are looked at instead."""
-    _write_many(postgres)
-    with postgres.begin() as connection:
-        few = text("UPDATE bots SET link_state = 'partial' WHERE id IN ('b7', 'b9', 'b11')")
-        connection.execute(few)
-        connection.execute(text("ANALYZE"))
-    with postgres.connect() as connection:
-        listing = by_title(postgres, "weekly crew", link_state="partial")
-        asked = statements_of(connection, lambda: listing.page(connection, 5))
-        assert [row.bot_id for row in listing.page(connection, 5).rows] == ["b11", "b9", "b7"]
-        assert max(_rows_read(connection, *asked[-1])) <= 10
-
-
 def _write_many(engine: Engine) -> None:
     # 4,000 weekly meetings: of the crew's three in four, of the board's one.
     statements = """
         INSERT INTO bots (id, status, status_at, first_seen_at)
         SELECT 'b' || n, 'done', now(), now() FROM generate_series(1, 4000) AS n;
-        INSERT INTO calendar_meetings (id, start_time, end_time, state, title)
-        SELECT 'm' || n, now() + n * interval '1 s', now() + n * interval '2 s', 'found',
-            CASE n % 4 WHEN 0 THEN 'Board weekly ' ELSE 'Crew weekly ' END || n
-        FROM generate_series(1, 4000) AS n;
+        INSERT INTO calendar_meetings (id, start_time, end_time, state, title, title_words,
+            indexed_title)
+        SELECT 'm' || n, now() + n * interval '1 s', now() + n * interval '2 s', 'found', title,
+            CAST(lower(title) AS tsvector), title
+        FROM generate_series(1, 4000) AS n,
+            LATERAL (SELECT CASE n % 4 WHEN 0 THEN 'Board' ELSE 'Crew' END || ' weekly ' || n
+                AS title) AS titles;
         INSERT INTO links (bot_id, meeting_id, seen_start, seen_end, linked_at, last_seen_at)
-        SELECT 'b' || n, 'm' || n, now(), now(), now(), now() FROM generate_series(1, 4000) AS n"""
+        SELECT 'b' || n, 'm' || n, now(), now(), now(), now() FROM generate_series(1, 4000) AS n;
+        ANALYZE"""
     with engine.begin() as connection:
         for statement in statements.split(";"):
             connection.execute(text(statement))
@@ -273,77 +306,215 @@ def _rows_read(connection: Connection, statement: str, values: Any) -> Iterator[
         nodes += node.get("Plans", [])
 
 
-# -- how the table is kept -----------------------------------------------------
+# -- how the words are kept ----------------------------------------------------
 
 
-def _is_kept(connection: Connection) -> bool:
-    kept, due = connection.execute(text(KEPT)).all(), connection.execute(text(DUE)).all()
-    return kept == due
+INSERT = "INSERT INTO calendar_meetings (id, title, title_words, indexed_title) VALUES (?)"
 
 
-def test_the_table_follows_every_change(postgres: Engine) -> None:
-    """Of title, of time, of id; a title that comes, goes, and comes back; a row that goes."""
-    for number in range(3):
-        write(postgres, f"m{number}", f"Weekly {number}", number)
-    first = CalendarMeeting.id == "m0"
-    change = update(CalendarMeeting)
-    for statement in (
-        change.values(title="Weekly of the crew, the crew"),
-        change.where(first).values(title="Sync", start_time=later(900)),
-        change.where(first).values(start_time=later(1)),
-        change.where(first).values(title=None),
-        change.where(first).values(start_time=later(2)),
-        change.where(first).values(title="日" * 900 + " " + "日" * 600),
-        change.where(first).values(id="m9"),
-        delete(CalendarMeeting).where(CalendarMeeting.id == "m1"),
-        delete(CalendarMeeting),
-    ):
-        with postgres.begin() as connection:
-            connection.execute(statement)
-            assert _is_kept(connection)
-            left = connection.execute(text(KEPT)).all()
-    assert left == []
+@pytest.mark.parametrize(
+    ("statement", "missing"),
+    [
+        ("UPDATE calendar_meetings SET title=NULL WHERE x", {"title_words", "indexed_title"}),
+        ("UPDATE calendar_meetings SET title=?, title_words=?, indexed_title=?", set()),
+        ("UPDATE calendar_meetings SET state=?", set()),
+        ("INSERT INTO calendar_meetings (id, title) VALUES (?)", {"title_words", "indexed_title"}),
+        (f"{INSERT} ON CONFLICT (id) DO UPDATE SET title = x", {"title_words", "indexed_title"}),
+    ],
+)  # fmt: skip
+def test_a_writer_who_forgets_the_words_would_be_noticed(statement: str, missing: set[str]) -> None:
+    """Every statement of every test is looked at, on the way to its database."""
+    assert missing_words(statement) == missing
 
 
-def test_the_same_title_again_writes_nothing(postgres: Engine) -> None:
-    """Workers write every meeting again at a bot's last look."""
-    write(postgres, "m", "Weekly", 0)
-    where = text("SELECT ctid, xmin FROM meeting_title_words")
-    again = update(CalendarMeeting).values(title="Weekly", start_time=later(0), state="gone")
-    with postgres.connect() as connection:
-        before = connection.execute(where).all()
-    with postgres.begin() as connection:
-        connection.execute(again)
-    with postgres.connect() as connection:
-        assert connection.execute(where).all() == before
-
-
-def test_a_scrubbed_meeting_leaves_no_word(postgres: Engine) -> None:
+def test_a_scrubbed_meeting_leaves_no_word(engine: Engine) -> None:
     """What erasing and retention empty is emptied here as well, and nobody else's."""
-    write(postgres, "hers", "Salary talks", 0)
-    write(postgres, "theirs", "Roadmap talks", 1)
-    with postgres.begin() as connection:
+    write(engine, "hers", "Salary talks", 0)
+    write(engine, "theirs", "Roadmap talks", 1)
+    with engine.begin() as connection:
         assert scrub_meetings(connection, ["hers"]) == 1
-        left = connection.execute(text(KEPT)).all()
-    assert [(row.word, row.meeting_id) for row in left] == [
-        ("roadmap", "theirs"),
-        ("talks", "theirs"),
-    ]
+    kept = {row.id: (row.title_words, row.indexed_title) for row in rows(engine, CalendarMeeting)}
+    assert kept["hers"] == (None, None)
+    assert kept["theirs"][1] == "Roadmap talks"
+    assert found(engine, "talks") == ["theirs-0"]
 
 
-def test_a_release_fills_the_table_from_what_is_there(postgres: Engine) -> None:
-    """And one step back, the old look serves again."""
-    url = postgres.url.render_as_string(hide_password=False)
+RETITLE = "UPDATE calendar_meetings SET title = 'Daily'"
+OLD_WRITES = (
+    """INSERT INTO calendar_meetings (id, start_time, end_time, state, title)
+       SELECT 'new', start_time, end_time, state, 'Brand new' FROM calendar_meetings
+       WHERE id = 'kept'""",
+    "UPDATE calendar_meetings SET title = 'Retitled since' WHERE id = 'changed'",
+    "UPDATE calendar_meetings SET title = NULL WHERE id = 'erased'",
+)
+
+
+def test_what_an_old_release_writes_gets_its_words_from_a_worker(engine: Engine) -> None:
+    """A row of its own, a title it changes, a title it erases: each within a minute."""
+    for meeting in ("kept", "changed", "erased"):
+        write(engine, meeting, f"Weekly {meeting}", 0)
+    with engine.begin() as connection:
+        for statement in OLD_WRITES:
+            connection.execute(text(BY_AN_OLD_RELEASE + statement))
+    now = [1000.0]
+    worker = TitleIndex(engine, clock=lambda: now[0])
+    assert worker.fill_when_due() == 3
+    kept = {row.id: row.title_words for row in rows(engine, CalendarMeeting)}
+    assert kept["erased"] is None
+    assert "retitled" in kept["changed"]
+    assert "weekly" not in kept["changed"]
+    assert found(engine, "weekly") == ["kept-0"]
+    assert found(engine, "retitled since") == ["changed-0"]
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    now[0] += EVERY_SECONDS
+    assert worker.fill_when_due() == 0
+
+
+def test_a_worker_looks_once_a_minute_and_goes_on_while_batches_are_full(engine: Engine) -> None:
+    """After a release without workers there may be many."""
+    write(engine, "m", "Weekly", 0)
+    now = [1000.0]
+    worker = TitleIndex(engine, clock=lambda: now[0])
+    assert worker.fill_when_due() == 0
+    with engine.begin() as connection:
+        connection.execute(text(BY_AN_OLD_RELEASE + RETITLE))
+    assert worker.fill_when_due() == 0
+    now[0] += EVERY_SECONDS
+    assert worker.fill_when_due() == 1
+
+
+def test_looking_for_missing_words_reads_no_table(engine: Engine) -> None:
+    """Every worker looks each minute: an index holds the rows in question alone."""
+    populate(engine, 3000)
+    with engine.begin() as connection:
+        asked = statements_of(connection, lambda: index_titles(connection, 500))
+        explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
+        plan = connection.exec_driver_sql(explain + asked[0][0], asked[0][1]).all()
+    assert "ix_calendar_meetings_title_unindexed" in str(plan)
+
+
+# -- how a release gets there --------------------------------------------------
+
+
+def test_a_release_makes_the_words_of_every_title_there_is(
+    engine: Engine, make_settings: MakeSettings
+) -> None:
+    """And one step back, the release before finds by its own."""
+    downgrade(engine)
+    old_release_writes(engine, TITLES)
+    migrate(make_settings())
+    _are_indexed(engine)
+    assert found(engine, "q3") == ["m04-0", "m02-0"]
+    downgrade(engine)
+    with engine.connect() as connection:
+        asked = "SELECT count(*) FROM meeting_title_words WHERE word = 'sync'"
+        if engine.dialect.name == "sqlite":
+            asked = "SELECT count(*) FROM meeting_titles WHERE meeting_titles MATCH 'sync'"
+        assert connection.scalar(text(asked)) == 4
+
+
+def downgrade(engine: Engine) -> None:
+    """Go back to the release before."""
     config = alembic_config()
-    with postgres.connect() as connection:
+    with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "0009")
-    for number, title in enumerate(TITLES):
-        write(postgres, f"m{number:02d}", title, number)
-    with postgres.connect() as connection:
-        index = "SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%title_words'"
-        assert connection.scalar(text(index)) == 1
+        command.downgrade(config, "0010")
+
+
+def old_release_writes(engine: Engine, titles: tuple[str | None, ...]) -> None:
+    """Write a meeting and a link for each title, as the release before did."""
+    for number, title in enumerate(titles):
+        times = {"start": later(number).isoformat(" ", "microseconds")[:26], "id": f"m{number:02d}"}
+        with engine.begin() as connection:
+            connection.execute(text(BY_AN_OLD_RELEASE + MEETING), {**times, "title": title})
+            connection.execute(text(LINK), times)
+        add_bot(engine, f"m{number:02d}-0", status="done", link_state="linked")
+
+
+MEETING = """INSERT INTO calendar_meetings (id, start_time, end_time, state, title)
+    VALUES (:id, :start, :start, 'found', :title)"""
+LINK = """INSERT INTO links (bot_id, meeting_id, seen_start, seen_end, linked_at, last_seen_at)
+    VALUES (:id || '-0', :id, :start, :start, :start, :start)"""
+
+
+def _are_indexed(engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert index_titles(connection, 500) == 0
+        whole = "SELECT id, title, title_words FROM calendar_meetings"
+        kept = {row.id: row for row in connection.execute(text(whole))}
+        for number, title in enumerate(TITLES):
+            row = kept[f"m{number:02d}"]
+            connection.execute(_first_title(title or ""))
+            made = "SELECT title_words FROM calendar_meetings WHERE id = 'm00'"
+            expected = None if title is None else connection.scalar(text(made))
+            assert (row.title, row.title_words) == (title, expected)
+        connection.rollback()
+
+
+class Beside:
+    """An old worker that settles a meeting between any two steps of a release, and never waits."""
+
+    def __init__(self, url: str, cut_at: str | None = None) -> None:
+        self._url = url
+        self._cut_at = cut_at
+        self.titles: list[str] = []
+
+    def __call__(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        """Write, if this is a step of the release that is no transaction with others."""
+        if self._cut_at and self._cut_at in statement:
+            raise ConnectionError("cut off")
+        driver: Any = connection.connection.driver_connection
+        if driver.autocommit:
+            title = f"Beside {len(self.titles)}"
+            with psycopg.connect(self._url, options="-c lock_timeout=500ms") as worker:
+                worker.execute("UPDATE calendar_meetings SET title = %s WHERE id = 'm00'", [title])
+            self.titles.append(title)
+
+
+def test_a_release_lets_old_workers_settle_beside_it(postgres: Engine) -> None:
+    """No step holds a lock that a settle waits for; what they write meanwhile a worker mends."""
+    downgrade(postgres)
+    old_release_writes(postgres, TITLES)
+    beside = Beside(postgres.url.render_as_string(hide_password=False).replace("+psycopg", ""))
+    _migrate_beside(postgres, beside)
+    # A batch is read and filled, two indexes are made, some settings are set.
+    assert len(beside.titles) >= 8
+    with postgres.begin() as connection:
+        assert index_titles(connection, 500) == 1
+    assert found(postgres, beside.titles[-1]) == ["m00-0"]
+    assert found(postgres, "roadmap sync") == ["m02-0", "m01-0"]
+
+
+@pytest.mark.parametrize("step", ["title_unindexed ON", "DROP TRIGGER"])
+def test_a_release_that_was_cut_off_goes_on(postgres: Engine, step: str) -> None:
+    """Part of it is committed by then: the next one takes it as it is."""
+    downgrade(postgres)
+    old_release_writes(postgres, TITLES)
+    url = postgres.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    with pytest.raises(ConnectionError):
+        _migrate_beside(postgres, Beside(url, cut_at=step))
     migrate(Settings.read({"DATABASE_URL": url}))
-    with postgres.connect() as connection:
-        assert _is_kept(connection)
-        assert len(connection.execute(text(KEPT)).all()) > 150
+    with postgres.begin() as connection:
+        index_titles(connection, 500)
+    assert found(postgres, "q3") == ["m04-0", "m02-0"]
+
+
+def _migrate_beside(engine: Engine, beside: Beside) -> None:
+    config = alembic_config()
+    with engine.connect() as connection:
+        event.listen(connection, "before_cursor_execute", beside)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def test_a_row_that_is_being_written_holds_up_no_fill(postgres: Engine) -> None:
+    """A settle that hangs is passed over, and looked at a minute later."""
+    write(postgres, "m", "Weekly", 0)
+    write(postgres, "busy", "Weekly", 0)
+    with postgres.begin() as connection:
+        connection.execute(text(BY_AN_OLD_RELEASE + RETITLE))
+    busy = text("SELECT 1 FROM calendar_meetings WHERE id = 'busy' FOR UPDATE")
+    with postgres.begin() as settle, postgres.begin() as connection:
+        settle.execute(busy)
+        assert index_titles(connection, 500) == 1

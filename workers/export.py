@@ -22,14 +22,18 @@ from models.care import CalendarFinding
 from models.delivery import Delivery
 from models.ledger import Audit, Rejection
 from models.link import Link, LinkAttempt
+from models.title_words import TITLE_COLUMNS
 from workers.erase import Holdings, batches, naming
 from workers.tokens import external_id_hash
 from workers.tombstones import pseudonym
 
 Row = dict[str, Any]
 Section = tuple[str, Iterator[Row]]
-# Keys and values of the sender's and of ours that say nothing of the person.
-_LEFT_OUT = frozenset({"headers", "ciphertext", "fingerprint", "external_id_hash", "lease_token"})
+# Keys and values of the sender's and of ours that say nothing of the person, or say it again.
+_LEFT_OUT = frozenset(
+    {"headers", "ciphertext", "fingerprint", "external_id_hash", "lease_token"}
+    | ({*TITLE_COLUMNS} - {"title"})
+)
 
 
 def sections(connection: Connection, held: Holdings) -> Iterator[Section]:

@@ -11,6 +11,7 @@ from models.base import db_now
 from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.link import Link
 from models.outside import storable
+from models.title_words import TITLE_COLUMNS
 from workers.bodies import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef, marked
 from workers.claims import MeetingResult
 from workers.judge import Verdict
@@ -55,7 +56,7 @@ def write_meetings(
     columns = ("calendar_user_id", "start_time", "end_time", "state", "reason")
     # By id, so that two bots on one meeting in one batch write it once: the later answer stands.
     rows = [_found_row(meeting, body) for meeting, body in found.values()]
-    all_columns = (*columns, *_FROM_BODY, "attendees", "fetched_at")
+    all_columns = (*columns, *_FROM_BODY, *TITLE_COLUMNS, "attendees", "fetched_at")
     upsert(connection, _MEETINGS, rows, update=all_columns)
     # Slim rows: what was found once stays, whatever state the meeting is in now.
     answered = [_meeting_row(m) for m in others if m.state != "owed"]

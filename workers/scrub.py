@@ -13,10 +13,11 @@ from models.bot import Bot
 from models.calendar import CalendarMeeting, ErasedUser, MeetingPerson
 from models.delivery import Delivery
 from models.link import Link, LinkAttempt
+from models.title_words import TITLE_COLUMNS
 from workers.tombstones import USER_ERASED, erased_names, is_erased
 
 _DETAILS = (
-    "title",
+    *TITLE_COLUMNS,
     "ical_uid",
     "organizer_email",
     "will_record_reason",

@@ -19,6 +19,7 @@ from workers.heartbeat import Heartbeat
 from workers.outlook import Outlook, look
 from workers.retain import Retention
 from workers.stop import Stop
+from workers.title_index import TitleIndex
 from workers.tools import Tools
 
 # Work that a rung bell has not moved for so many sweeps is drained here: the ring may have gone
@@ -46,6 +47,7 @@ class Sweeper:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._heartbeat = Heartbeat(tools)
         self._retention = Retention(tools.engine, tools.settings)
+        self._title_index = TitleIndex(tools.engine)
         self._calendars = CalendarSweep(tools, stop)
         self._unmoved_since: float | None = None
         self._last_attempt = -1
@@ -74,6 +76,7 @@ class Sweeper:
         # After the work: these are the only things here that can wait.
         self._heartbeat.beat_when_due()
         self._retention.purge_when_due()
+        self._title_index.fill_when_due()
         self._calendars.start_when_due()
         every = self._tools.settings.sweep_seconds
         return every if outlook.next_due_in is None else min(every, outlook.next_due_in)

@@ -52,9 +52,11 @@ _TABLES = (
        'Scribe', 'zoom', at, at, at FROM named WHERE n % 20 = 0""",
     """INSERT INTO bot_statuses (bot_id, code, occurred_at) SELECT bot, 'done', at FROM named""",
     """INSERT INTO calendar_meetings (id, calendar_user_id, start_time, end_time, state, title,
-         ical_uid, organizer_email, calendar_platform, meeting_platform, fetched_at)
+         title_words, indexed_title, ical_uid, organizer_email, calendar_platform, meeting_platform,
+         fetched_at)
        SELECT meeting, calendar_user, at, at + interval '30 minutes',
-         CASE WHEN n % 30 = 2 THEN 'owed' ELSE 'found' END, title, meeting || '@calendar.example',
+         CASE WHEN n % 30 = 2 THEN 'owed' ELSE 'found' END, title,
+         CAST(lower(title) AS tsvector), title, meeting || '@calendar.example',
          email, 'google', (array['zoom','google_meet','microsoft_teams'])[1 + n % 3], at
        FROM named""",
     """INSERT INTO meeting_people (meeting_id, email) SELECT meeting, email FROM named""",
