@@ -15,6 +15,7 @@ from webhook.putback import PutBack
 from webhook.reader import Reader
 from webhook.ringer import Ringer
 from webhook.scribe import Scribe
+from webhook.write_check import WriteCheck
 from workers.queue import Bell, queue_name, quick_redis
 
 READ_CONNECTIONS = 2
@@ -33,12 +34,14 @@ class Resources:
         # One connection: relinks and the scribe are rare, and a small plan has twenty in all.
         self.writes = make_engine(settings, "write")
         self.scribe = Scribe(self.writes)
-        self.health = health.Health(self.reads, client)
+        self.write_check = WriteCheck(self.writes, self.inbox.last_write)
+        self.health = health.Health(self.reads, client, self.write_check)
 
     def close(self) -> None:
         """Close everything; only when no request is under way."""
         self.ringer.close()
         self.scribe.close()
+        self.write_check.close()
         self.inbox.close()
         self.reads.dispose()
         self.writes.dispose()

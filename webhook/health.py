@@ -10,13 +10,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.database_errors import is_away
 from models.database_remedies import for_strangers
 from models.schema import ENCODING, HEAD, wrong_encoding
+from webhook.write_check import WriteCheck
 
 
 class Health:
     """Says whether this process may be sent requests."""
 
-    def __init__(self, engine: Engine, client: redis.Redis | None) -> None:
+    def __init__(self, engine: Engine, client: redis.Redis | None, writing: WriteCheck) -> None:
         self._engine = engine
+        self._writing = writing
         self._client = client
         self.is_draining = False
 
@@ -45,7 +47,10 @@ class Health:
             return f"its encoding is {encoding}, not {ENCODING}"
         # A later one is the next release's, whose migrations only add: it must not stop this one,
         # which serves until it is replaced.
-        return "ok" if version is not None and version >= HEAD else "not migrated"
+        if version is None or version < HEAD:
+            return "not migrated"
+        unwritable = self._writing.reason()
+        return "ok" if unwritable is None else f"cannot be written: {unwritable}"
 
     def _redis(self) -> str:
         if self._client is None:

@@ -14,6 +14,7 @@ from models.settings import Settings
 from webhook.insert import Lane, Outcome, Row, Stored
 from webhook.waiter import current_waiter, hand_in
 from webhook.watchdog import Watchdog
+from webhook.write_check import LastWrite
 
 # The sender waits 15 s (https://docs.recall.ai/docs/bot-status-change-events); our word is 5.
 STORE_SECONDS = 4.0
@@ -64,6 +65,7 @@ class Inbox:
         for _ in range(lanes):
             self._free.put(Lane(self._engine, self._watchdog))
         self._closed_until = 0.0
+        self.last_write = LastWrite()
 
     def store(self, row: Row) -> Stored:
         """Commit one delivery, or count its copy; NotStoredError within 5 s."""
@@ -114,14 +116,18 @@ class Inbox:
         if time.monotonic() >= until:
             return _refuse(rows, "no time was left")
         try:
-            return list(lane.store(rows, until, hurry=hurry))
+            stored = lane.store(rows, until, hurry=hurry)
         except Exception as error:  # noqa: BLE001 - the others are not to suffer, whatever it is
             if not _is_of_a_row(error):
+                self.last_write.failed(error)
                 lane.close()
                 return _refuse(rows, reason(error))
             lane.recover()
             if len(rows) == 1:
                 return [_refuse_one(rows[0], error)]
+        else:
+            self.last_write.succeeded()
+            return list(stored)
         return self._one_by_one(lane, rows, until, hurry=True)
 
     def _one_by_one(

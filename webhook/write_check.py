@@ -1,0 +1,101 @@
+"""Whether the database takes what is written: by the last webhook, else by a try a minute."""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import psycopg
+from sqlalchemy import Engine, delete, insert
+from sqlalchemy.exc import SQLAlchemyError, StatementError
+
+from models.base import db_now
+from models.database_remedies import for_strangers
+from models.delivery import Delivery
+
+# A little less than the minute within which a load balancer is to hear of it.
+TRY_SECONDS = 50.0
+# What does not pass by itself, and lets everything be read: a full disk, a read-only server, a
+# right that is missing.
+_STATES = frozenset({"53100", "25006", "42501"})
+_SQLITE_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
+# More than a page of either database has left over; random, since zeros are stored as next to none.
+_BODY_BYTES = 8000
+
+
+class LastWrite:
+    """When somebody last wrote or tried to, and why it failed, where that lasts."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.reason: str | None = None
+        self._clock = clock
+        self._at = -TRY_SECONDS
+
+    def is_old(self) -> bool:
+        """Whether it is time to try; says so once."""
+        now = self._clock()
+        if now - self._at < TRY_SECONDS:
+            return False
+        self._at = now
+        return True
+
+    def succeeded(self) -> None:
+        """Note a commit."""
+        self._at = self._clock()
+        self.reason = None
+
+    def failed(self, error: BaseException) -> None:
+        """Note an error, where it will be the next one's as well."""
+        if _lasts(error):
+            self._at = self._clock()
+            self.reason = for_strangers(error)
+
+
+class WriteCheck:
+    """Tells readyz; what it asks it never waits for."""
+
+    def __init__(self, engine: Engine, last: LastWrite) -> None:
+        self._engine = engine
+        self._last = last
+        self._trying: threading.Thread | None = None
+
+    def reason(self) -> str | None:
+        """Return why nothing can be written, as far as is known; None where it can."""
+        if self._last.is_old():
+            self._trying = threading.Thread(target=self._try, name="write-check", daemon=True)
+            self._trying.start()
+        return self._last.reason
+
+    def close(self) -> None:
+        """Wait for a try that is under way, though not for a database that hangs."""
+        if self._trying is not None:
+            self._trying.join(1)
+
+    def _try(self) -> None:
+        # In the webhooks' own table, since space, rights and triggers may differ; nobody sees it.
+        row = {
+            "id": f"write-check-{uuid4().hex}",
+            "outcome": "ignored",
+            "body": os.urandom(_BODY_BYTES),
+            "received_at": db_now(),
+            "last_received_at": db_now(),
+            "scheme": "none",
+            "secret_fingerprint": "",
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(Delivery).values(row))
+                connection.execute(delete(Delivery).where(Delivery.id == row["id"]))
+        except SQLAlchemyError as error:
+            self._last.failed(error)
+        else:
+            self._last.succeeded()
+
+
+def _lasts(error: BaseException) -> bool:
+    cause = error.orig if isinstance(error, StatementError) else error
+    if isinstance(cause, psycopg.Error):
+        return cause.sqlstate in _STATES
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_CODES
