@@ -16,10 +16,10 @@ from pydantic import (
     model_validator,
 )
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from models.calendar_settings import CalendarSettings
 from models.credentials import Secrets, Tokens, read_api_key
+from models.database_url import read_database_url
 from models.service_urls import (
     read_api_base_url,
     read_host,
@@ -54,18 +54,7 @@ class SettingsError(Exception):
 
 
 def _database_url(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        url = make_url(value)
-    except ArgumentError:
-        raise ValueError("must be a database URL") from None
-    # Heroku still says postgres://, which SQLAlchemy refuses; the driver is ours to choose.
-    if url.drivername in ("postgres", "postgresql"):
-        return url.set(drivername="postgresql+psycopg")
-    if url.drivername not in ("postgresql+psycopg", "sqlite"):
-        raise ValueError("must be a postgres:// or sqlite:/// URL")
-    return url
+    return read_database_url(value) if isinstance(value, str) else value
 
 
 class Settings(CalendarSettings):
