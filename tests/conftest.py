@@ -57,10 +57,12 @@ def migrate(settings: Settings, revision: str = "head") -> None:
     """Bring a database to a revision."""
     engine = make_engine(settings, "write")
     config = alembic_config()
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+    finally:
+        engine.dispose()
 
 
 @contextmanager
