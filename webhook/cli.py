@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.database_errors import is_away, reason
 from models.database_remedies import in_words
 from models.settings import SettingsError
+from models.version import VERSION
 from webhook.asked import BadParameterError
 from webhook.commands import bots, calendar, calendar_users, care, database, lists, privacy
 from webhook.commands import reconcile as reconciling
@@ -33,6 +34,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 @click.group(NAME, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, "-V", "--version", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Ask the link database, and act on the answer.

@@ -1,0 +1,3 @@
+"""The release's number; pyproject.toml reads it from here."""
+
+VERSION = "0.1.0"
