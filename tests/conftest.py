@@ -1,12 +1,14 @@
 """What the tests stand on: real servers, started once, and a fresh database for each test."""
 
 import os
+import random
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,6 +24,7 @@ from sqlalchemy import Engine, event, make_url
 
 from models.database import make_engine
 from models.settings import Settings
+from tests import ids
 from tests.console_client import READ, WRITE, logged_in
 from tests.figures import sum_up
 from tests.lab.postgres import start_postgres, stop_postgres
@@ -38,14 +41,26 @@ SECRET = "whsec_cmVjYWxsLWxpbmtzIHRlc3Qgc2VjcmV0IG51bWJlciBvbmU="
 API_KEY = "test-api-key-0123456789"
 
 # How long an example takes tells of the machine's other work: only what comes of it counts.
-hypothesis_settings.register_profile(
-    "recall-links", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-hypothesis_settings.load_profile("recall-links")
+# The same examples each time: a run that fails must fail again. `./dev fuzz` draws new ones.
+FIXED, FUZZ = "fixed", "fuzz"
+_EXAMPLES: dict[str, Any] = {
+    "database": None,
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+hypothesis_settings.register_profile(FIXED, derandomize=True, **_EXAMPLES)
+hypothesis_settings.register_profile(FUZZ, print_blob=True, **_EXAMPLES)
+hypothesis_settings.load_profile(FIXED)
 event.listen(Engine, "before_cursor_execute", guard_titles)
 
 MakeSettings = Callable[..., Settings]
 MakeTools = Callable[..., Tools]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let each test have the same ids and the same jitter in every run, whatever ran before it."""
+    ids.begin(item.nodeid)
+    random.seed(item.nodeid)
 
 
 def alembic_config() -> Config:

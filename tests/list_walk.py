@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from models.filters import BOT_ID_PATTERN
 from models.lists import LISTS, ListKind
+from tests.ids import new_id
 
 Row = Mapping[str, Any]
 Holds = Callable[[Row, str], bool]
@@ -94,9 +95,9 @@ def _values(forms: list[Row], field: str, kept: list[Any]) -> list[str]:
     if kinds == {"date-time"}:
         return [kept[len(kept) // 2], _beyond(kept, field)]
     if kinds == {"uuid"}:
-        return [kept[0], kept[-1].upper(), str(uuid4())]
+        return [kept[0], kept[-1].upper(), new_id()]
     if kinds == {BOT_ID_PATTERN}:
-        return [kept[0], kept[0][:8], kept[-1][:14].upper(), str(uuid4())]
+        return [kept[0], kept[0][:8], kept[-1][:14].upper(), new_id()]
     if kinds == {"string"}:
         return [*_awkward(kept), "nothing-has-this"]
     pytest.fail(f"{field} is of a type that _values has no sample of: {kinds}")

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import Engine, func, insert, select, update
 
@@ -10,11 +9,12 @@ from models.base import Base, db_now
 from models.bot import Bot
 from models.delivery import Delivery
 from tests.fakes import START
+from tests.ids import new_id
 
 
 def add_delivery(engine: Engine, bot_id: str | None, code: str | None, **fields: Any) -> str:
     """Store a delivery as the receiver would have; returns its id."""
-    delivery_id: str = fields.pop("id", f"msg_{uuid4().hex}")
+    delivery_id: str = fields.pop("id", f"msg_{new_id()}")
     row = {
         "id": delivery_id,
         "event": "bot.status_change",

@@ -531,6 +531,7 @@ def test_every_route_is_described(app: Flask, client: FlaskClient) -> None:
     assert described == there
 
 
+@pytest.mark.hypothesis
 def test_the_api_answers_as_its_description_says(app: Flask, full: Engine) -> None:
     """Thousands of made-up requests: no 5xx, and every answer fits its schema."""
     document = (
@@ -548,9 +549,7 @@ def test_the_api_answers_as_its_description_says(app: Flask, full: Engine) -> No
 def _try_operation(operation: Any) -> None:
     @settings(
         max_examples=60,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
-        database=None,
     )
     @given(case=operation.as_strategy())
     def call(case: Any) -> None:

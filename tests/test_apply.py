@@ -3,7 +3,6 @@
 import itertools
 import random
 import threading
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, event
@@ -12,6 +11,7 @@ from models.bot import Bot, BotStatus
 from models.delivery import Delivery
 from models.status import Status
 from tests.fakes import BOT, START
+from tests.ids import new_id
 from tests.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot
 from workers.apply import Standing, apply_all, apply_batch
 
@@ -143,7 +143,7 @@ def test_what_is_not_accepted_is_not_applied(engine: Engine) -> None:
 
 def test_many_batches_are_applied_whole(engine: Engine) -> None:
     """Shuffled lives of many bots, more than one batch holds."""
-    bots = [str(uuid4()) for _ in range(150)]
+    bots = [new_id() for _ in range(150)]
     events = [(bot, status) for bot in bots for status in LIFE[:4]]
     random.Random(3).shuffle(events)
     for bot, status in events:
@@ -160,7 +160,7 @@ def test_a_delivery_that_poisons_its_batch_blocks_no_other(
     engine: Engine, poison: dict[str, None]
 ) -> None:
     """It becomes malformed, with its body kept; the rest is applied."""
-    other = str(uuid4())
+    other = new_id()
     add_delivery(engine, BOT, "joining_call")
     bad = add_delivery(engine, **{"bot_id": BOT, "code": "done", **poison})
     add_delivery(engine, other, "done")
@@ -173,7 +173,7 @@ def test_a_delivery_that_poisons_its_batch_blocks_no_other(
 
 def test_two_appliers_at_once_apply_each_delivery_once(engine: Engine) -> None:
     """One waits for the other; neither fails, and a bot's seq is not raised twice."""
-    bots = [str(uuid4()) for _ in range(40)]
+    bots = [new_id() for _ in range(40)]
     for bot in bots:
         add_delivery(engine, bot, "joining_call")
         add_delivery(engine, bot, "done", occurred_at=later(60))

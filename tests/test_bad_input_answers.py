@@ -367,6 +367,7 @@ def mutate(recall: FakeRecall, bot: FakeBot, mutation: Mutation) -> None:
     recall.faults.add(Fault("transform", PATHS[on], match=match, transform=transform))
 
 
+@pytest.mark.hypothesis
 def test_no_mutated_answer_breaks_a_thread_a_drain_or_a_row(
     engine: Engine, recall: FakeRecall, make_tools: MakeTools
 ) -> None:

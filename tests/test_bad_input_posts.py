@@ -107,6 +107,7 @@ def a_poster(database_url: str, folder: Path) -> Iterator[tuple[Poster, psutil.P
     assert [one for one in said if one["level"] == "error" or "exception" in one] == []
 
 
+@pytest.mark.hypothesis
 def test_no_signed_body_is_an_error_and_each_is_kept_and_applied(
     engine: Engine, database_url: str, tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from uuid import uuid4
 
 import pytest
 from redis import Redis
@@ -15,6 +14,7 @@ from models.link import Link, LinkAttempt
 from models.workspace import WorkspaceState
 from tests.conftest import MakeTools
 from tests.fakes import START
+from tests.ids import new_id
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
@@ -300,7 +300,7 @@ def test_a_bot_unknown_at_recall_is_given_up_after_ten_minutes(
     engine: Engine, recall: FakeRecall, make_tools: MakeTools
 ) -> None:
     """It may be another region's, or too fresh."""
-    unknown = str(uuid4())
+    unknown = new_id()
     add_bot(engine, unknown)
     Drain(make_tools(), Stop()).run()
     row = bot_row(engine, unknown)
@@ -336,7 +336,7 @@ def test_nothing_due_is_nothing_called(
     engine: Engine, recall: FakeRecall, make_tools: MakeTools
 ) -> None:
     """And the drain ends at once."""
-    add_bot(engine, str(uuid4()), due_at=None, status_at=START)
+    add_bot(engine, new_id(), due_at=None, status_at=START)
     started = time.monotonic()
     assert Drain(make_tools(), Stop()).run() == 0
     assert time.monotonic() - started < 3

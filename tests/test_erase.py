@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, insert, text, update
@@ -17,6 +16,7 @@ from models.ledger import Audit, Rejection
 from models.link import Link, LinkAttempt
 from models.settings import Settings
 from tests.conftest import SECRET, MakeSettings, MakeTools
+from tests.ids import new_id
 from tests.lab.deliveries import Delivery as Webhook
 from tests.lab.events import lifecycle
 from tests.lab.faults import Fault
@@ -184,7 +184,7 @@ def test_late_payloads_that_nothing_applies_go_within_the_hour(
     tell("erase", WHO, "--yes")
     late = {"event": "recording.done", "outcome": "ignored"}
     add_delivery(engine, bot.id, None, body=WHO.encode(), **late)
-    add_delivery(engine, str(uuid4()), None, body=b"theirs", **late)
+    add_delivery(engine, new_id(), None, body=b"theirs", **late)
     assert Retention(engine, make_settings()).purge() == 1
     assert WHO not in dump(engine)
     assert b"theirs" in {row.body for row in rows(engine, Delivery)}

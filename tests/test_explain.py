@@ -1,7 +1,6 @@
 """One bot whole: what is read of it, and its life in order."""
 
 from datetime import datetime
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, insert
@@ -14,6 +13,7 @@ from models.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
 from models.timeline import timeline
 from tests.conftest import MakeTools
 from tests.fakes import BOT
+from tests.ids import new_id
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.population import bot_id, populate
@@ -140,6 +140,6 @@ def test_the_timeline_is_in_order_and_ends_with_what_is_to_come() -> None:
 
 def _delivery(received_at: datetime, copies: int) -> DeliveryRow:
     return DeliveryRow(
-        f"msg_{uuid4().hex}", "bot.done", "accepted", None, BOT, "done", None, None,
+        f"msg_{new_id()}", "bot.done", "accepted", None, BOT, "done", None, None,
         received_at, copies,
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """Leases: one holder at a time, by the database's clock, and no bot lost to a crash."""
 
 import threading
-from uuid import uuid4
 
 from sqlalchemy import Engine, insert
 
@@ -9,6 +8,7 @@ from models.base import db_now
 from models.calendar import CalendarMeeting
 from models.link import Link
 from tests.fakes import BOT, MEETINGS, START, ref
+from tests.ids import new_id
 from tests.rows import add_bot, bot_row, set_bot
 from workers.claims import Claim, KnownLink
 from workers.lease import CRASH_LIMIT, any_claimable, claim, claim_suspect, release, renew
@@ -28,7 +28,7 @@ def suspects(engine: Engine) -> list[str]:
 
 def test_a_due_bot_is_claimed_once_and_longest_due_first(engine: Engine) -> None:
     """And no more of them than asked for."""
-    bots = [str(uuid4()) for _ in range(3)]
+    bots = [new_id() for _ in range(3)]
     for age, bot in enumerate(bots):
         add_bot(engine, bot, due_at=db_now(-10 * age - 1))
     assert {one.bot_id for one in claim_now(engine, 2)} == {bots[2], bots[1]}
@@ -39,7 +39,7 @@ def test_a_due_bot_is_claimed_once_and_longest_due_first(engine: Engine) -> None
 def test_what_is_not_due_yet_is_not_claimed(engine: Engine) -> None:
     """Neither is what is due no more."""
     add_bot(engine, BOT, due_at=db_now(30))
-    add_bot(engine, str(uuid4()), due_at=None)
+    add_bot(engine, new_id(), due_at=None)
     assert claim_now(engine) == []
     with engine.begin() as connection:
         assert not any_claimable(connection)
@@ -128,7 +128,7 @@ def test_a_release_hands_the_bot_back_as_it_was(engine: Engine) -> None:
 
 def test_a_bot_that_crashed_workers_is_claimed_alone(engine: Engine) -> None:
     """So that it takes no other with it."""
-    other = str(uuid4())
+    other = new_id()
     add_bot(engine, BOT, crashes=2, due_at=db_now(-60))
     add_bot(engine, other)
     assert [one.bot_id for one in claim_now(engine)] == [other]
@@ -139,13 +139,13 @@ def test_a_bot_that_crashed_workers_is_claimed_alone(engine: Engine) -> None:
 def test_a_suspect_waits_for_its_turn(engine: Engine) -> None:
     """Bots that were due before it come first."""
     add_bot(engine, BOT, crashes=5)
-    add_bot(engine, str(uuid4()), due_at=db_now(-60))
+    add_bot(engine, new_id(), due_at=db_now(-60))
     assert suspects(engine) == []
 
 
 def test_eight_crashes_in_a_row_are_a_crash_loop(engine: Engine) -> None:
     """The bot is given up, with the reason, and is due no more."""
-    other = str(uuid4())
+    other = new_id()
     add_bot(engine, BOT, crashes=CRASH_LIMIT, due_at=db_now(-60))
     add_bot(engine, other, crashes=CRASH_LIMIT - 1)
     assert suspects(engine) == [other]
@@ -156,7 +156,7 @@ def test_eight_crashes_in_a_row_are_a_crash_loop(engine: Engine) -> None:
 
 def test_many_claimers_at_once_share_the_bots(engine: Engine) -> None:
     """Each bot goes to one of them, and none is left."""
-    bots = {str(uuid4()) for _ in range(60)}
+    bots = {new_id() for _ in range(60)}
     for bot in bots:
         add_bot(engine, bot)
     taken: list[str] = []

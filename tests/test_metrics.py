@@ -1,7 +1,6 @@
 """GET /metrics: what Prometheus reads of it, by its own parser."""
 
 from collections.abc import Iterator
-from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -12,6 +11,7 @@ from models.alarms import ALARMS
 from models.base import db_now
 from tests.conftest import MakeSettings, MakeTools
 from tests.fakes import BOT
+from tests.ids import new_id
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, add_delivery
@@ -65,8 +65,8 @@ def test_what_waits_is_counted_with_its_age(app: Flask, engine: Engine) -> None:
     """Unapplied deliveries and due bots, and how old the oldest of each is."""
     add_delivery(engine, BOT, "done", received_at=db_now(-600))
     add_bot(engine, BOT, due_at=db_now(-400))
-    add_bot(engine, str(uuid4()), due_at=db_now(-30), lease_until=db_now(60))
-    add_bot(engine, str(uuid4()), due_at=None, link_state="failed")
+    add_bot(engine, new_id(), due_at=db_now(-30), lease_until=db_now(60))
+    add_bot(engine, new_id(), due_at=None, link_state="failed")
     found = scrape(app)
     assert (found["deliveries_unapplied", ""], found["bots_due", ""]) == (1, 2)
     assert (found["bots_leased", ""], found["bots_failed", ""]) == (1, 1)

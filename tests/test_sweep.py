@@ -2,7 +2,6 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, insert, text, update
@@ -16,6 +15,7 @@ from models.link import LinkAttempt
 from models.workspace import WorkspaceState
 from tests.conftest import MakeSettings, MakeTools
 from tests.fakes import BOT, START
+from tests.ids import new_id
 from tests.lab.clock import ManualClock
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, add_delivery, bot_row, count, rows, set_bot
@@ -79,7 +79,7 @@ def test_work_that_moves_is_left_to_those_who_move_it(
         sweeper.sweep()
         clock.advance(5)
         with engine.begin() as connection:
-            moved = {"bot_id": str(uuid4()), "started_at": START, "finished_at": START}
+            moved = {"bot_id": new_id(), "started_at": START, "finished_at": START}
             connection.execute(insert(LinkAttempt).values(**moved, outcome="linked", calls=[]))
     assert bot_row(engine, BOT).crashes == 0
 
@@ -104,7 +104,7 @@ def test_while_the_circuit_is_open_due_bots_are_no_work(
     with engine.begin() as connection:
         connection.execute(insert(WorkspaceState).values(state))
         assert not look(connection).is_work
-    add_delivery(engine, str(uuid4()), "joining_call")
+    add_delivery(engine, new_id(), "joining_call")
     with engine.begin() as connection:
         assert look(connection).is_work
 
