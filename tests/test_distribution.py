@@ -128,7 +128,7 @@ def test_an_installed_wheel_serves_from_an_empty_folder(wheel: Path, tmp_path: P
         assert fetched(f"{url}/console/static/console.css") == _source("console.css")
         assert b'"items"' in (fetched(f"{url}/api/links") or b"")
     with started(programs, "workers", empty):
-        until(lambda: _workers(ours, empty), "a worker's heartbeat")
+        until(lambda: _workers(ours, empty) != [], "a worker's heartbeat")
 
 
 def install(wheel: Path, venv: Path) -> Path:
@@ -153,7 +153,7 @@ def started(programs: Path, module: str, cwd: Path) -> Iterator[str]:
     environ = {"HOST": "127.0.0.1", "PORT": str(port), "RECALL_API_KEY": API_KEY}
     environ |= {"RECALL_API_BASE_URL": "http://127.0.0.1:9", "OPS_READ_TOKENS": READ}
     environ |= {"RECALL_WEBHOOK_SECRETS": SECRET}
-    command = [programs / "python", "-m", module]
+    command = [str(programs / "python"), "-m", module]
     process = subprocess.Popen(
         command, cwd=cwd, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

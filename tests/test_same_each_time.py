@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -103,7 +104,7 @@ def drawn() -> list[str]:
 
     @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(st.text(), operation.as_strategy())
-    def look(text: str, case: schemathesis.Case) -> None:
+    def look(text: str, case: schemathesis.Case[Any]) -> None:
         seen.append(f"{text!r} {dict(case.query or {})!r}")
 
     look()
