@@ -3,13 +3,19 @@
 -- then give it a password:  \password recall_links_reader
 -- It may be run again at any time, and is after a release that made a view.
 
+-- One statement: psql would run on past an error, and half a role is none.
 DO $$
+DECLARE
+    found regclass;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'recall_links_reader') THEN
+        IF NOT (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user) THEN
+            RAISE EXCEPTION 'the role % may not make another: it needs CREATEROLE', current_user
+                USING HINT = format('A superuser gives it: ALTER ROLE %I CREATEROLE', current_user);
+        END IF;
         CREATE ROLE recall_links_reader LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT
             CONNECTION LIMIT 5;
     END IF;
-END $$;
 
 -- A forgotten query must not hold back a migration, or the vacuum of a busy table.
 ALTER ROLE recall_links_reader SET statement_timeout = '10s';
@@ -25,10 +31,6 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM recall_links_reader;
 GRANT USAGE ON SCHEMA public TO recall_links_reader;
 -- A view reads its tables with its owner's rights: bodies, headers and tokens are in none of them.
 -- Ours are those with bot_links' owner; what an extension put here is not ours to show.
-DO $$
-DECLARE
-    found regclass;
-BEGIN
     FOR found IN
         SELECT view.oid FROM pg_class AS view JOIN pg_class AS ours USING (relnamespace, relowner)
         WHERE view.relkind = 'v' AND ours.oid = 'public.bot_links'::regclass AND NOT EXISTS (

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -15,10 +16,26 @@ WAL_PAUSE_SECONDS = 0.02
 _CONNECT_SECONDS = 2
 
 
-def make_engine(settings: Settings, mode: Mode, *, pool_size: int = 1) -> Engine:
-    """Return an engine of at most `pool_size` connections; nothing is opened yet."""
+class NoDatabaseFileError(sqlite3.OperationalError):
+    """SQLite's file is not there, and whoever asked is not to make it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"there is no database file {path.absolute()}")
+        self.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+
+
+def make_engine(
+    settings: Settings, mode: Mode, *, pool_size: int = 1, creates: bool = True
+) -> Engine:
+    """Return an engine of at most `pool_size` connections; nothing is opened yet.
+
+    Where it `creates` no file, connecting to one that is missing is a NoDatabaseFileError.
+    """
     if settings.on_sqlite:
-        return _sqlite(settings, mode, pool_size)
+        engine = _sqlite(settings, mode, pool_size)
+        if not creates:
+            event.listen(engine, "do_connect", _refuse_a_new_file)
+        return engine
     return _postgresql(settings, mode, pool_size)
 
 
@@ -71,6 +88,12 @@ def _sqlite(settings: Settings, mode: Mode, pool_size: int) -> Engine:
         begin = "BEGIN IMMEDIATE" if mode == "write" else "BEGIN"
         event.listen(engine, "begin", lambda connection: _begin(connection, begin))
     return engine
+
+
+def _refuse_a_new_file(_: object, __: object, arguments: list[str], ___: object) -> None:
+    path = Path(arguments[0])
+    if not arguments[0].startswith((":memory:", "file:")) and not path.exists():
+        raise NoDatabaseFileError(path)
 
 
 def _begin(connection: Connection, statement: str) -> None:

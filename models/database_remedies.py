@@ -75,6 +75,10 @@ _REMEDIES = (
         "wait for the transaction that holds the lock, or end it",
     ),
     (
+        "no database file",
+        "set DATABASE_URL, or make it: `recall-links db upgrade`",
+    ),
+    (
         "unable to open database file",
         "check the path in DATABASE_URL, and that its folder may be written",
     ),

@@ -30,8 +30,10 @@ from tests.figures import sum_up
 from tests.lab.postgres import start_postgres, stop_postgres
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import Server, ServerUnavailableError, start_redis
+from tests.lab.signals import end_as_by_ctrl_c
 from tests.title_writes import guard_titles
 from webhook.app import create_app, resources_of
+from webhook.commands import environment
 from workers import tools
 from workers.tools import Tools
 from workers.wire import make_ssl_context
@@ -55,6 +57,13 @@ event.listen(Engine, "before_cursor_execute", guard_titles)
 
 MakeSettings = Callable[..., Settings]
 MakeTools = Callable[..., Tools]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read no .env of whoever runs this; end the servers at SIGTERM as at Ctrl-C."""
+    environment.ENV_FILE = Path("no such folder") / ".env"
+    if not hasattr(config, "workerinput"):
+        end_as_by_ctrl_c()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -12,6 +12,7 @@ import time
 
 import click
 
+from tests.lab.signals import end_as_by_ctrl_c
 from tests.lab.stack import ROOT
 
 TESTS = ("-m", "pytest", "-q", "-m", "hypothesis", "--hypothesis-profile", "fuzz")
@@ -48,4 +49,5 @@ def _run(*words: str) -> bool:
 
 
 if __name__ == "__main__":
+    end_as_by_ctrl_c()
     main()

@@ -32,6 +32,7 @@ from models.bot import Bot
 from models.delivery import Delivery
 from tests.faulty import BREAKAGES, Breakage
 from tests.figures import Figures
+from tests.lab.signals import end_as_by_ctrl_c
 from tests.rig import RECOVERY_SECONDS, SPEEDS, Rig, Wave, a_rig, family, quietly
 
 LOOK_SECONDS = 0.2
@@ -292,4 +293,5 @@ def main(**options: Any) -> None:
 
 
 if __name__ == "__main__":
+    end_as_by_ctrl_c()
     main()

@@ -262,9 +262,18 @@ def test_db_makes_the_tables_and_compares_them(
     typist: MakeTypist, postgres_url: str, tmp_path: Path
 ) -> None:
     """From nothing to this release, on both databases; a table that differs is told."""
-    _make_and_compare(typist(f"sqlite:///{tmp_path}/new.db"))
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert typist(url).piped("db", "check").code == 3
+    (tmp_path / "new.db").touch()
+    _make_and_compare(typist(url))
+    _make_anew(typist(f"sqlite:///{tmp_path}/other.db"))
     with new_database(postgres_url) as url:
         _make_and_compare(typist(url))
+
+
+def _make_anew(ada: Typist) -> None:
+    assert ada.piped("db", "upgrade").code == 0
+    assert ada.piped("db", "check").code == 0
 
 
 def _make_and_compare(ada: Typist) -> None:
@@ -310,7 +319,7 @@ def test_reverify_shows_a_bar_and_says_how_many(ada: Typist, engine: Engine) -> 
         (["reverify"], {"RECALL_WEBHOOK_SECRETS": ""}, 2, "RECALL_WEBHOOK_SECRETS is not set"),
         (["status"], {"DATABASE_URL": "postgres://x@127.0.0.1:{port}/x"}, 3, "does not answer"),
         (["db", "upgrade"], {"DATABASE_URL": "postgres://x@127.0.0.1:{port}/x"}, 3, "answer"),
-        (["links"], {"DATABASE_URL": "sqlite:////no/such/folder/x.db"}, 3, "does not answer"),
+        (["links"], {"DATABASE_URL": "sqlite:////no/such/folder/x.db"}, 3, "no database file"),
     ],
 )
 @on_sqlite
@@ -389,10 +398,11 @@ def test_it_runs_as_heroku_runs_it(ada: Typist, tmp_path: Path, database_url: st
 def test_it_runs_as_the_module_it_is(ada: Typist) -> None:
     """The exit code is the process's own, and so is the one line."""
     command = [sys.executable, "-m", "webhook.cli", "status"]
-    environ = ada.environ | {"DATABASE_URL": "sqlite:////no/such/folder/x.db"}
-    done = subprocess.run(command, env=environ, check=False, capture_output=True, cwd=ROOT)
+    url = "sqlite:////no/such/folder/x.db"
+    environ = ada.environ | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environ, check=False, capture_output=True, cwd="/")
     assert done.returncode == 3
     assert done.stderr == (
-        b"recall-links: the database does not answer: unable to open database file;"
-        b" check the path in DATABASE_URL, and that its folder may be written\n"
+        b"recall-links: the database does not answer: there is no database file"
+        b" /no/such/folder/x.db; set DATABASE_URL, or make it: `recall-links db upgrade`\n"
     )

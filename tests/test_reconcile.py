@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, update
@@ -14,6 +13,7 @@ from models.bot import Bot, BotStatus
 from models.care import ReconcileRun
 from models.overview import overview
 from tests.conftest import MakeTools
+from tests.ids import new_id
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
@@ -359,7 +359,7 @@ def hold(engine: Engine, bots: int, link_state: str = "linked", days_ago: float 
     """Hold so many bots that webhooks told of."""
     for _ in range(bots):
         seen_at = datetime.now(UTC) - timedelta(days=days_ago)
-        add_bot(engine, str(uuid4()), link_state=link_state, first_seen_at=seen_at, due_at=None)
+        add_bot(engine, new_id(), link_state=link_state, first_seen_at=seen_at, due_at=None)
 
 
 def is_ringing(engine: Engine) -> bool:

@@ -235,8 +235,8 @@ def command(environ: dict[str, str], *words: str) -> "subprocess.CompletedProces
     """Run the command line as an operator does."""
     return subprocess.run(
         [sys.executable, "-m", "webhook.cli", *words],
-        cwd=ROOT,
-        env=environ,
+        cwd="/",
+        env=environ | {"PYTHONPATH": str(ROOT)},
         check=False,
         capture_output=True,
         text=True,

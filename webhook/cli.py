@@ -39,8 +39,9 @@ logger = structlog.stdlib.get_logger(__name__)
 def cli(context: click.Context) -> None:
     """Ask the link database, and act on the answer.
 
-    Settings come from the environment, as the service's do. Exit codes: 0 fine, 1 nothing found
-    or something is wrong, 2 wrong usage or settings, 3 the database or Recall is away.
+    Settings come from the environment, as the service's do, and in a checkout from .env as well.
+    Exit codes: 0 fine, 1 nothing found or something is wrong, 2 wrong usage or settings, 3 the
+    database or Recall is away.
     """
     context.obj = Session(os.environ)
     context.call_on_close(context.obj.close)

@@ -15,6 +15,7 @@ from tests.bench.figures import Results
 from tests.bench.ground import PEERS, Ground
 from tests.bench.plan import Plan
 from tests.bench.report import as_json, print_tables, write
+from tests.lab.signals import end_as_by_ctrl_c
 
 Room = Callable[[Ground, Plan, Results], None]
 ROOMS: dict[str, Room] = {
@@ -72,4 +73,5 @@ def _code(results: Results) -> int:
 
 
 if __name__ == "__main__":
+    end_as_by_ctrl_c()
     sys.exit(main())

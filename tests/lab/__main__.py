@@ -5,6 +5,7 @@ import click
 from tests.lab.cli_demo import demo, up
 from tests.lab.cli_recall import recall
 from tests.lab.cli_send import send
+from tests.lab.signals import end_as_by_ctrl_c
 from tests.lab.signing import new_secret
 
 
@@ -26,4 +27,5 @@ main.add_command(send)
 main.add_command(secret)
 
 if __name__ == "__main__":
+    end_as_by_ctrl_c()
     main()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +42,16 @@ def environment(**settings: object) -> dict[str, str]:
     return kept | {"PATH": words} | {name: str(value) for name, value in settings.items()}
 
 
+def refuse_a_taken_port(environ: Environment) -> None:
+    """Raise StackError where PORT is held: its holder answers readyz, and would pass for ours."""
+    host, port = environ.get("HOST", "127.0.0.1"), int(environ["PORT"])
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        words = f"port {port} cannot be had ({error.strerror}): end what holds it, or set PORT"
+        raise StackError(words) from None
+
+
 class Process:
     """One line of the Procfile, running, its words going to a log file."""
 
@@ -63,6 +74,11 @@ class Process:
         if self._popen is None:
             raise StackError(f"{self.name} was not started")
         return self._popen.pid
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it was ever started."""
+        return self._popen is not None
 
     @property
     def code(self) -> int | None:
@@ -129,17 +145,20 @@ class Stack:
             Process(f"worker.{n}", lines["worker"], environ, folder / f"worker.{n}.log")
             for n in range(1, workers + 1)
         ]
+        self._environ = environ
         self._restart = restart
         self._on_restart = on_restart
         self._is_over = threading.Event()
 
     def __enter__(self) -> Self:
-        self.run_release()
-        for process in self.processes:
-            process.start()
+        refuse_a_taken_port(self._environ)
         try:
+            self.run_release()
+            for process in self.processes:
+                process.start()
             self.wait_until_ready()
-        except StackError:
+        except BaseException:
+            # Ctrl-C and SIGTERM as well: nothing of a half-started stack stays.
             self.stop()
             raise
         return self
@@ -182,7 +201,8 @@ class Stack:
     def stop(self) -> dict[str, int]:
         """End everything, web and workers at once; return how each ended."""
         self._is_over.set()
-        running = [process for process in self.processes if process.code is None]
+        started = [one for one in (self.release, *self.processes) if one.is_started]
+        running = [process for process in started if process.code is None]
         for process in running:
             process.signal(signal.SIGTERM)
         return {process.name: process.stop() for process in running}

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -13,31 +14,53 @@ from dotenv import dotenv_values
 from rich.console import Console
 
 from tests.lab.servers import start_redis
-from tests.lab.stack import ROOT, Process, Stack, StackError, environment, kept_alive
+from tests.lab.stack import (
+    ROOT,
+    Process,
+    Stack,
+    StackError,
+    environment,
+    kept_alive,
+    refuse_a_taken_port,
+)
 
 NEEDED = ("RECALL_API_KEY", "RECALL_WEBHOOK_SECRETS")
+EXAMPLE = ROOT / ".env.example"
 FOLLOW_SECONDS = 0.2
 
 
 def run_up(env_file: Path, console: Console) -> int:
     """Run until Ctrl-C; 2 when .env is not filled in, 1 when a line of the Procfile fails."""
-    settings = {name: value for name, value in dotenv_values(env_file).items() if value}
+    settings = read_settings(env_file, os.environ)
     missing = [name for name in NEEDED if name not in settings]
     if missing:
         console.print(f"Set {' and '.join(missing)} in {env_file.name} (see .env.example).")
         return 2
+    given = {"PORT": "8000", "HOST": "127.0.0.1"} | settings
     folder = ROOT / ".lab" / "up"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     try:
+        # Before anything is touched: the logs may be those of the one that has the port.
+        refuse_a_taken_port(given)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         with _redis_for(settings) as redis_url:
-            given = {"PORT": "8000", "HOST": "127.0.0.1", "REDIS_URL": redis_url} | settings
-            with kept_alive(Stack(environment(**given), folder)) as stack:
+            environ = environment(**given | {"REDIS_URL": redis_url})
+            with kept_alive(Stack(environ, folder)) as stack:
                 _serve(stack, console)
     except StackError as error:
         console.print(str(error), markup=False)
         return 1
     return 0
+
+
+def read_settings(env_file: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what .env says, and over it what the environment says, as the command line reads it.
+
+    Of the environment only what .env.example names: it is full of other programs' words.
+    """
+    names = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", EXAMPLE.read_text(), re.MULTILINE)
+    written = {name: value for name, value in dotenv_values(env_file).items() if value}
+    return written | {name: environ[name] for name in names if environ.get(name)}
 
 
 @contextlib.contextmanager

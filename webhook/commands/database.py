@@ -30,7 +30,7 @@ def db() -> None:
 @click.pass_obj
 def upgrade(session: Session, *, as_json: bool) -> None:
     """Run the migrations that are missing, as the Procfile's release line does."""
-    with _alembic(session) as config:
+    with _alembic(session, creates=True) as config:
         # Each step is told on standard error: one of them may take minutes.
         logging.getLogger("alembic.runtime.migration").setLevel("INFO")
         command.upgrade(config, "head")
@@ -62,11 +62,11 @@ def check(session: Session, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _alembic(session: Session) -> Iterator[Config]:
+def _alembic(session: Session, *, creates: bool = False) -> Iterator[Config]:
     config = Config(stdout=io.StringIO())
     # A % in the path would be read as an interpolation.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with session.writes().connect() as connection:
+    with session.writes(creates=creates).connect() as connection:
         config.attributes["connection"] = connection
         yield config
 

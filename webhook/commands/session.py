@@ -15,6 +15,7 @@ from models.outside import storable
 from models.postgresql import Mode
 from models.schema import HEAD, version
 from models.settings import Settings
+from webhook.commands.environment import with_env_file
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
 from webhook.reader import Reader
@@ -33,9 +34,13 @@ class Session:
     """One call of the command line; nothing is read or opened before a command asks for it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        self._given = environ
         self._engines: dict[Mode, Engine] = {}
         self._wires: list[Wire] = []
+
+    @cached_property
+    def _environ(self) -> Mapping[str, str]:
+        return with_env_file(self._given)
 
     @cached_property
     def settings(self) -> Settings:
@@ -53,9 +58,9 @@ class Session:
         """Return what reads."""
         return Reader(self.reads())
 
-    def writes(self) -> Engine:
-        """Return what writes."""
-        return self._engine("write")
+    def writes(self, *, creates: bool = False) -> Engine:
+        """Return what writes; only what makes the tables makes SQLite's file."""
+        return self._engine("write", creates=creates)
 
     def inbox(self) -> Inbox:
         """Return what takes deliveries in."""
@@ -116,7 +121,7 @@ class Session:
         for wire in self._wires:
             wire.close()
 
-    def _engine(self, mode: Mode) -> Engine:
+    def _engine(self, mode: Mode, *, creates: bool = False) -> Engine:
         if mode not in self._engines:
-            self._engines[mode] = make_engine(self.settings, mode)
+            self._engines[mode] = make_engine(self.settings, mode, creates=creates)
         return self._engines[mode]
