@@ -1,5 +1,6 @@
 """The calendar companion's settings: who may ask for a token, and where browsers may be sent."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
@@ -72,8 +73,14 @@ def _folder(value: object) -> object:
     return address
 
 
+def _client_id(value: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{1,256}", value):
+        raise ValueError("must be one word of at most 256 ASCII characters")
+    return value
+
+
 Origin = Annotated[str, AfterValidator(_origin), BeforeValidator(with_scheme)]
-ClientId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,256}$")]
+ClientId = Annotated[str, AfterValidator(_client_id)]
 
 
 class CalendarSettings(BaseModel):

@@ -20,6 +20,7 @@ from sqlalchemy import URL, make_url
 from models.calendar_settings import CalendarSettings
 from models.credentials import Secrets, Tokens, read_api_key
 from models.database_url import read_database_url
+from models.plain_words import in_plain_words
 from models.service_urls import (
     read_api_base_url,
     read_host,
@@ -172,28 +173,8 @@ class Settings(CalendarSettings):
 
 
 def _describe(error: ValidationError) -> str:
-    return "; ".join(_one_line(dict(each)) for each in error.errors(include_input=False))
+    def line(each: Any) -> str:
+        text = in_plain_words(each)
+        return f"{each['loc'][0]}: {text}" if each["loc"] else text
 
-
-def _one_line(error: dict[str, Any]) -> str:
-    words = _PLAIN_WORDS.get(error["type"])
-    text = words.format(**error.get("ctx", {})) if words else error["msg"]
-    text = text.removeprefix("Value error, ")
-    return f"{error['loc'][0]}: {text}" if error["loc"] else text
-
-
-# Where the library's own words are about parsing and inputs.
-_PLAIN_WORDS = {
-    "bool_parsing": "must be 1 or 0 (or yes or no, on or off, true or false)",
-    "float_parsing": "must be a number",
-    "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "literal_error": "must be {expected}",
-    "string_pattern_mismatch": "must be ASCII characters without blanks, at most 256",
-    "string_too_short": "must not be empty",
-    "finite_number": "must be a number",
-}
+    return "; ".join(line(each) for each in error.errors(include_input=False))

@@ -182,8 +182,8 @@ def test_a_meeting_is_found_by_two_words_of_its_title(reader: FlaskClient) -> No
     [
         ("/console/links?since=yesterday", "must be an ISO 8601 time"),
         ("/console/links?bot_id=7", "must be a UUID"),
-        ("/console/bots?link_state=maybe", "Input should be"),
-        ("/console/deliveries?outcome=odd", "Input should be"),
+        ("/console/bots?link_state=maybe", "must be"),
+        ("/console/deliveries?outcome=odd", "must be"),
         ("/console/audit?until=5", "must be an ISO 8601 time"),
     ],
 )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from models.base import UtcDateTime
 from models.filters import ROWS, Filter, Limit
+from models.plain_words import in_plain_words
 from models.queries import Listing, Position
 from models.settings import Settings
 from webhook.keys import CURSOR, Signer
@@ -68,7 +69,7 @@ def checked(model: type[M], given: Mapping[str, Any]) -> M:
         # One at a time is what a person can act on; the rest show when this one is mended.
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "body"
-        raise BadParameterError(name, first["msg"].removeprefix("Value error, ")) from None
+        raise BadParameterError(name, in_plain_words(first)) from None
 
 
 class Cursors:

@@ -12,7 +12,7 @@ from models.search import look_up
 from models.timeline import Moment, timeline
 from webhook.asked import BadParameterError, checked
 from webhook.commands.confirmation import confirm
-from webhook.commands.lists import filter_options
+from webhook.commands.lists import filter_options, wrong_option
 from webhook.commands.output import NOTHING_FOUND, print_json, print_sample, progress, say, visible
 from webhook.commands.session import Session
 from webhook.putback import Preview, PutBackRequest
@@ -141,7 +141,9 @@ def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> PutBackRequest:
     try:
         return checked(PutBackRequest, values)
     except BadParameterError as error:
-        raise click.UsageError(str(error)) from None
+        if error.parameter == "bot_ids":
+            raise click.BadParameter(error.detail, param_hint="BOTS") from None
+        raise wrong_option(error) from None
 
 
 relink = click.command(

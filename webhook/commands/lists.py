@@ -56,8 +56,13 @@ def as_filter(wanted: type[Filter], given: dict[str, Any]) -> Any:
     try:
         return checked(wanted, {name: v for name, v in given.items() if v not in (None, False)})
     except BadParameterError as error:
-        name = "--" + error.parameter.replace("_", "-")
-        raise click.BadParameter(error.detail, param_hint=name) from None
+        raise wrong_option(error) from None
+
+
+def wrong_option(error: BadParameterError) -> click.BadParameter:
+    """Return the usage error that names the option of a filter's field."""
+    name = "--" + error.parameter.replace("_", "-")
+    return click.BadParameter(error.detail, param_hint=name)
 
 
 def _option(name: str, field: FieldInfo) -> click.Option:

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from models.base import longest
+from models.calendar import MeetingPerson
+from models.outside import email_address
 from models.overview import database_time
 from models.plain import plain
 from webhook.commands.confirmation import confirm, yes_option
@@ -16,8 +19,21 @@ from webhook.commands.session import Session
 from workers.erase import Erased, Eraser, Holdings, holdings
 from workers.export import sections
 
+
+def _addresses(_context: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> object:
+    # What none can be would erase nothing, and seem to.
+    if any(not 0 < len(email_address(one)) <= longest(MeetingPerson.email) for one in given):
+        most = longest(MeetingPerson.email)
+        raise click.BadParameter(f"must be an e-mail address of 1 to {most} characters")
+    return given
+
+
 _EMAIL = click.option(
-    "--email", "emails", multiple=True, help="An address of theirs beside those they host under."
+    "--email",
+    "emails",
+    multiple=True,
+    callback=_addresses,
+    help="An address of theirs beside those they host under.",
 )
 
 
