@@ -52,6 +52,7 @@ _CLASSES = {
     "58": Trouble.AWAY,  # its system
     "XX": Trouble.AWAY,
 }
+_CANCELED = "57014"
 _SQLITE_BUGS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 _SQLITE_ROWS = {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 # Not Exception: a time-out that is taken for a bad row would be swallowed.
@@ -78,6 +79,12 @@ def trouble(error: BaseException) -> Trouble:
 def is_away(error: BaseException) -> bool:
     """Whether the same is worth trying later: the database is away, or holds a lock."""
     return trouble(error) in (Trouble.AWAY, Trouble.LOCKED)
+
+
+def is_too_slow(error: BaseException) -> bool:
+    """Whether a statement outlived its time-out: the same takes as long again."""
+    cause = _cause(error)
+    return isinstance(cause, psycopg.Error) and cause.sqlstate == _CANCELED
 
 
 def is_of_the_row(error: BaseException) -> bool:

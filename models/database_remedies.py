@@ -94,6 +94,9 @@ def remedy(error: BaseException) -> str:
     return next(found, _ELSE)
 
 
+TOO_SLOW = "the search takes the database too long: narrow it to a span of time (since, until)"
+
+
 def in_words(error: BaseException) -> str | None:
     """Return in one line why the database is of no use now; None where it is not to blame."""
     kind = trouble(error)

@@ -14,8 +14,8 @@ from alembic.util import CommandError
 from click.shell_completion import get_completion_class
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database_errors import is_away, reason
-from models.database_remedies import in_words
+from models.database_errors import is_away, is_too_slow, reason
+from models.database_remedies import TOO_SLOW, in_words
 from models.settings import SettingsError
 from models.version import VERSION
 from webhook.asked import BadParameterError
@@ -79,6 +79,8 @@ def main() -> None:
 
 
 def _unforeseen(error: Exception) -> tuple[str, int]:
+    if is_too_slow(error):
+        return TOO_SLOW, NOTHING_FOUND
     if words := in_words(error):
         return words, AWAY if is_away(error) else NOTHING_FOUND
     if isinstance(error, SQLAlchemyError) and (words := Session(os.environ).gap()):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from models.database_errors import is_too_slow
+from models.database_remedies import TOO_SLOW
 from models.lists import LISTS
 from models.settings import Settings
 from webhook.access import Access
@@ -49,6 +51,8 @@ def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> No
     def of_any(error: Exception) -> Response:
         if isinstance(error, HTTPException):
             return of_http(error)
+        if is_too_slow(error):
+            return renderer.error(503, f"{TOO_SLOW.capitalize()}.")
         failure = note(error)
         if failure.is_away:
             return renderer.error(503, AWAY)

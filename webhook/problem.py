@@ -10,7 +10,8 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from models.database_errors import is_away, reason
+from models.database_errors import is_away, is_too_slow, reason
+from models.database_remedies import TOO_SLOW
 
 BUG = "this is a fault of ours; the log tells of it by this id"
 logger = structlog.stdlib.get_logger(__name__)
@@ -46,6 +47,9 @@ def of_http(error: HTTPException) -> Response:
 
 def of_failure(error: Exception) -> Response:
     """Answer what nobody foresaw: 503 while the database is away, else 500 with an id."""
+    if is_too_slow(error):
+        logger.warning("a search took too long", path=request.path)
+        return problem(503, TOO_SLOW, reason="too_slow")
     failure = note(error)
     if failure.is_away:
         response = problem(503, "the database does not answer")
