@@ -4,16 +4,18 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from alembic import command
+from sqlalchemy import Engine, insert
 
+from models.base import db_now
 from models.bot import Bot
 from models.calendar import CalendarMeeting
 from models.link import LinkAttempt
-from tests.conftest import MakeTools
+from tests.conftest import MakeSettings, MakeTools, alembic_config, migrate
 from tests.fakes import BOT, MEETINGS, answer, bot_body
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
-from tests.rows import rows
+from tests.rows import add_bot, rows
 from tests.told import link, teller
 from workers.bodies import read_bot, read_meeting
 from workers.errors import Endpoint
@@ -162,3 +164,33 @@ def test_no_password_comes_as_far_as_the_tables_or_an_export(
     assert "5551" in exported.stdout
     for told in (*everything, exported.stdout):
         assert WORD not in told
+
+
+def test_passwords_that_were_stored_before_are_redacted(
+    engine: Engine, make_settings: MakeSettings
+) -> None:
+    """By the migration: in addresses, details and errors; what opens nothing stays as it was."""
+    config = alembic_config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0012")
+    keys = [key for key in KEYS if key != "h.p.w.d"]
+    secret = {"id": "5551", "deep": [dict.fromkeys(keys, WORD)], "urls": ADDRESSES}
+    for number in range(3):
+        error = f"http_400: bot: see {ADDRESSES[number]}"
+        url = secret | {"platform": "zoom"} if number else {"platform": "zoom", "id": "5551"}
+        add_bot(engine, f"{number}", meeting_url=url, last_error=error)
+    meeting = {"id": MEETINGS[0], "state": "found", "details": {"teams_invite": secret}}
+    attempt = {"bot_id": "0", "outcome": "failed", "error": f'x: {{"passcode": "{WORD}"}}'}
+    with engine.begin() as connection:
+        times = {"start_time": db_now(), "end_time": db_now()}
+        connection.execute(insert(CalendarMeeting).values(**meeting, **times))
+        spent = {"started_at": db_now(), "finished_at": db_now(), "calls": []}
+        connection.execute(insert(LinkAttempt).values(**attempt, **spent))
+    migrate(make_settings())
+    for table in (Bot, CalendarMeeting, LinkAttempt):
+        told = str(rows(engine, table))
+        assert WORD not in told
+        assert "…" in told
+    assert {row.meeting_url["id"] for row in rows(engine, Bot)} == {"5551"}
+    assert rows(engine, Bot)[0].meeting_url == {"platform": "zoom", "id": "5551"}
