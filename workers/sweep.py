@@ -117,6 +117,6 @@ class Sweeper:
 def _say(error: SQLAlchemyError) -> None:
     if in_words(error) is None:
         # A bug of ours, or tables that no release has made yet: waiting alone may not mend it.
-        logger.exception("waiting for the database", reason=reason(error))  # noqa: LOG004 - in one
+        logger.error("waiting for the database", reason=reason(error))
     else:
         logger.warning("waiting for the database", reason=reason(error), remedy=remedy(error))
