@@ -154,8 +154,6 @@ def _adjustments(settings: Settings) -> dict[str, Any]:
         "cleanup_interval": 10,
         # The parser keeps the limit, to the byte; waitress counts a chunk's framing as body.
         "max_request_body_size": sys.maxsize,
-        # A large body in a few pieces: each is a turn of the main loop.
-        "recv_bytes": 64 * 1024,
         "max_request_header_size": MAX_HEADER_BYTES,
         # A client may claim any address; only the platform's router is believed.
         "clear_untrusted_proxy_headers": True,
