@@ -35,7 +35,7 @@ def set_up_sentry(settings: Settings) -> None:
 
 
 def flush_sentry() -> None:
-    """Send what is waiting, for at most two seconds: a horse ends without goodbye."""
+    """Send what is waiting, for at most two seconds, before the process ends."""
     sentry_sdk.flush(timeout=2)
 
 

@@ -243,7 +243,7 @@ def make_tools(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[Make
 
     yield make
     for one in made:
-        one.engine.dispose()
+        one.close()
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ import psutil
 POINTS = {
     "before the commit": "webhook.inbox:Inbox.store:before",
     "between commit and answer": "webhook.inbox:Inbox.store:after",
-    "job taken": "workers.horse:LinksWorker.execute_job:before",
-    "horse forked": "workers.horse:LinksWorker.main_work_horse:before",
+    "job taken": "workers.horse:DrainWorker.execute_job:before",
+    "job prepared": "workers.horse:DrainJob.drain:before",
     "applying, deliveries read": "workers.apply:_apply:before",
     "applying, bots written": "workers.apply:write_standings:after",
     "applying, before the commit": "workers.apply:_apply:after",
@@ -41,7 +41,7 @@ POINTS = {
     "settling, links written": "workers.settle:write_links:after",
     "settling, before the commit": "workers.settler:add_tallies:after",
     "settled": "workers.settler:log_settled:before",
-    "drained, RQ not told": "workers.horse:Horse.drain:after",
+    "drained, RQ not told": "workers.horse:DrainJob.drain:after",
 }
 
 _real_datetime = dt.datetime

@@ -19,7 +19,7 @@ import redis
 from tests.lab.faults import Fault
 from tests.lab.postgres import stop_postgres
 from tests.lab.servers import Server
-from tests.rig import ROLE, Rig, busy, family, named
+from tests.rig import ROLE, Rig, busy, family, named, rq_workers
 
 Break = Callable[[Rig], AbstractContextManager[None]]
 BOTH = ("postgresql", "sqlite")
@@ -81,25 +81,17 @@ def web_frozen(rig: Rig) -> Iterator[None]:
 
 
 @breakage()
-def horse_killed(rig: Rig) -> Iterator[None]:
-    """Each by its own pid: RQ gives it a process group of its own."""
-    busy(rig)
-    kill(*[horse for worker in rig.stack.workers for horse in named(worker, "horse")])
-    yield
-
-
-@breakage()
 def rq_worker_killed(rig: Rig) -> Iterator[None]:
-    """Its horse is an orphan then."""
-    kill(*named(busy(rig), "rq worker"))
+    """In mid-drain: the supervisor starts another, the lease gives its bots back."""
+    kill(*rq_workers(busy(rig)))
     yield
 
 
 @breakage()
-def rq_worker_and_horse_killed(rig: Rig) -> Iterator[None]:
-    """Both at once."""
-    worker = busy(rig)
-    kill(*named(worker, "rq worker"), *named(worker, "horse"))
+def every_rq_worker_killed(rig: Rig) -> Iterator[None]:
+    """Of all dynos at once: nobody hears the bell."""
+    busy(rig)
+    kill(*[one for worker in rig.stack.workers for one in rq_workers(worker)])
     yield
 
 

@@ -37,6 +37,7 @@ from tests.lab.servers import Server, start_redis
 from tests.lab.shapes import Bot as RecallBot
 from tests.lab.stack import Process, Stack, kept_alive
 from tests.running import environ_for, until
+from workers.horse import DRAINING, RQ_WORKER
 
 PATH = "/webhooks/recall"
 # The promise of issue 3: without a hand, and the half of them sooner.
@@ -330,8 +331,13 @@ def family(process: Process) -> list[psutil.Process]:
 
 
 def named(process: Process, name: str) -> list[psutil.Process]:
-    """A dyno's `sweeper`, `rq worker` or `horse`, by the name it gave itself."""
+    """A dyno's processes that gave themselves this name."""
     return [one for one in family(process) if quietly(one) == name]
+
+
+def rq_workers(process: Process) -> list[psutil.Process]:
+    """A dyno's RQ worker, whether it waits or drains."""
+    return [*named(process, RQ_WORKER), *named(process, DRAINING)]
 
 
 def words(rig: Rig) -> str:
@@ -349,13 +355,13 @@ def is_linking(rig: Rig) -> bool:
 
 
 def busy(rig: Rig) -> Process:
-    """The worker dyno whose horse holds bots; the first, where it is sweepers that work."""
+    """The worker dyno whose RQ worker drains; the first, where it is sweepers that work."""
 
     def busy_ones() -> list[Process]:
-        return [worker for worker in rig.stack.workers if named(worker, "horse")]
+        return [worker for worker in rig.stack.workers if named(worker, DRAINING)]
 
     with suppress(AssertionError):
-        until(lambda: is_linking(rig) and bool(busy_ones()), "a horse at work", 3)
+        until(lambda: is_linking(rig) and bool(busy_ones()), "an RQ worker at work", 3)
     return next(iter(busy_ones()), rig.stack.workers[0])
 
 

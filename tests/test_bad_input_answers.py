@@ -38,7 +38,7 @@ from workers.errors import RecallError
 from workers.patience import in_transaction
 from workers.recall import CALL_SECONDS, Recall
 from workers.stop import Stop
-from workers.wire import MAX_BODY_BYTES, BodyTooLargeError, Wire, make_ssl_context
+from workers.wire import MAX_BODY_BYTES, BodyTooLargeError, HttpClient, make_ssl_context
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 OUR_PATHS = re.compile(rf"/api/v1/(bot/{UUID}/|calendar/authenticate/|calendar/meetings/{UUID}/)\Z")
@@ -455,7 +455,7 @@ def test_no_answer_makes_the_wire_raise_anything_foreign(
     start: bytes, rest: bytes, end: bytes
 ) -> None:
     """An answer, a transport error or a body too large: nothing else ever reaches the linker."""
-    wire = Wire(_CONTEXT)
+    wire = HttpClient(_CONTEXT)
     with answering(start + rest + end) as url:
         try:
             answer = wire.call("GET", f"{url}/x", {}, seconds=5)
@@ -470,15 +470,15 @@ _CONTEXT = make_ssl_context()
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire() -> Iterator[HttpClient]:
     """A connection."""
-    wire = Wire(_CONTEXT)
+    wire = HttpClient(_CONTEXT)
     yield wire
     wire.close()
 
 
 @pytest.mark.parametrize("act", ["endless", "gzip_bomb"])
-def test_an_answer_is_read_to_2_mib_in_as_much_memory(wire: Wire, act: Any) -> None:
+def test_an_answer_is_read_to_2_mib_in_as_much_memory(wire: HttpClient, act: Any) -> None:
     """Neither an endless body nor a packed one takes more than what is read of it."""
     with FakeRecall(limits=False) as recall:
         bot = a_bot(recall)
@@ -494,7 +494,7 @@ def test_an_answer_is_read_to_2_mib_in_as_much_memory(wire: Wire, act: Any) -> N
     assert peak < 16 * 1024 * 1024
 
 
-def a_client(recall: FakeRecall, wire: Wire) -> Recall:
+def a_client(recall: FakeRecall, wire: HttpClient) -> Recall:
     """A client with a minute left."""
     return Recall(wire, recall.url, recall.api_key, until=math.inf)
 
@@ -504,7 +504,7 @@ def test_a_call_takes_15_seconds_in_all_and_an_answer_2_mib() -> None:
     assert (CALL_SECONDS, MAX_BODY_BYTES) == (15.0, 2 * 1024 * 1024)
 
 
-def test_a_cookie_is_not_carried_to_the_next_call(wire: Wire) -> None:
+def test_a_cookie_is_not_carried_to_the_next_call(wire: HttpClient) -> None:
     """One thread's calls are many calendar users': what one is told is not told for another."""
 
     def react(_request: Request) -> Response:
@@ -520,7 +520,7 @@ def test_a_cookie_is_not_carried_to_the_next_call(wire: Wire) -> None:
 @pytest.mark.parametrize(
     "odd", [odd for odd in ODD_TEXTS[:-1] if not re.search("[\ud800-\udfff]", odd)]
 )
-def test_an_id_from_outside_is_one_folder_of_the_path(wire: Wire, odd: str) -> None:
+def test_an_id_from_outside_is_one_folder_of_the_path(wire: HttpClient, odd: str) -> None:
     """On the wire itself: whatever the id, the request is for it, and for nothing above it."""
     with Receiver(lambda _: Response(404, b"{}")) as receiver:
         recall = Recall(wire, receiver.url, "key", until=math.inf)

@@ -21,7 +21,7 @@ from workers.errors import Endpoint, Fault, RecallError
 from workers.limits import Bucket, Buckets, Grant, LocalLimits
 from workers.recall import Recall
 from workers.tokens import UserErasedError, Vault, external_id_hash
-from workers.wire import Wire, make_ssl_context
+from workers.wire import HttpClient, make_ssl_context
 from workers.workspace import open_circuit
 
 MakeClient = Callable[..., CalendarClient]
@@ -30,7 +30,7 @@ MakeClient = Callable[..., CalendarClient]
 @pytest.fixture
 def make_client(recall: FakeRecall) -> Iterator[MakeClient]:
     """Make clients of the fake over one connection."""
-    wire = Wire(make_ssl_context())
+    wire = HttpClient(make_ssl_context())
 
     def make(**given: Any) -> CalendarClient:
         limits = given.pop("limits", LocalLimits(share=1.0))

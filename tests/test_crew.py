@@ -8,8 +8,6 @@ import pytest
 from tests.fakes import START, a_claim
 from workers.claims import LinkResult
 from workers.crew import TURN_SECONDS, Crew, Handed
-from workers.recall import Caller
-from workers.wire import make_ssl_context
 
 
 def test_what_no_thread_has_begun_is_had_back() -> None:
@@ -17,12 +15,12 @@ def test_what_no_thread_has_begun_is_had_back() -> None:
     begun, may_end = threading.Event(), threading.Event()
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
 
-    def link(_: Caller, handed: Handed) -> LinkResult:
+    def link(handed: Handed) -> LinkResult:
         begun.set()
         may_end.wait(10)
         return LinkResult(handed.claim, START, START, calls=())
 
-    crew = Crew(1, link, make_ssl_context(), inbox)
+    crew = Crew(1, link, inbox)
     for turn in range(3):
         crew.hand(a_claim(bot_id=f"bot-{turn}"), turn + 1)
     assert begun.wait(10)

@@ -121,10 +121,9 @@ def test_no_process_that_forks_holds_a_thread(
     """A lock held by a thread at the fork would stay locked in the child for ever."""
     with a_dyno(database_url, recall, tmp_path, REDIS_URL=own_redis.url) as dyno:
         until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
-        _sweeper, worker = children(dyno)
-        assert psutil.Process(dyno.pid).num_threads() == 1
-        assert worker.num_threads() == 1
-        assert worker.net_connections("inet") == []
+        supervisor = psutil.Process(dyno.pid)
+        assert supervisor.num_threads() == 1
+        assert supervisor.net_connections("inet") == []
 
 
 def test_a_child_that_dies_is_started_again(
@@ -181,6 +180,21 @@ def is_stored(engine: Engine, bot: Bot) -> bool:
     except OperationalError:
         return False
     return True
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(200)
+def test_an_rq_worker_that_hangs_is_replaced(
+    database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
+) -> None:
+    """In C no time-out is heard: the supervisor ends it, and another takes its place."""
+    with a_dyno(database_url, recall, tmp_path, REDIS_URL=own_redis.url) as dyno:
+        until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
+        _sweeper, worker = children(dyno)
+        worker.suspend()
+        until(lambda: not worker.is_running(), "its end", 150)
+        until(lambda: len(children(dyno)) == 2, "another", 10)
+        assert "silent" in dyno.last_words(10_000)
 
 
 @pytest.mark.faults

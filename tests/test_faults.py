@@ -31,7 +31,7 @@ def cases(*names: str) -> list[Any]:
 
 FAILED_JOB = "exception raised while executing"
 IN_CI = (
-    *("web killed", "horse killed", "dyno killed", "dyno frozen past its leases"),
+    *("web killed", "rq worker killed", "dyno killed", "dyno frozen past its leases"),
     *("redis killed", "redis full", "postgres crashed", "postgres connections cut"),
     *("postgres read only", "sqlite locked", "recall says 503"),
 )

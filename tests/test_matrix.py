@@ -11,29 +11,29 @@ from pathlib import Path
 
 import pytest
 from rq.timeouts import JobTimeoutException
-from rq.worker import HerokuWorker
+from rq.worker import SimpleWorker
 
 from models.database_errors import is_of_the_row
 from tests.doomed import POINTS
 from tests.faulty import BREAKAGES
-from workers.horse import LinksWorker
+from workers.horse import DrainWorker
 
 FAULTS = "test_faults.test_every_fault_costs_nothing"
 DEATHS = "test_phases.test_a_death_at_any_point_costs_nothing"
 REASON = "no test: "
 
 RQ: dict[str, str] = {
-    # A horse that is killed.
-    "a": f"{FAULTS}[horse killed]",
-    # Worker and horse killed in mid-job.
+    # The process that runs the job killed; RQ's own worker is that process here.
+    "a": f"{FAULTS}[rq worker killed]",
+    # All of a dyno killed in mid-job.
     "b": f"{FAULTS}[dyno killed]",
-    # Only the worker killed, its horse an orphan.
-    "b'": f"{FAULTS}[rq worker killed]",
+    # Every worker killed: no job leaves an orphan, since none is forked.
+    "b'": f"{FAULTS}[every rq worker killed]",
     # Killed between taking a job and preparing it.
     "c1": f"{DEATHS}[job taken]",
     "c2": f"{REASON}with two queues a job taken is lost for ever, so there is one",
-    # Killed between preparing a job and the horse's start.
-    "c3": f"{DEATHS}[horse forked]",
+    # Killed between preparing a job and its start.
+    "c3": f"{DEATHS}[job prepared]",
     "c4": f"{REASON}as c2, there is one queue",
     # Random kills under load.
     "c5": "test_soak.test_a_short_soak_loses_and_doubles_nothing",
@@ -49,7 +49,7 @@ RQ: dict[str, str] = {
     "e": "test_receiver.test_redis_away_delays_no_answer",
     "f": f"{FAULTS}[redis full]",
     "f'": f"{FAULTS}[redis evicting]",
-    # SIGTERM to the parent, to all, and a horse that would go on.
+    # SIGTERM to the parent, to all, and a job that would go on.
     "g1": "test_dyno.test_a_stop_is_clean_and_well_inside_30_seconds",
     "g2": f"{FAULTS}[dyno told to stop]",
     "g3": "test_drain.test_a_stop_in_mid_drain_gives_back_what_is_not_done",
@@ -74,10 +74,10 @@ RQ: dict[str, str] = {
 }
 
 MATRIX: dict[int, str] = {
-    1: f"{FAULTS}[horse killed]",
+    1: f"{FAULTS}[rq worker killed]",
     2: f"{FAULTS}[dyno killed]",
     3: f"{FAULTS}[rq worker killed]",
-    4: f"{DEATHS}[horse forked]",
+    4: f"{DEATHS}[job prepared]",
     5: f"{DEATHS}[drained, RQ not told]",
     6: f"{DEATHS}[between commit and answer]",
     7: f"{DEATHS}[before the commit]",
@@ -160,6 +160,6 @@ def test_rqs_own_exceptions_are_no_rows_fault() -> None:
 
 def test_no_scheduler_runs_in_a_worker() -> None:
     """Retries and due times are rows; what RQ would schedule is not there to be lost."""
-    assert issubclass(LinksWorker, HerokuWorker)
+    assert issubclass(DrainWorker, SimpleWorker)
     source = (TESTS.parent / "workers" / "horse.py").read_text()
     assert "with_scheduler" not in source

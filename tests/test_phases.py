@@ -54,7 +54,7 @@ def test_a_death_costs_nothing(
     cases(
         *((point, "self") for point in POINTS),
         *((point, "dyno") for point in POINTS if point not in WEB),
-        ("horse forked", "parent"),
+        ("job prepared", "parent"),
         ("meeting fetched", "parent"),
         ("settling, before the commit", "parent"),
     ),

@@ -14,7 +14,7 @@ from tests.lab.receiver import Receiver
 from tests.lab.shapes import Bot
 from workers.errors import Endpoint, Fault, RecallError
 from workers.recall import Recall, parse_retry_after
-from workers.wire import Wire, make_ssl_context
+from workers.wire import HttpClient, make_ssl_context
 
 BOT_PATH = "bot/{id}"
 
@@ -27,14 +27,14 @@ def fake() -> Iterator[FakeRecall]:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire() -> Iterator[HttpClient]:
     """A connection to it."""
-    wire = Wire(make_ssl_context())
+    wire = HttpClient(make_ssl_context())
     yield wire
     wire.close()
 
 
-def client(fake: FakeRecall, wire: Wire, seconds: float = 60) -> Recall:
+def client(fake: FakeRecall, wire: HttpClient, seconds: float = 60) -> Recall:
     """A client whose drain ends in so many seconds."""
     return Recall(wire, fake.url, fake.api_key, until=time.monotonic() + seconds)
 
@@ -44,7 +44,7 @@ def a_bot(fake: FakeRecall) -> Bot:
     return fake.build.bot([fake.build.meeting(fake.build.user())])
 
 
-def failure(fake: FakeRecall, wire: Wire, seconds: float = 60, **fault: Any) -> RecallError:
+def failure(fake: FakeRecall, wire: HttpClient, seconds: float = 60, **fault: Any) -> RecallError:
     """What a scripted fault on the bot's endpoint comes to."""
     bot = a_bot(fake)
     with fake.faults.during(Scripted(**fault)), pytest.raises(RecallError) as caught:
@@ -52,7 +52,7 @@ def failure(fake: FakeRecall, wire: Wire, seconds: float = 60, **fault: Any) -> 
     return caught.value
 
 
-def test_the_three_calls_of_a_link_over_one_connection(fake: FakeRecall, wire: Wire) -> None:
+def test_the_three_calls_of_a_link_over_one_connection(fake: FakeRecall, wire: HttpClient) -> None:
     """With the key on the first two, the token on the third, and never both."""
     bot = a_bot(fake)
     recall = client(fake, wire)
@@ -70,7 +70,7 @@ def test_the_three_calls_of_a_link_over_one_connection(fake: FakeRecall, wire: W
     assert [call.status for call in recall.calls] == [200, 200, 200]
 
 
-def test_the_journal_holds_no_secret(fake: FakeRecall, wire: Wire) -> None:
+def test_the_journal_holds_no_secret(fake: FakeRecall, wire: HttpClient) -> None:
     """Method, template, the meeting it is about, status, milliseconds, and an error's word."""
     bot = a_bot(fake)
     recall = client(fake, wire)
@@ -122,19 +122,19 @@ def test_the_journal_holds_no_secret(fake: FakeRecall, wire: Wire) -> None:
     ],
 )
 def test_every_failure_is_told_apart(
-    fake: FakeRecall, wire: Wire, fault: dict[str, Any], kind: Fault
+    fake: FakeRecall, wire: HttpClient, fault: dict[str, Any], kind: Fault
 ) -> None:
     """By what follows it."""
     assert failure(fake, wire, **fault).fault is kind
 
 
-def test_a_compressed_answer_is_not_unpacked(fake: FakeRecall, wire: Wire) -> None:
+def test_a_compressed_answer_is_not_unpacked(fake: FakeRecall, wire: HttpClient) -> None:
     """We ask for none; 64 MiB of zeros in a few kilobytes stay packed."""
     assert failure(fake, wire, act="gzip_bomb").fault in (Fault.UNREADABLE, Fault.TOO_LARGE)
 
 
 @pytest.mark.parametrize("act", ["hang", "drip_headers", "drip_body", "slow"])
-def test_no_call_outlives_the_drains_end(fake: FakeRecall, wire: Wire, act: str) -> None:
+def test_no_call_outlives_the_drains_end(fake: FakeRecall, wire: HttpClient, act: str) -> None:
     """A byte each tenth of a second would keep httpx waiting for ever; the cut counts nothing."""
     started = time.monotonic()
     error = failure(fake, wire, seconds=0.6, act=act, gap=0.1, delay=30 if act == "slow" else 0)
@@ -143,14 +143,14 @@ def test_no_call_outlives_the_drains_end(fake: FakeRecall, wire: Wire, act: str)
 
 
 def test_a_call_that_takes_its_whole_time_is_a_timeout(
-    fake: FakeRecall, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    fake: FakeRecall, wire: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the call, not of the drain: it counts."""
     monkeypatch.setattr("workers.recall.CALL_SECONDS", 0.3)
     assert failure(fake, wire, act="drip_body", gap=0.1).fault is Fault.TIMEOUT
 
 
-def test_a_redirect_is_not_followed(fake: FakeRecall, wire: Wire) -> None:
+def test_a_redirect_is_not_followed(fake: FakeRecall, wire: HttpClient) -> None:
     """Else the calendar token would go along to another host."""
     with Receiver() as elsewhere:
         bot = a_bot(fake)
@@ -166,7 +166,9 @@ def test_a_redirect_is_not_followed(fake: FakeRecall, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("variant", ["crlf", "empty", "non_ascii", "huge", "null", "number"])
-def test_a_token_that_is_none_is_never_sent(fake: FakeRecall, wire: Wire, variant: str) -> None:
+def test_a_token_that_is_none_is_never_sent(
+    fake: FakeRecall, wire: HttpClient, variant: str
+) -> None:
     """It would break the request, or be sent empty."""
     fake.faults.add(Scripted(act="token", path="calendar/authenticate", variant=variant))
     with pytest.raises(RecallError) as caught:
@@ -174,7 +176,7 @@ def test_a_token_that_is_none_is_never_sent(fake: FakeRecall, wire: Wire, varian
     assert caught.value.fault in (Fault.UNREADABLE, Fault.TOO_LARGE)
 
 
-def test_a_failed_call_leaves_the_connection_usable(fake: FakeRecall, wire: Wire) -> None:
+def test_a_failed_call_leaves_the_connection_usable(fake: FakeRecall, wire: HttpClient) -> None:
     """The next call on the same wire is answered."""
     bot = a_bot(fake)
     for act in ("reset", "partial", "endless", "hang"):
@@ -182,7 +184,7 @@ def test_a_failed_call_leaves_the_connection_usable(fake: FakeRecall, wire: Wire
         assert client(fake, wire).bot(bot.id).meetings
 
 
-def test_a_recall_that_is_away_is_a_network_failure(wire: Wire) -> None:
+def test_a_recall_that_is_away_is_a_network_failure(wire: HttpClient) -> None:
     """Refused or unknown."""
     for url in ("http://127.0.0.1:9", "http://recall.invalid"):
         recall = Recall(wire, url, "key", until=time.monotonic() + 5)
@@ -191,7 +193,7 @@ def test_a_recall_that_is_away_is_a_network_failure(wire: Wire) -> None:
         assert caught.value.fault is Fault.NETWORK
 
 
-def test_what_is_kept_of_an_errors_body_holds_no_key(fake: FakeRecall, wire: Wire) -> None:
+def test_what_is_kept_of_an_errors_body_holds_no_key(fake: FakeRecall, wire: HttpClient) -> None:
     """Also when Recall echoes it; and at most 500 characters."""
     echo = f"your key {fake.api_key} is bad " + "x" * 2000
     error = failure(fake, wire, status=400, body=echo)
@@ -205,7 +207,7 @@ def test_tls_is_verified(tmp_path: Any) -> None:
     ca = tmp_path / "ca.pem"
     with FakeRecall(tls_ca=ca) as fake:
         bot = a_bot(fake)
-        stranger, friend = Wire(make_ssl_context()), Wire(make_ssl_context(str(ca)))
+        stranger, friend = HttpClient(make_ssl_context()), HttpClient(make_ssl_context(str(ca)))
         with pytest.raises(RecallError) as caught:
             client(fake, stranger).bot(bot.id)
         assert caught.value.fault is Fault.NETWORK

@@ -30,7 +30,7 @@ from workers.limits import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
 from workers.recall import Recall
 from workers.reconcile import Reconciler
 from workers.stop import Stop
-from workers.wire import Wire, make_ssl_context
+from workers.wire import HttpClient, make_ssl_context
 
 SINCE = ("reconcile", "--since", (datetime.now(UTC) - timedelta(days=2)).isoformat())
 
@@ -293,7 +293,7 @@ def test_each_page_waits_for_its_turn_in_the_shared_bucket(
             taken.append((bucket.name, bucket.per_minute))
             return Grant(count)
 
-    wire = Wire(make_ssl_context())
+    wire = HttpClient(make_ssl_context())
     buckets = Buckets()
     client = CalendarClient(
         Recall(wire, recall.url, recall.api_key), Noting(None, LocalLimits()), buckets

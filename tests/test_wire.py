@@ -10,16 +10,16 @@ import pytest
 
 from tests.lab.receiver import Receiver
 from tests.lab.wire import Request, Response
-from workers.wire import Answer, Wire, make_ssl_context
+from workers.wire import Answer, HttpClient, make_ssl_context
 
 _CONTEXT = make_ssl_context()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire() -> Iterator[HttpClient]:
     """A connection."""
-    wire = Wire(_CONTEXT)
+    wire = HttpClient(_CONTEXT)
     yield wire
     wire.close()
 
@@ -46,19 +46,19 @@ def saying(*lines: Sequence[bytes], hung_up: threading.Event | None = None) -> I
         assert not thread.is_alive(), "a connection that was expected did not come"
 
 
-def get(wire: Wire, url: str, **headers: str) -> Answer:
+def get(wire: HttpClient, url: str, **headers: str) -> Answer:
     """One call of five seconds at most."""
     return wire.call("GET", f"{url}/x", headers, seconds=5)
 
 
-def test_an_answer_nobody_asked_for_is_nobodys(wire: Wire) -> None:
+def test_an_answer_nobody_asked_for_is_nobodys(wire: HttpClient) -> None:
     """Two answers to one call: the next call asks anew, and is not told the other's secret."""
     with saying([OK + b"AA" + OK + b"BB"], [OK + b"CC"]) as url:
         assert get(wire, url).body == b"AA"
         assert get(wire, url).body == b"CC"
 
 
-def test_a_connection_that_was_closed_meanwhile_is_made_anew(wire: Wire) -> None:
+def test_a_connection_that_was_closed_meanwhile_is_made_anew(wire: HttpClient) -> None:
     """Servers close idle ones: that is no failure of the next call."""
     hung_up = threading.Event()
     with saying([OK + b"AA"], [OK + b"BB"], hung_up=hung_up) as url:
@@ -67,7 +67,7 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(wire: Wire) -> None
         assert get(wire, url).body == b"BB"
 
 
-def test_a_connection_that_is_to_close_is_not_used_again(wire: Wire) -> None:
+def test_a_connection_that_is_to_close_is_not_used_again(wire: HttpClient) -> None:
     """Also where the server has not closed it yet."""
     last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nAA"
     with saying([last, b""], [OK + b"BB"]) as url:
@@ -76,19 +76,19 @@ def test_a_connection_that_is_to_close_is_not_used_again(wire: Wire) -> None:
 
 
 def test_one_connection_is_kept_for_one_origin() -> None:
-    """Calls to the same place share it; another place gets a new one, and no part of the old."""
+    """Calls to the same place share it, also after one to another place."""
     with (
         Receiver(lambda _: Response(200, b"one")) as one,
         Receiver(lambda _: Response(200, b"two")) as two,
     ):
-        wire = Wire(_CONTEXT)
+        wire = HttpClient(_CONTEXT)
         said = [get(wire, url).body for url in (one.url, one.url, two.url, one.url)]
         wire.close()
         assert said == [b"one", b"one", b"two", b"one"]
-        assert len({request.peer for request in one.requests}) == 2
+        assert len({request.peer for request in one.requests}) == 1
 
 
-def test_words_before_the_answer_are_passed_over(wire: Wire) -> None:
+def test_words_before_the_answer_are_passed_over(wire: HttpClient) -> None:
     """Early hints are no answer."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     with saying([hints + hints + OK + b"AA"]) as url:
@@ -107,7 +107,9 @@ def test_words_before_the_answer_are_passed_over(wire: Wire) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-def test_what_is_no_whole_answer_is_an_error_that_names_itself(wire: Wire, said: bytes) -> None:
+def test_what_is_no_whole_answer_is_an_error_that_names_itself(
+    wire: HttpClient, said: bytes
+) -> None:
     """Of the network, not of time; and the next call gets a connection of its own."""
     with saying([said], [OK + b"AA"]) as url:
         with pytest.raises(httpx.TransportError, match=r"\w") as caught:
@@ -116,7 +118,7 @@ def test_what_is_no_whole_answer_is_an_error_that_names_itself(wire: Wire, said:
         assert get(wire, url).body == b"AA"
 
 
-def test_a_header_that_cannot_be_sent_is_not_told(wire: Wire) -> None:
+def test_a_header_that_cannot_be_sent_is_not_told(wire: HttpClient) -> None:
     """It may be the key; and none of it leaves."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -132,7 +134,7 @@ def test_a_header_that_cannot_be_sent_is_not_told(wire: Wire) -> None:
                 assert connection.recv(65536) == b""
 
 
-def test_a_place_that_is_none_is_an_error_too(wire: Wire) -> None:
+def test_a_place_that_is_none_is_an_error_too(wire: HttpClient) -> None:
     """A base URL out of a setting: no port, or a name no resolver takes."""
     for url in (
         "http://127.0.0.1:99999",
@@ -153,7 +155,7 @@ def test_a_target_is_sent_as_it_came_or_escaped() -> None:
         return Response(200, b"{}")
 
     with Receiver(react) as receiver:
-        wire = Wire(_CONTEXT)
+        wire = HttpClient(_CONTEXT)
         for tail in ("/a%2Eb/?x=1%20+&y=é ü", "?z=[1]", ""):
             wire.call("POST", receiver.url + tail, {}, {"ü": 1}, seconds=5)
         wire.close()

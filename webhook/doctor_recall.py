@@ -10,7 +10,7 @@ from models.settings import Region, Settings
 from webhook.doctor import skew
 from webhook.finding import Finding
 from workers.probe import probe
-from workers.wire import Answer, Wire, make_ssl_context
+from workers.wire import Answer, HttpClient, make_ssl_context
 
 
 def region_url(region: str) -> str:
@@ -27,14 +27,14 @@ def examine_recall(settings: Settings, url_of: UrlOf = region_url) -> Iterator[F
         remedy = "set RECALL_API_KEY: workers do not start without it"
         yield Finding("failed", "API key", "RECALL_API_KEY is not set", remedy)
         return
-    wire = Wire(make_ssl_context(os.environ.get("SSL_CERT_FILE")))
+    wire = HttpClient(make_ssl_context(os.environ.get("SSL_CERT_FILE")))
     try:
         yield from _try_key(settings, wire, url_of)
     finally:
         wire.close()
 
 
-def _try_key(settings: Settings, wire: Wire, url_of: UrlOf) -> Iterator[Finding]:
+def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Finding]:
     base_url = settings.recall_api_base_url or url_of(settings.recall_region)
     answer = probe(wire, base_url, settings.api_key)
     if isinstance(answer, str):
@@ -51,7 +51,9 @@ def _try_key(settings: Settings, wire: Wire, url_of: UrlOf) -> Iterator[Finding]
         yield moment
 
 
-def _refused(settings: Settings, wire: Wire, status: int, text: str, url_of: UrlOf) -> Finding:
+def _refused(
+    settings: Settings, wire: HttpClient, status: int, text: str, url_of: UrlOf
+) -> Finding:
     remedy = _REMEDIES.get(status, "see Recall's status page")
     # A base URL that was set by hand says that the key is meant for that place alone.
     if status == 401 and settings.recall_api_base_url is None:

@@ -17,7 +17,7 @@ from workers.limits import Buckets
 from workers.recall import CALL_SECONDS, Recall
 from workers.tokens import Vault
 from workers.tools import make_limits
-from workers.wire import MAX_BODY_BYTES, Wire, make_ssl_context
+from workers.wire import MAX_BODY_BYTES, HttpClient, make_ssl_context
 
 # A place that is not free by then is refused: whoever waits here holds a thread as well.
 PLACE_SECONDS = 0.25
@@ -63,7 +63,7 @@ class CalendarDoor:
         """Speak to Recall; RecallError (held) while every place is taken."""
         if not self._places.acquire(timeout=PLACE_SECONDS):
             raise RecallError(Fault.HELD, Endpoint.USER, retry_after=RETRY_SECONDS)
-        wire = Wire(self._context, self.most_bytes)
+        wire = HttpClient(self._context, self.most_bytes)
         try:
             recall = Recall(wire, self._api_url, self._api_key, seconds=self._seconds)
             client = CalendarClient(

@@ -35,7 +35,7 @@ from workers.stop import Stop
 from workers.tokens import UserErasedError
 from workers.tombstones import is_pseudonym
 from workers.tools import Tools
-from workers.wire import LIST_BYTES, Wire
+from workers.wire import LIST_BYTES, HttpClient
 from workers.workspace import read_workspace
 
 LOOK_SECONDS = 60.0
@@ -95,7 +95,7 @@ class CalendarSweep:
     def _opened(self) -> Iterator["_Visit"]:
         settings, tools = self._tools.settings, self._tools
         # Not the drain's: its one connection must be free when bots are due.
-        engine, wire = make_engine(settings, "write"), Wire(tools.context, LIST_BYTES)
+        engine, wire = make_engine(settings, "write"), HttpClient(tools.context, LIST_BYTES)
         recall = Recall(wire, settings.api_url, settings.api_key, seconds=CALL_SECONDS)
         client = CalendarClient(recall, tools.limits, tools.buckets, patience=PATIENCE_SECONDS)
         try:

@@ -1,7 +1,6 @@
-"""The link threads: each with a connection of its own, none with SQL."""
+"""The link threads: none speaks SQL, and all call Recall over one pool of connections."""
 
 import queue
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,8 @@ import structlog
 from workers.claims import Claim, LinkResult
 from workers.errors import Endpoint, Fault, RecallError
 from workers.limits import Bucket, Limits
-from workers.recall import Caller
 from workers.retry import decide
 from workers.stop import Stop
-from workers.wire import Wire
 
 # A turn further away than this is not waited for: the thread is worth more elsewhere.
 LONGEST_HOLD = 3.0
@@ -42,7 +39,7 @@ class Handed:
         return time.monotonic() - self.at < TURN_SECONDS
 
 
-Link = Callable[[Caller, Handed], LinkResult]
+Link = Callable[[Handed], LinkResult]
 
 
 class LimitTurnstile:
@@ -71,12 +68,9 @@ class LimitTurnstile:
 class Crew:
     """Threads that link what they are handed; results come back by the inbox."""
 
-    def __init__(
-        self, size: int, link: Link, context: ssl.SSLContext, inbox: "queue.SimpleQueue[object]"
-    ) -> None:
+    def __init__(self, size: int, link: Link, inbox: "queue.SimpleQueue[object]") -> None:
         self._size = size
         self._link = link
-        self._context = context
         self._inbox = inbox
         self._waiting: queue.SimpleQueue[Handed | None] = queue.SimpleQueue()
         self._started = 0
@@ -105,16 +99,13 @@ class Crew:
             self._waiting.put(None)
 
     def _work(self) -> None:
-        # Its own for life: the handshake is paid once, and keep-alive does the rest.
-        wire = Wire(self._context)
         while (handed := self._waiting.get()) is not None:
             try:
-                self._inbox.put(self._link(wire, handed))
+                self._inbox.put(self._link(handed))
             except Exception as error:
                 # A bug of ours: the thread must live on, and the bot keeps its debt.
                 logger.exception("linking broke", bot_id=handed.claim.bot_id)
                 self._inbox.put(_broken(handed.claim, error))
-        wire.close()
 
 
 def _broken(claim: Claim, error: Exception) -> LinkResult:

@@ -18,7 +18,7 @@ from workers.lease import release, renew
 from workers.link import Linker
 from workers.pace import Pace
 from workers.patience import Writer, in_transaction
-from workers.recall import Caller, Recall
+from workers.recall import Recall
 from workers.settler import Settler
 from workers.stop import Stop
 from workers.tools import Tools
@@ -61,7 +61,7 @@ class Drain:
         self._desk = TokenDesk(tools.vault)
         self._tokens = DeskTokens(self._inbox, self._until)
         self._turnstile = LimitTurnstile(tools.limits, stop, self._until)
-        self._crew = Crew(tools.settings.worker_threads, self._link, tools.context, self._inbox)
+        self._crew = Crew(tools.settings.worker_threads, self._link, self._inbox)
         self.settled = 0
 
     def run(self) -> int:
@@ -76,8 +76,7 @@ class Drain:
                 # What is left over would wait for a sweep: five idle seconds in each twenty.
                 self._tools.bell.ring()
         finally:
-            # Not joined: a call that hangs ends by its own deadline, and the process ends before
-            # that.
+            # Not joined: a call that hangs ends by its own deadline, the end of this drain.
             self._crew.dismiss()
             try:
                 self._release()
@@ -211,9 +210,9 @@ class Drain:
             self._in_flight.clear()
             in_transaction(self._writer, lambda connection: release(connection, held), 1.0)
 
-    def _link(self, wire: Caller, handed: Handed) -> LinkResult:
+    def _link(self, handed: Handed) -> LinkResult:
         settings = self._tools.settings
-        recall = Recall(wire, settings.api_url, settings.api_key, until=self._until)
+        recall = Recall(self._tools.http, settings.api_url, settings.api_key, until=self._until)
         linker = Linker(
             recall,
             self._tokens,

@@ -1,4 +1,4 @@
-"""The parent of a worker dyno: two children, the sweeper and the RQ worker, kept alive.
+"""The supervisor of a worker dyno: it keeps two processes alive, the sweeper and the RQ worker.
 
 It holds no SQL, no Redis and no thread, so that a child that dies can be forked afresh, with all
 modules already loaded.
@@ -11,17 +11,15 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from types import FrameType
 
 import structlog
-from sqlalchemy import Engine
 
 from models.sentry import set_up_sentry
 from models.settings import Settings
-from workers.horse import run_worker
+from workers.horse import RQ_WORKER, run_worker
 from workers.process import die_with_parent, name_process
 from workers.stop import Stop
 from workers.sweep import Sweeper
@@ -31,15 +29,15 @@ from workers.tools import make_tools
 STOP_SECONDS = 12.0
 # A child that dies at once is not started in a tight circle.
 RESTART_SECONDS = 1.0
-# Longer than any sweep with a drain in it takes. RQ has such a limit for its jobs; without one, a
-# connection that answers no more would hold the sweeper for ever.
+# Longer than a sweep with a drain in it, or a job, may take: what hangs in C hears no time-out.
 SILENCE_SECONDS = 90.0
 
 SWEEPER = "sweeper"
 
 logger = structlog.stdlib.get_logger(__name__)
 
-Work = Callable[[Settings, ssl.SSLContext, Engine], None]
+Beat = Callable[[], None]
+Work = Callable[[Settings, ssl.SSLContext, Beat], None]
 
 
 class Pulse:
@@ -58,25 +56,25 @@ class Pulse:
         return bool(time.monotonic() - self._last.value > SILENCE_SECONDS)
 
 
-def run_sweeper(settings: Settings, context: ssl.SSLContext, engine: Engine, pulse: Pulse) -> None:
-    """Sweep until SIGTERM; `pulse` tells the parent when it last looked around."""
+def run_sweeper(settings: Settings, context: ssl.SSLContext, beat: Beat) -> None:
+    """Sweep until SIGTERM; each look around is a beat."""
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     set_up_sentry(settings)
-    Sweeper(make_tools(settings, context, engine), stop, pulse.beat).run()
+    Sweeper(make_tools(settings, context), stop, beat).run()
 
 
 class Dyno:
     """Runs the children until SIGTERM or SIGINT, and ends them within 12 s."""
 
-    def __init__(self, settings: Settings, context: ssl.SSLContext, engine: Engine) -> None:
-        self._arguments = (settings, context, engine)
-        self._pulse = Pulse()
-        self._work: dict[str, Work] = {SWEEPER: partial(run_sweeper, pulse=self._pulse)}
+    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
+        self._arguments = (settings, context)
+        self._work: dict[str, Work] = {SWEEPER: run_sweeper}
         if settings.redis_url is None:
             logger.warning("REDIS_URL is not set: this worker sweeps only")
         else:
-            self._work["rq worker"] = run_worker
+            self._work[RQ_WORKER] = run_worker
+        self._pulses = {name: Pulse() for name in self._work}
         self._children: dict[str, ForkProcess] = {}
         self._restart_at: dict[str, float] = dict.fromkeys(self._work, 0.0)
         self._is_stopping = False
@@ -91,7 +89,7 @@ class Dyno:
             sentinels = [child.sentinel for child in self._children.values()]
             wait([self._wake_reader, *sentinels], timeout=RESTART_SECONDS)
             self._kill_silent()
-            self._bury_dead()
+            self._collect_dead()
         self._end_children()
 
     def _request_stop(self, _signum: int, _frame: FrameType | None) -> None:
@@ -109,21 +107,22 @@ class Dyno:
     def _fork(self, name: str, work: Work) -> ForkProcess:
         # Forked, not spawned: the children share the pages of everything already imported.
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=_child, args=(name, work, *self._arguments), name=name)
-        if name == SWEEPER:
-            # Its first look comes a moment later.
-            self._pulse.beat()
+        pulse = self._pulses[name]
+        arguments = (name, work, *self._arguments, pulse.beat)
+        child = context.Process(target=_child, args=arguments, name=name)
+        # Its own first beat comes a moment later.
+        pulse.beat()
         child.start()
         return child
 
     def _kill_silent(self) -> None:
-        sweeper = self._children.get(SWEEPER)
-        if sweeper is not None and self._pulse.is_gone:
-            logger.warning("the sweeper has been silent for too long, killed")
-            sweeper.kill()
-            sweeper.join()
+        for name, child in self._children.items():
+            if self._pulses[name].is_gone:
+                logger.warning("child has been silent for too long, killed", child=name)
+                child.kill()
+                child.join()
 
-    def _bury_dead(self) -> None:
+    def _collect_dead(self) -> None:
         for name, child in list(self._children.items()):
             if child.exitcode is not None:
                 del self._children[name]
@@ -142,14 +141,12 @@ class Dyno:
                 child.join()
 
 
-def _child(
-    name: str, work: Work, settings: Settings, context: ssl.SSLContext, engine: Engine
-) -> None:
+def _child(name: str, work: Work, settings: Settings, context: ssl.SSLContext, beat: Beat) -> None:
     name_process(name)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches the whole terminal: the parent answers it for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
-    work(settings, context, engine)
+    work(settings, context, beat)
     # Link threads may still hang in a call; nothing of theirs is worth waiting for.
     os._exit(0)

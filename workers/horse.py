@@ -1,25 +1,31 @@
-"""The RQ side of a worker dyno: one worker on one queue, whose horses drain.
+"""The RQ worker of a dyno: one process, on one queue, that drains in itself.
 
-This process forks, so it holds no connection and no thread: a horse opens its own, through an
-engine that has its statements compiled and was never connected.
+It forks for no job, so its connections to the database, to Redis and to Recall, and its compiled
+statements, serve one drain after the other. What a fork would guard against is guarded elsewhere:
+the supervisor ends a process that hangs, and leases and `crashes` outlive one that dies.
 """
 
+import resource
 import signal
 import ssl
+import sys
 import time
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import redis
 import structlog
-from rq.worker import HerokuWorker
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from rq import Queue
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.worker import SimpleWorker
 
 from models.database_errors import is_away, reason
 from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
-from workers.process import HORSE_STOP, die_with_parent, name_process
+from workers.process import name_process
 from workers.queue import (
     DRAIN,
     links_queue,
@@ -29,7 +35,7 @@ from workers.queue import (
     quick_redis,
 )
 from workers.stop import Stop
-from workers.tools import make_tools
+from workers.tools import Tools, make_tools
 
 # RQ's own defaults let a killed worker's job lie for a quarter of an hour.
 WORKER_TTL_SECONDS = 60
@@ -38,75 +44,104 @@ MONITORING_SECONDS = 5
 REDIS_PAUSE_SECONDS = 1.0
 PROBE = "recall-links:probe"
 PROBE_TTL_SECONDS = 60
+# How `ps` tells a worker that waits from one at work.
+RQ_WORKER, DRAINING = "rq worker", "rq draining"
+# A process that is replaced now and then keeps no leak of any library for ever.
+MOST_JOBS = 5_000
+MOST_MEMORY_BYTES = 256 * 1024 * 1024
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class Horse:
-    """What a horse runs: one drain, with tools of its own, stopped by HORSE_STOP."""
+class DrainJob:
+    """The one job: one drain with the tools of this process, ended early by a stop."""
 
-    def __init__(self, settings: Settings, context: ssl.SSLContext, engine: Engine) -> None:
-        self._settings = settings
-        self._context = context
-        # Never connected in this process: each horse opens, and ends, connections of its own.
-        self._engine = engine
-        self.stop = Stop()
+    def __init__(self, tools: Tools, stop: Stop) -> None:
+        self._tools = tools
+        self._stop = stop
 
     def drain(self) -> int:
         """Drain once; returns how many bots were settled."""
-        # RQ puts a horse into a group of its own: it would outlive a killed worker and drain on.
-        die_with_parent(HORSE_STOP)
-        name_process("horse")
-        set_up_sentry(self._settings)
-        tools = make_tools(self._settings, self._context, self._engine)
+        name_process(DRAINING)
         try:
-            return Drain(tools, self.stop).run()
-        except SQLAlchemyError as error:
+            return Drain(self._tools, self._stop).run()
+        except Exception as error:
+            # A time-out may have cut into a statement: its connection is of no more use.
+            self._tools.engine.dispose()
             if not is_away(error):
                 raise
-            # Not this job's failure: the sweep waits for the database, and what is due stays due.
+            # Not this job's failure: the poller waits for the database, and what is due stays due.
             logger.warning("the database is away, drain ended", reason=reason(error))
             return 0
         finally:
-            tools.engine.dispose()
-            flush_sentry()
+            name_process(RQ_WORKER)
 
 
-class LinksWorker(HerokuWorker):
-    """RQ's worker, told to stop: its horse is asked, in an orderly way, before it is forced."""
+class DrainWorker(SimpleWorker):
+    """RQ's worker in one process: it says that it lives, and stops with the drain under way."""
 
-    horse: Horse
     log_result_lifespan = False
+    max_connection_wait_time = 5
+    on_beat: Callable[[], None]
+    on_stop: Callable[[], None]
 
     def subscribe(self) -> None:
         """Listen to no commands: they need a thread, and anybody in Redis could send them."""
 
-    def setup_work_horse_signals(self) -> None:
-        """In the horse: only HORSE_STOP counts, since a dyno's SIGTERM goes to every process."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(HORSE_STOP, self._stop_horse)
+    def heartbeat(self, *arguments: Any, **options: Any) -> None:
+        """Tell the supervisor, then Redis."""
+        self.on_beat()
+        super().heartbeat(*arguments, **options)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run a job, and end this process once it has grown too large."""
+        super().execute_job(job, queue)
+        if memory_bytes() > MOST_MEMORY_BYTES:
+            logger.info("the RQ worker has grown, replacing it", bytes=memory_bytes())
+            raise StopRequested
 
     def handle_warm_shutdown_request(self) -> None:
-        """In the worker: pass the stop on to a horse at work."""
-        if self.horse_pid:
-            self.kill_horse(sig=HORSE_STOP)  # type: ignore[arg-type]
+        """Have the drain under way end."""
+        self.on_stop()
 
-    def _stop_horse(self, _signum: int, _frame: FrameType | None) -> None:
-        self.horse.stop.request()
+    def set_shutdown_requested_date(self) -> None:
+        """Tell Redis nothing: this runs in a signal handler, and Redis may be away."""
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Stay with the orderly stop: a dyno's processes are told twice, and it is bounded."""
 
 
-def run_worker(settings: Settings, context: ssl.SSLContext, engine: Engine) -> None:
+def memory_bytes() -> int:
+    """Return the most memory this process ever held."""
+    kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kept if sys.platform == "darwin" else kept * 1024
+
+
+def run_worker(settings: Settings, context: ssl.SSLContext, beat: Callable[[], None]) -> None:
     """Work until SIGTERM, or until Redis has been away too long for RQ; waits for it at first."""
     hasty, client = quick_redis(settings), patient_redis(settings)
     if hasty is None or client is None:
         return
-    # The patient client would keep its silence for a minute before it gave up.
-    _wait_for(hasty)
-    horse = Horse(settings, context, engine)
-    jobs = listed_jobs({DRAIN: horse.drain})
+    # The patient client would keep its silence for half a minute before it gave up.
+    _wait_for(hasty, beat)
+    set_up_sentry(settings)
+    tools, stop = make_tools(settings, context), Stop()
+    worker = _worker(settings, client, DrainJob(tools, stop))
+    worker.on_beat, worker.on_stop = beat, stop.request
+    try:
+        worker.work(logging_level="WARNING", max_jobs=MOST_JOBS)
+    except redis.RedisError as error:
+        # RQ gives up where it cannot say goodbye; the supervisor starts another that waits.
+        logger.warning("Redis failed the RQ worker", error=type(error).__name__)
+    finally:
+        tools.close()
+        flush_sentry()
+
+
+def _worker(settings: Settings, client: redis.Redis, job: DrainJob) -> DrainWorker:
+    jobs = listed_jobs({DRAIN: job.drain})
     # No scheduler: retries live in SQL, and RQ's own would need one that never dies.
-    worker = LinksWorker(
+    return DrainWorker(
         [links_queue(client, queue_name(settings), jobs)],
         connection=client,
         job_class=jobs,
@@ -116,17 +151,13 @@ def run_worker(settings: Settings, context: ssl.SSLContext, engine: Engine) -> N
         job_monitoring_interval=MONITORING_SECONDS,
         log_job_description=False,
     )
-    worker.horse = horse
-    try:
-        worker.work(logging_level="WARNING")
-    except redis.RedisError as error:
-        # RQ gives up where it cannot say goodbye; the dyno starts another that waits.
-        logger.warning("Redis failed the RQ worker", error=type(error).__name__)
 
 
-def _wait_for(client: redis.Redis) -> None:
+def _wait_for(client: redis.Redis, beat: Callable[[], None]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     said = False
     while True:
+        beat()
         try:
             # A full Redis answers a ping, and then fails RQ's first write.
             client.set(PROBE, "", ex=PROBE_TTL_SECONDS)

@@ -2,14 +2,14 @@
 
 import httpx
 
-from workers.wire import Answer, BodyTooLargeError, Wire
+from workers.wire import Answer, BodyTooLargeError, HttpClient
 
 SECONDS = 10.0
 # A list that its own filter leaves empty (https://docs.recall.ai/reference/bot_list).
 PATH = "/api/v1/bot/?join_at_after=2999-01-01T00%3A00%3A00Z"
 
 
-def probe(wire: Wire, base_url: str, api_key: str) -> Answer | str:
+def probe(wire: HttpClient, base_url: str, api_key: str) -> Answer | str:
     """Make the call; a word for what went wrong where there was no answer."""
     headers = {"authorization": f"Token {api_key}"}
     try:

@@ -1,4 +1,4 @@
-"""What a process of a worker dyno is told by signals, and how it dies with its parent."""
+"""What Linux does for the processes of a worker dyno."""
 
 import ctypes
 import signal
@@ -6,8 +6,6 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
-# What HerokuWorker tells its horse with; macOS has no real-time signals.
-HORSE_STOP: int = getattr(signal, "SIGRTMIN", signal.SIGUSR1)
 
 
 def die_with_parent(sig: int = signal.SIGTERM) -> None:

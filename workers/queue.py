@@ -72,7 +72,7 @@ def quick_redis(settings: Settings) -> redis.Redis | None:
 def patient_redis(settings: Settings) -> redis.Redis | None:
     """Return the RQ worker's client: it rides out a Redis that restarts."""
     errors = (RedisConnectionError, RedisTimeoutError)
-    retry: Retry = Retry(ExponentialBackoff(cap=2, base=0.1), 60, supported_errors=errors)
+    retry: Retry = Retry(ExponentialBackoff(cap=2, base=0.1), 20, supported_errors=errors)
     return _client(settings, timeout=None, retry=retry)
 
 

@@ -33,7 +33,7 @@ _FAULTS = {
 
 
 class Caller(Protocol):
-    """What carries a call: a Wire, or a fake."""
+    """What carries a call: a HttpClient, or a fake."""
 
     def call(
         self,

@@ -1,4 +1,4 @@
-"""What draining works with, made in the process that drains: after a fork, never before."""
+"""What draining works with, made once in the process that drains, and kept between drains."""
 
 import ssl
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from workers.limits import (
 from workers.queue import Bell, queue_name, quick_redis
 from workers.redis_limits import RedisLimits
 from workers.tokens import Vault
+from workers.wire import HttpClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +27,26 @@ class Tools:
 
     settings: Settings
     engine: Engine
+    http: HttpClient
     context: ssl.SSLContext
     limits: Limits
     buckets: Buckets
     vault: Vault
     bell: Bell
 
+    def close(self) -> None:
+        """Close the connections to the database and to Recall."""
+        self.engine.dispose()
+        self.http.close()
 
-def make_tools(settings: Settings, context: ssl.SSLContext, engine: Engine | None = None) -> Tools:
-    """Make the tools; nothing is connected yet, nor may `engine` be if it is given."""
+
+def make_tools(settings: Settings, context: ssl.SSLContext) -> Tools:
+    """Make the tools; nothing is connected yet."""
     client = quick_redis(settings)
     return Tools(
         settings=settings,
-        engine=make_engine(settings, "write") if engine is None else engine,
+        engine=make_engine(settings, "write"),
+        http=HttpClient(context),
         context=context,
         limits=make_limits(settings, client),
         buckets=Buckets(settings.recall_rate_share / 100),

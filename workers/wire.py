@@ -1,16 +1,16 @@
-"""One kept-alive connection to Recall whose every call ends by its deadline.
+"""Calls to Recall over httpx, each of which ends by its deadline.
 
 httpx's timeouts are per read: an answer that drips a byte each half second outlives all of them, so
 the network backend hands each read no more than the time the whole call has left.
 """
 
-import contextlib
-import re
 import ssl
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from json import dumps
 from typing import Any, cast
 
@@ -23,21 +23,19 @@ from models.settings import SettingsError
 MAX_BODY_BYTES = 2 * 1024 * 1024
 # A hundred bots with signed media links, or a year's meetings, are more than one body.
 LIST_BYTES = 32 * 1024 * 1024
+MAX_HEAD_BYTES = 100 * 1024
 CONNECT_SECONDS = 5.0
 KEPT_SECONDS = 60.0
+KEPT_CONNECTIONS = 64
 USER_AGENT = "recall-links"
-_HEADERS = (
-    (b"accept", b"application/json"),
+_HEADERS = {
+    "accept": "application/json",
     # A few kilobytes may unpack to hundreds of megabytes.
-    (b"accept-encoding", b"identity"),
-    (b"user-agent", USER_AGENT.encode("ascii")),
-)
-_PLAIN_URL = re.compile(
-    r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)(/(?:[A-Za-z0-9/._~?=&:,+@!$*;()-]|%[0-9A-F]{2})*)"
-)
+    "accept-encoding": "identity",
+    "user-agent": USER_AGENT,
+}
 # A read's and a write's time is the call's deadline, which the network backend keeps.
-_TIMEOUTS = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
-
+_TIMEOUT = httpx.Timeout(None, connect=CONNECT_SECONDS)
 _ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -59,34 +57,59 @@ class Answer:
     body: bytes
 
 
-class Deadline:
-    """The moment at which the call under way must be over, by the monotonic clock."""
+class Deadline(threading.local):
+    """The moment at which this thread's call must be over, by the monotonic clock."""
 
-    def __init__(self) -> None:
-        self._until = 0.0
+    until = 0.0
 
     def start(self, seconds: float) -> None:
         """Allow the call that begins now this many seconds in all."""
-        self._until = time.monotonic() + seconds
+        self.until = time.monotonic() + seconds
 
     def within(self, timeout: float | None) -> float:
         """Return the smaller of `timeout` and the time left; httpcore.ReadTimeout when none is."""
-        left = self._until - time.monotonic()
+        left = self.until - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout("the call's deadline has passed")
         return left if timeout is None else min(left, timeout)
 
 
 class _DeadlineStream(httpcore.NetworkStream):
+    """A connection that counts the bytes of the answer under way."""
+
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
         self._deadline = deadline
+        self._start()
+
+    def _start(self) -> None:
+        self._head, self._last = b"", b""
+        self._received = self._head_size = 0
+        self._is_spent = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.within(timeout))
+        data = self._stream.read(max_bytes, self._deadline.within(timeout))
+        self._received += len(data)
+        self._last = data
+        if not self._head_size and len(self._head) < MAX_HEAD_BYTES:
+            self._head += data
+            self._head_size = self._head.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in self._head else 0
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._received:
+            self._start()
         self._stream.write(buffer, self._deadline.within(timeout))
+
+    def finish(self, length: str | None) -> None:
+        """Give the connection up unless it has read exactly one answer, of this Content-Length.
+
+        What lies beyond the answer would be taken for the next call's.
+        """
+        if length is None:
+            self._is_spent = not self._last.endswith(b"\r\n0\r\n\r\n")
+        else:
+            self._is_spent = self._received != self._head_size + int(length)
 
     def close(self) -> None:
         self._stream.close()
@@ -102,6 +125,9 @@ class _DeadlineStream(httpcore.NetworkStream):
         return _DeadlineStream(tls, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
+        # An idle connection that can be read is one that the pool gives up.
+        if info == "is_readable" and self._is_spent:
+            return True
         return self._stream.get_extra_info(info)
 
 
@@ -122,19 +148,76 @@ class _DeadlineBackend(httpcore.SyncBackend):
         return _DeadlineStream(stream, self._deadline)
 
 
-class Wire:
-    """A connection of one thread; not to be shared."""
+class _ResponseStream(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _httpx_errors():
+            yield from cast("Iterable[bytes]", self._response.stream)
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class DeadlineTransport(httpx.BaseTransport):
+    """A pool of connections that keeps each thread's deadline."""
+
+    def __init__(self, context: ssl.SSLContext, deadline: Deadline) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            # As many as threads call at once: waiting for one would outlast a deadline.
+            max_connections=None,
+            max_keepalive_connections=KEPT_CONNECTIONS,
+            keepalive_expiry=KEPT_SECONDS,
+            network_backend=_DeadlineBackend(deadline),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; httpx.TransportError."""
+        url = request.url
+        where = httpcore.URL(
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+        )
+        sent = httpcore.Request(
+            request.method,
+            where,
+            headers=request.headers.raw,
+            content=cast("Iterable[bytes]", request.stream),
+            extensions=request.extensions,
+        )
+        with _httpx_errors():
+            response = self._pool.handle_request(sent)
+        # httpx would build the request that a redirect asks for, though it is not to follow it.
+        headers = [one for one in response.headers if one[0].lower() != b"location"]
+        return httpx.Response(
+            response.status,
+            headers=headers,
+            stream=_ResponseStream(response),
+            extensions=response.extensions,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+
+class HttpClient:
+    """Makes calls, each with a deadline of its own; may be shared by threads."""
 
     def __init__(self, context: ssl.SSLContext, most_bytes: int = MAX_BODY_BYTES) -> None:
-        self._context = context
         self._deadline = Deadline()
         self._most_bytes = most_bytes
-        # Without httpx's client and pool. Proxies, .netrc, redirects and cookies are all that the
-        # client adds: the first two would show the key, a redirect would take a calendar token to
-        # another host, a cookie one user's state into the next one's call. A pool is for many
-        # threads or hosts. Each of the two costs a third of a call.
-        self._connection: httpcore.HTTPConnection | None = None
-        self._origin: httpcore.Origin | None = None
+        self._client = httpx.Client(
+            transport=DeadlineTransport(context, self._deadline),
+            headers=_HEADERS,
+            # A cookie would carry one user's state into the next one's call.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=_TIMEOUT,
+            # Proxies and .netrc would show the key to others; so would a redirect.
+            trust_env=False,
+            follow_redirects=False,
+        )
 
     def call(
         self,
@@ -147,95 +230,42 @@ class Wire:
     ) -> Answer:
         """Make one call of at most `seconds`; httpx.TransportError or BodyTooLargeError."""
         self._deadline.start(seconds)
+        sent = dict(headers)
+        content = None
+        if json is not None:
+            sent["content-type"] = "application/json"
+            content = dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         try:
-            return self._exchange(_request(method, url, headers, json))
-        except _ERRORS as error:
-            raise _as_httpx(error) from None
+            with self._client.stream(method, url, headers=sent, content=content) as response:
+                return self._read(response)
         except UnicodeError:
             raise httpx.LocalProtocolError("what no request can carry") from None
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the connections."""
+        self._client.close()
 
-    def _exchange(self, request: httpcore.Request) -> Answer:
-        connection = self._connected_to(request.url.origin)
-        with contextlib.closing(connection.handle_request(request)) as response:
-            body = _read(response, self._most_bytes)
-        if _has_more(connection):
-            self.close()
-        return Answer(response.status, httpx.Headers(response.headers), body)
-
-    def _connected_to(self, origin: httpcore.Origin) -> httpcore.HTTPConnection:
-        is_same = origin == self._origin
-        if self._connection is not None and not (is_same and _is_open(self._connection)):
-            self.close()
-        if self._connection is None:
-            self._origin = origin
-            self._connection = httpcore.HTTPConnection(
-                origin,
-                ssl_context=self._context,
-                keepalive_expiry=KEPT_SECONDS,
-                network_backend=_DeadlineBackend(self._deadline),
-            )
-        return self._connection
+    def _read(self, response: httpx.Response) -> Answer:
+        body = bytearray()
+        # As it came: a compressed body was not asked for, and is not unpacked.
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > self._most_bytes:
+                raise BodyTooLargeError
+        stream = response.extensions["network_stream"]
+        if isinstance(stream, _DeadlineStream):
+            stream.finish(response.headers.get("content-length"))
+        return Answer(response.status_code, response.headers, bytes(body))
 
 
-def _request(method: str, url: str, headers: Mapping[str, str], json: object) -> httpcore.Request:
-    place, target = _parse(url)
-    content = b"" if json is None else _as_json(json)
-    sent = [(b"host", place.netloc), *_HEADERS]
-    sent += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    if json is not None:
-        sent.append((b"content-type", b"application/json"))
-    if method != "GET":
-        sent.append((b"content-length", b"%d" % len(content)))
-    where = httpcore.URL(
-        scheme=place.raw_scheme, host=place.raw_host, port=place.port, target=target
-    )
-    return httpcore.Request(method, where, headers=sent, content=content, extensions=_TIMEOUTS)
-
-
-def _as_json(value: object) -> bytes:
-    return dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _parse(url: str) -> tuple[httpx.URL, bytes]:
-    # Nearly all have nothing to escape and one origin; to parse each takes a fifth of a call.
-    if (plain := _PLAIN_URL.fullmatch(url)) and "/." not in plain[2]:
-        return _parsed(plain[1]), plain[2].encode("ascii")
-    parsed = httpx.URL(url)
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise httpx.UnsupportedProtocol("neither http:// nor https://")
-    return parsed, parsed.raw_path
-
-
-@lru_cache(maxsize=16)
-def _parsed(origin: str) -> httpx.URL:
-    return httpx.URL(origin)
-
-
-def _as_httpx(error: Exception) -> httpx.TransportError:
-    """Return httpx's error of the same name as its core's."""
-    # Of a header that cannot be sent the words show the value, which may be the key.
-    is_ours = isinstance(error, httpcore.LocalProtocolError)
-    found: httpx.TransportError = getattr(httpx, type(error).__name__)(
-        "" if is_ours else str(error)
-    )
-    return found
-
-
-def _is_open(connection: httpcore.HTTPConnection) -> bool:
-    # One that can be read unasked has expired too: it is its end, or no answer of ours.
-    return not connection.is_closed() and not connection.has_expired()
-
-
-def _has_more(connection: httpcore.HTTPConnection) -> bool:
-    # Bytes beyond the answer: the next call would take them for its own. httpcore does not look.
-    http: Any = connection._connection
-    return bool(http._h11_state.trailing_data[0])
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    try:
+        yield
+    except _ERRORS as error:
+        # Of a header that cannot be sent the words show the value, which may be the key.
+        words = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)
+        raise getattr(httpx, type(error).__name__)(words) from None
 
 
 def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -244,13 +274,3 @@ def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file or certifi.where())
     except OSError:
         raise SettingsError("SSL_CERT_FILE: must be a file of certificates in PEM") from None
-
-
-def _read(response: httpcore.Response, most_bytes: int) -> bytes:
-    body = bytearray()
-    # As it came: a compressed body was not asked for, and is not unpacked.
-    for chunk in cast("Iterable[bytes]", response.stream):
-        body += chunk
-        if len(body) > most_bytes:
-            raise BodyTooLargeError
-    return bytes(body)

@@ -25,7 +25,7 @@ from workers.limits import Buckets
 from workers.queue import Bell, queue_name, quick_redis
 from workers.recall import Recall
 from workers.tools import make_limits
-from workers.wire import LIST_BYTES, Wire, make_ssl_context
+from workers.wire import LIST_BYTES, HttpClient, make_ssl_context
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Session:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._given = environ
         self._engines: dict[Mode, Engine] = {}
-        self._wires: list[Wire] = []
+        self._wires: list[HttpClient] = []
 
     @cached_property
     def _environ(self) -> Mapping[str, str]:
@@ -80,7 +80,7 @@ class Session:
 
     def calendar(self, *, patience: float, seconds: float) -> CalendarClient:
         """Return a client of Recall; a turn is waited for `patience` s, a call takes `seconds`."""
-        wire = Wire(make_ssl_context(self._environ.get("SSL_CERT_FILE")), LIST_BYTES)
+        wire = HttpClient(make_ssl_context(self._environ.get("SSL_CERT_FILE")), LIST_BYTES)
         self._wires.append(wire)
         settings = self.settings
         recall = Recall(wire, settings.api_url, settings.api_key, seconds=seconds)
