@@ -1,4 +1,4 @@
-"""The crew: what waits for a thread can be had back, and an old turn is not used."""
+"""The link threads: few are started, none is lost, and an old turn is not used."""
 
 import queue
 import threading
@@ -10,27 +10,29 @@ from workers.claims import LinkResult
 from workers.crew import TURN_SECONDS, Crew, Handed
 
 
-def test_what_no_thread_has_begun_is_had_back() -> None:
-    """The one that is under way is finished, the others are nobody's fault."""
-    begun, may_end = threading.Event(), threading.Event()
+def test_a_thread_is_started_only_for_a_claim_that_needs_one() -> None:
+    """An idle drain keeps one; and a claim that breaks costs no thread."""
+    names: list[str] = []
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
 
     def link(handed: Handed) -> LinkResult:
-        begun.set()
-        may_end.wait(10)
+        names.append(threading.current_thread().name)
+        if handed.claim.bot_id == "bot-0":
+            raise LookupError
         return LinkResult(handed.claim, START, START, calls=())
 
-    crew = Crew(1, link, inbox)
+    crew = Crew(4, link, inbox)
+    results = []
     for turn in range(3):
-        crew.hand(a_claim(bot_id=f"bot-{turn}"), turn + 1)
-    assert begun.wait(10)
-    assert [claim.bot_id for claim in crew.take_back()] == ["bot-1", "bot-2"]
-    assert crew.take_back() == []
-    may_end.set()
-    result = inbox.get(timeout=10)
-    assert isinstance(result, LinkResult)
-    assert result.claim.bot_id == "bot-0"
+        crew.hand(a_claim(bot_id=f"bot-{turn}"), working=1)
+        results.append(inbox.get(timeout=10))
     crew.dismiss()
+    assert len(set(names)) == 1
+    assert [one.failure is None for one in results if isinstance(one, LinkResult)] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_turn_is_good_for_less_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -412,21 +412,3 @@ def test_a_backlog_is_applied_while_bots_are_linked(
     assert turns[1][0] == 4
     assert turns[1][1] >= 1
     assert set(states(engine).values()) == {"linked"}
-
-
-def test_what_was_claimed_ahead_is_handed_back_when_recall_refuses_us(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The circuit opens for all: what no thread has begun is due as it was, and calls nobody."""
-    monkeypatch.setattr("workers.drain.Pace.room", lambda _, working: 6 - working)
-    recall.faults.add(Fault(path="bot/{id}", times=1, status=401))
-    recall.faults.add(Fault(act="slow", path="bot/{id}", delay=1.0))
-    bots = [linked(recall) for _ in range(6)]
-    for bot in bots:
-        add_bot(engine, bot.id)
-    Drain(make_tools(WORKER_THREADS=1), Stop()).run()
-    # The refused one, and the one that the thread had begun when that was settled.
-    assert len(recall.calls.all("bot/{id}")) == 2
-    found = rows(engine, Bot)
-    assert {(row.lease_token, row.crashes, row.attempts) for row in found} == {(None, 0, 0)}
-    assert sum(row.due_at is not None for row in found) == 5

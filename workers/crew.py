@@ -83,16 +83,6 @@ class Crew:
             threading.Thread(target=self._work, name=f"link-{self._started}", daemon=True).start()
         self._waiting.put(Handed(claim, time.monotonic()))
 
-    def take_back(self) -> list[Claim]:
-        """Return the claims that no thread has begun."""
-        unbegun: list[Claim] = []
-        try:
-            while handed := self._waiting.get_nowait():
-                unbegun.append(handed.claim)
-        except queue.Empty:
-            pass
-        return unbegun
-
     def dismiss(self) -> None:
         """Let each thread end after the call it is in."""
         for _ in range(self._started):

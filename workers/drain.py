@@ -16,14 +16,11 @@ from workers.crew import Crew, Handed, LimitTurnstile
 from workers.desk import DeskTokens, TokenDesk, TokenMessage
 from workers.lease import release, renew
 from workers.link import Linker
-from workers.pace import Pace
 from workers.patience import Writer, in_transaction
 from workers.recall import Recall
 from workers.settler import Settler
 from workers.stop import Stop
 from workers.tools import Tools
-from workers.tray import Tray
-from workers.workspace import errors_for_all
 
 # A third of RQ's job timeout: the end is ours to choose, not an alarm's.
 DRAIN_SECONDS = 20.0
@@ -56,8 +53,6 @@ class Drain:
         self._writer = Writer(tools.engine)
         self._claimer = Claimer(tools, self._writer)
         self._settler = Settler(self._writer)
-        self._tray = Tray(tools.settings.worker_threads)
-        self._pace = Pace(tools.settings.worker_threads)
         self._desk = TokenDesk(tools.vault)
         self._tokens = DeskTokens(self._inbox, self._until)
         self._turnstile = LimitTurnstile(tools.limits, stop, self._until)
@@ -70,8 +65,8 @@ class Drain:
         try:
             while self._has_reason_to_go_on():
                 self._turn()
-            # What came in with the last turn is worth more than its calls done again.
-            self._write()
+            # Tokens that no result came after.
+            self._save([])
             if self._is_more_due and not self._stop.is_requested:
                 # What is left over would wait for a sweep: five idle seconds in each twenty.
                 self._tools.bell.ring()
@@ -109,7 +104,6 @@ class Drain:
         if self._has_reason_to_go_on():
             self._handle(self._gather())
         if self._stop.is_requested:
-            self._hand_back()
             self._ends_at = min(self._ends_at, time.monotonic() + STOP_SECONDS)
 
     def _apply(self, now: float) -> None:
@@ -132,15 +126,11 @@ class Drain:
         self._claim_at = time.monotonic() + catch.again_in
         for claim in catch.claims:
             self._in_flight[claim.lease] = claim
-            self._crew.hand(claim, self._working)
-
-    @property
-    def _working(self) -> int:
-        return len(self._in_flight) - len(self._tray.results)
+            self._crew.hand(claim, len(self._in_flight))
 
     @property
     def _room(self) -> int:
-        return self._pace.room(self._working)
+        return self._tools.settings.worker_threads - len(self._in_flight)
 
     def _renew(self) -> None:
         seconds = self._tools.settings.lease_seconds
@@ -150,7 +140,7 @@ class Drain:
         self._renew_at = time.monotonic() + seconds / 3
 
     def _gather(self) -> list[object]:
-        wake_at = min(self._renew_at, self._apply_at, self._ends_at, self._tray.ripe_at)
+        wake_at = min(self._renew_at, self._apply_at, self._ends_at)
         if self._may_claim() and self._room:
             wake_at = min(wake_at, self._claim_at)
         messages: list[object] = []
@@ -163,45 +153,29 @@ class Drain:
 
     def _handle(self, messages: list[object]) -> None:
         self._serve([m for m in messages if isinstance(m, TokenMessage)])
-        for result in messages:
-            if isinstance(result, LinkResult):
-                self._tray.put(result)
-        if self._tray.is_ripe(self._working) or self._stop.is_requested:
-            self._write()
+        # What came in while the last results were saved is saved together: the busier, the more.
+        if results := [message for message in messages if isinstance(message, LinkResult)]:
+            self._save(results)
 
     def _serve(self, messages: Sequence[TokenMessage]) -> None:
         if question := self._desk.take(messages):
             # A thread waits for this: it is not put off until the next results are written.
             facts = in_transaction(self._writer.singly, lambda c: self._desk.ask(c, question))
             self._desk.tell(question, facts)
-        if self._desk.unsaved:
-            self._tray.note()
 
-    def _write(self) -> None:
+    def _save(self, results: list[LinkResult]) -> None:
         if minted := self._desk.unsaved:
             in_transaction(self._writer, lambda c: self._desk.save(c, minted))
             self._desk.mark_saved(minted)
-        results = self._tray.empty()
         if not results:
             return
         self.settled += self._settler.settle(results, is_probing=self._is_probing)
-        self._pace.count(len(results))
         for result in results:
             self._in_flight.pop(result.claim.lease, None)
-        if any(errors_for_all(results)):
-            self._hand_back()
         if not self._in_flight:
             # Once more before the end: what landed meanwhile may have rung nobody else.
             self._apply_at = self._claim_at = time.monotonic()
             self._is_more_due = True
-
-    def _hand_back(self) -> None:
-        # What no thread has begun would only be refused as well, or be cut.
-        unbegun = self._crew.take_back()
-        if unbegun:
-            in_transaction(self._writer, lambda connection: release(connection, unbegun))
-            for claim in unbegun:
-                self._in_flight.pop(claim.lease, None)
 
     def _release(self) -> None:
         held = list(self._in_flight.values())

@@ -5,10 +5,8 @@ statements, serve one drain after the other. What a fork would guard against is 
 the supervisor ends a process that hangs, and leases and `crashes` outlive one that dies.
 """
 
-import resource
 import signal
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -25,6 +23,7 @@ from models.database_errors import is_away, reason
 from models.sentry import flush_sentry, set_up_sentry
 from models.settings import Settings
 from workers.drain import Drain
+from workers.heartbeat import peak_memory_mb
 from workers.process import name_process
 from workers.queue import (
     DRAIN,
@@ -48,7 +47,7 @@ PROBE_TTL_SECONDS = 60
 RQ_WORKER, DRAINING = "rq worker", "rq draining"
 # A process that is replaced now and then keeps no leak of any library for ever.
 MOST_JOBS = 5_000
-MOST_MEMORY_BYTES = 256 * 1024 * 1024
+MOST_MEMORY_MB = 256
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -96,8 +95,8 @@ class DrainWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job, and end this process once it has grown too large."""
         super().execute_job(job, queue)
-        if memory_bytes() > MOST_MEMORY_BYTES:
-            logger.info("the RQ worker has grown, replacing it", bytes=memory_bytes())
+        if (memory := peak_memory_mb()) > MOST_MEMORY_MB:
+            logger.info("the RQ worker has grown, replacing it", mb=round(memory))
             raise StopRequested
 
     def handle_warm_shutdown_request(self) -> None:
@@ -109,12 +108,6 @@ class DrainWorker(SimpleWorker):
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Stay with the orderly stop: a dyno's processes are told twice, and it is bounded."""
-
-
-def memory_bytes() -> int:
-    """Return the most memory this process ever held."""
-    kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kept if sys.platform == "darwin" else kept * 1024
 
 
 def run_worker(settings: Settings, context: ssl.SSLContext, beat: Callable[[], None]) -> None:
