@@ -1,21 +1,15 @@
 """The rate limits' shared buckets: scripts in Redis, by Redis's own clock."""
 
-import hashlib
 import math
-import time
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import redis
-from redis.exceptions import NoScriptError
 
 from models.circuit import LONGEST_WAIT
 from workers.limits import Bucket, Grant
 
 # Far longer than any window, so that a forgotten bucket is never a fresh one.
 IDLE_SECONDS = 3600
-# How long a connection is trusted to be open still; then the pool looks into it again.
-TRUST_SECONDS = 1.0
 
 # What lies in Redis is read within the bounds that it is written in: a text, a NaN or a number
 # that is out of all reason must neither stop everybody nor let anybody call too often.
@@ -59,24 +53,22 @@ local level = within(redis.call('HGET', KEYS[1], 'level'), 0, tonumber(ARGV[1]),
 redis.call('HSET', KEYS[1], 'level', tostring(level + tonumber(ARGV[2])))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 """
-_TAKE_SHA = hashlib.sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisLimits:
-    """The shared buckets, for one thread at a time; redis.RedisError when Redis is away."""
+    """The shared buckets; redis.RedisError when Redis is away."""
 
     def __init__(self, client: redis.Redis, workspace: str) -> None:
         self._client = client
         self._prefix = f"recall-links:{workspace}:limit:"
+        self._take = client.register_script(_TAKE)
         self._close = client.register_script(_CLOSE)
         self._give_back = client.register_script(_GIVE_BACK)
-        self._connection: Any = None
-        self._trusted_until = 0.0
 
     def take(self, bucket: Bucket, count: int = 1) -> Grant:
         """Take up to `count` calls out of the shared bucket."""
         args = [bucket.burst, bucket.per_second, count, IDLE_SECONDS]
-        reply = self._draw(self._key(bucket), args)
+        reply = cast("list[bytes]", self._take(keys=[self._key(bucket)], args=args))
         return Grant(int(reply[0]), float(reply[1]))
 
     def left(self, bucket: Bucket) -> float:
@@ -97,25 +89,6 @@ class RedisLimits:
         """Close the bucket for every worker."""
         self._close(keys=[self._key(bucket)], args=[seconds, IDLE_SECONDS])
 
-    def _draw(self, key: str, args: Sequence[float]) -> list[bytes]:
-        # Each call of each bot comes by here. The client would go to the pool for each of them,
-        # which locks, looks whether the connection is open, and costs as much as the turn itself.
-        connection = self._trusted()
-        try:
-            return _asked(connection, "EVALSHA", _TAKE_SHA, 1, key, *args)
-        except NoScriptError:
-            return _asked(connection, "EVAL", _TAKE, 1, key, *args)
-
-    def _trusted(self) -> Any:
-        pool, now = self._client.connection_pool, time.monotonic()
-        if now >= self._trusted_until:
-            if self._connection is not None:
-                pool.release(self._connection)
-                self._connection = None
-            self._connection = pool.get_connection()
-            self._trusted_until = now + TRUST_SECONDS
-        return self._connection
-
     def _key(self, bucket: Bucket) -> str:
         return self._prefix + bucket.name
 
@@ -126,10 +99,3 @@ def _within(text: bytes | None, high: float) -> float | None:
     except ValueError:
         return None
     return None if math.isnan(number) else max(0.0, min(high, number))
-
-
-def _asked(connection: Any, *words: str | float) -> list[bytes]:
-    # Whatever fails here closes the connection, so that no late answer passes for the next one's;
-    # the next word opens it again.
-    connection.send_command(*words)
-    return cast("list[bytes]", connection.read_response())
