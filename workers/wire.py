@@ -1,29 +1,23 @@
-"""Calls to Recall over httpx, each of which ends by its deadline.
-
-httpx's timeouts are per read: an answer that drips a byte each half second outlives all of them, so
-the network backend hands each read no more than the time the whole call has left.
-"""
+"""Calls to Recall over httpx, each of which ends by its deadline."""
 
 import ssl
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from json import dumps
-from typing import Any, cast
+from typing import cast
 
 import certifi
 import httpcore
 import httpx
 
 from models.settings import SettingsError
+from workers.deadline import Deadline, DeadlineBackend, DeadlineStream
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 # A hundred bots with signed media links, or a year's meetings, are more than one body.
 LIST_BYTES = 32 * 1024 * 1024
-MAX_HEAD_BYTES = 100 * 1024
 CONNECT_SECONDS = 5.0
 KEPT_SECONDS = 60.0
 KEPT_CONNECTIONS = 64
@@ -57,97 +51,6 @@ class Answer:
     body: bytes
 
 
-class Deadline(threading.local):
-    """The moment at which this thread's call must be over, by the monotonic clock."""
-
-    until = 0.0
-
-    def start(self, seconds: float) -> None:
-        """Allow the call that begins now this many seconds in all."""
-        self.until = time.monotonic() + seconds
-
-    def within(self, timeout: float | None) -> float:
-        """Return the smaller of `timeout` and the time left; httpcore.ReadTimeout when none is."""
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout("the call's deadline has passed")
-        return left if timeout is None else min(left, timeout)
-
-
-class _DeadlineStream(httpcore.NetworkStream):
-    """A connection that counts the bytes of the answer under way."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-        self._start()
-
-    def _start(self) -> None:
-        self._head, self._last = b"", b""
-        self._received = self._head_size = 0
-        self._is_spent = False
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._stream.read(max_bytes, self._deadline.within(timeout))
-        self._received += len(data)
-        self._last = data
-        if not self._head_size and len(self._head) < MAX_HEAD_BYTES:
-            self._head += data
-            self._head_size = self._head.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in self._head else 0
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._received:
-            self._start()
-        self._stream.write(buffer, self._deadline.within(timeout))
-
-    def finish(self, length: str | None) -> None:
-        """Give the connection up unless it has read exactly one answer, of this Content-Length.
-
-        What lies beyond the answer would be taken for the next call's.
-        """
-        if length is None:
-            self._is_spent = not self._last.endswith(b"\r\n0\r\n\r\n")
-        else:
-            self._is_spent = self._received != self._head_size + int(length)
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        within = self._deadline.within(timeout)
-        tls = self._stream.start_tls(ssl_context, server_hostname, within)
-        return _DeadlineStream(tls, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        # An idle connection that can be read is one that the pool gives up.
-        if info == "is_readable" and self._is_spent:
-            return True
-        return self._stream.get_extra_info(info)
-
-
-class _DeadlineBackend(httpcore.SyncBackend):
-    def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        within = self._deadline.within(timeout)
-        stream = super().connect_tcp(host, port, within, local_address, socket_options)
-        return _DeadlineStream(stream, self._deadline)
-
-
 class _ResponseStream(httpx.SyncByteStream):
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -170,7 +73,7 @@ class DeadlineTransport(httpx.BaseTransport):
             max_connections=None,
             max_keepalive_connections=KEPT_CONNECTIONS,
             keepalive_expiry=KEPT_SECONDS,
-            network_backend=_DeadlineBackend(deadline),
+            network_backend=DeadlineBackend(deadline),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -253,7 +156,7 @@ class HttpClient:
             if len(body) > self._most_bytes:
                 raise BodyTooLargeError
         stream = response.extensions["network_stream"]
-        if isinstance(stream, _DeadlineStream):
+        if isinstance(stream, DeadlineStream):
             stream.finish(response.headers.get("content-length"))
         return Answer(response.status_code, response.headers, bytes(body))
 
