@@ -162,3 +162,10 @@ def test_a_target_is_sent_as_it_came_or_escaped() -> None:
         assert asked == ["/a%2Eb/?x=1%20+&y=%C3%A9%20%C3%BC", "/?z=[1]", "/"]
         assert receiver.requests[0].body == '{"ü":1}'.encode()
         assert receiver.requests[0].headers["content-type"] == "application/json"
+
+
+def test_chunks_end_an_answer_too(wire: HttpClient) -> None:
+    """The connection is used again; with bytes behind the last chunk it is given up."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nAA\r\n0\r\n\r\n"
+    with saying([chunked, chunked, chunked + OK], [OK + b"BB"]) as url:
+        assert [get(wire, url).body for _ in range(4)] == [b"AA", b"AA", b"AA", b"BB"]

@@ -6,7 +6,7 @@ httpx's timeouts are per read: an answer that drips a byte each half second outl
 import ssl
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpcore
@@ -60,15 +60,15 @@ class DeadlineStream(httpcore.NetworkStream):
             self._start()
         self._stream.write(buffer, self._deadline.within(timeout))
 
-    def finish(self, length: str | None) -> None:
+    def finish(self, lengths: Sequence[bytes]) -> None:
         """Give the connection up unless it has read exactly one answer, of this Content-Length.
 
         What lies beyond the answer would be taken for the next call's.
         """
-        if length is None:
-            self._is_spent = not self._last.endswith(b"\r\n0\r\n\r\n")
+        if len(lengths) == 1 and lengths[0].isdigit():
+            self._is_spent = self._received != self._head_size + int(lengths[0])
         else:
-            self._is_spent = self._received != self._head_size + int(length)
+            self._is_spent = not self._last.endswith(b"\r\n0\r\n\r\n")
 
     def close(self) -> None:
         """Close the connection."""

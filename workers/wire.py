@@ -60,6 +60,11 @@ class _ResponseStream(httpx.SyncByteStream):
             yield from cast("Iterable[bytes]", self._response.stream)
 
     def close(self) -> None:
+        # Before the pool may lend this connection to another thread.
+        stream = self._response.extensions.get("network_stream")
+        if isinstance(stream, DeadlineStream):
+            lengths = [v for k, v in self._response.headers if k.lower() == b"content-length"]
+            stream.finish(lengths)
         self._response.close()
 
 
@@ -155,9 +160,6 @@ class HttpClient:
             body += chunk
             if len(body) > self._most_bytes:
                 raise BodyTooLargeError
-        stream = response.extensions["network_stream"]
-        if isinstance(stream, DeadlineStream):
-            stream.finish(response.headers.get("content-length"))
         return Answer(response.status_code, response.headers, bytes(body))
 
 
