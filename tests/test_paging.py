@@ -22,7 +22,7 @@ from workers.errors import Endpoint, Fault, RecallError
 from workers.limits import Buckets, LocalLimits, SteadyLimits
 from workers.paging import MOST_STALE
 from workers.recall import Recall
-from workers.wire import Wire, make_ssl_context
+from workers.wire import HttpClient, make_ssl_context
 
 BASE = "https://us-east-1.recall.ai"
 TOKEN = UserToken("ines", "token")
@@ -254,7 +254,7 @@ def test_the_fakes_pages_are_followed_over_http(paged: FakeRecall) -> None:
     """All of a workspace's users, all of a user's meetings."""
     users = [paged.build.user() for _ in range(5)]
     meetings = [paged.build.meeting(users[0]) for _ in range(5)]
-    wire = Wire(make_ssl_context())
+    wire = HttpClient(make_ssl_context())
     recall = Recall(wire, paged.url, paged.api_key)
     client = CalendarClient(recall, SteadyLimits(None, LocalLimits(share=100.0)), Buckets(1000.0))
     assert {user.id for user in client.users()} == {user.id for user in users}
