@@ -34,6 +34,14 @@ ALLOWED = (
     "abcdef0123456789",
     "hunter2@",
     "://u:p@",
+    "://user:password@",
+    ":{password}@",
+    ":{PASSWORD}@",
+    "s3cret",
+    "s3%00cret",
+    "app:sekret@",
+    "app:wrong-word@",
+    "nobody-such:x@",
 )
 _KINDS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
 
