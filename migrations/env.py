@@ -14,13 +14,13 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database import make_engine
-from models.database_errors import is_away
-from models.database_remedies import in_words
-from models.logs import set_up_logging
-from models.schema import ENCODING, wrong_encoding
-from models.settings import Settings, SettingsError
-from models.tables import belongs_to, metadata
+from models.core.database_errors import is_away
+from models.core.database_remedies import in_words
+from models.core.engine import make_engine
+from models.core.logging import set_up_logging
+from models.core.settings import Settings, SettingsError
+from models.tables.metadata import belongs_to, metadata
+from models.tables.schema_version import ENCODING, wrong_encoding
 
 # Any number will do, as long as no other lock of this database uses it.
 MIGRATION_LOCK = 7_203_114_001

@@ -22,8 +22,8 @@ from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from sqlalchemy import Engine, event, make_url
 
-from models.database import make_engine
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
 from tests import ids
 from tests.console_client import READ, WRITE, logged_in
 from tests.figures import sum_up

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from models.settings import Settings
+from models.core.settings import Settings
 
 COOKIE = "recall-links"
 READ, WRITE = "read-token-0123456789", "write-token-0123456789"

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, update
 
-from models.base import db_now
-from models.bot import Bot, BotStatus
-from models.database import make_engine
-from models.ledger import Audit, Rejection, Tally
-from models.link import LinkAttempt
-from models.settings import Settings
-from models.workspace import WorkspaceState
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
+from models.tables.ledger import Audit, Rejection, Tally
+from models.tables.link import LinkAttempt
+from models.tables.workspace_state import WorkspaceState
 from tests.conftest import migrate
 from tests.console_client import READ, WRITE
 from tests.lab.recall import FakeRecall

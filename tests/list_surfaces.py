@@ -14,17 +14,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 from sqlalchemy.orm import QueryableAttribute
 
-from models.base import Base, longest
-from models.bot import Bot
-from models.calendar import CalendarMeeting, MeetingPerson
-from models.database import make_engine
-from models.delivery import Delivery
-from models.filters import MOST_ROWS
-from models.ledger import Audit, Rejection
-from models.link import Link
-from models.lists import LISTS, ListKind
-from models.plain import plain
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.serialize import plain
+from models.core.settings import Settings
+from models.queries.filters import MOST_ROWS
+from models.queries.registry import LISTS, ListKind
+from models.tables.base import Base, longest
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting, MeetingPerson
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link
 from tests.console_client import READ, WRITE, logged_in
 from tests.furnished import furnish
 from tests.list_walk import Question, Row

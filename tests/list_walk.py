@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from models.filters import BOT_ID_PATTERN
-from models.lists import LISTS, ListKind
+from models.queries.filters import BOT_ID_PATTERN
+from models.queries.registry import LISTS, ListKind
 from tests.ids import new_id
 
 Row = Mapping[str, Any]

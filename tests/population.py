@@ -7,10 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import Engine, insert, text
 
-from models.bot import Bot, BotStatus
-from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
-from models.delivery import Delivery
-from models.link import Link, LinkAttempt
+from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.delivery import Delivery
+from models.tables.link import Link, LinkAttempt
 from tests.rows import later
 
 SUBJECTS = ("Roadmap", "Pricing", "Hiring", "Onboarding", "Renewal", "Incident", "Budget")

@@ -21,11 +21,11 @@ import pytest
 from sqlalchemy import Connection, Engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.bot import Bot
-from models.database import make_engine
-from models.delivery import Delivery
-from models.link import Link, LinkAttempt
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
+from models.tables.link import Link, LinkAttempt
 from tests.conftest import SECRET, a_postgres
 from tests.figures import Figures
 from tests.lab.deliveries import Delivery as Webhook

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
 
-from models.base import Base, db_now
-from models.bot import Bot
-from models.delivery import Delivery
+from models.tables.base import Base, db_now
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
 from tests.fakes import START
 from tests.ids import new_id
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from models.bot import Bot
+from models.tables.bot import Bot
 from tests.conftest import SECRET
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import free_port

@@ -28,8 +28,8 @@ from rich.table import Table
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.bot import Bot
-from models.delivery import Delivery
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
 from tests.faulty import BREAKAGES, Breakage
 from tests.figures import Figures
 from tests.lab.signals import end_as_by_ctrl_c

@@ -10,7 +10,7 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import Engine
 from werkzeug.routing import Rule
 
-from models.ledger import Audit
+from models.tables.ledger import Audit
 from tests.calendar_rig import calendar_settings
 from tests.conftest import MakeSettings
 from tests.console_client import COOKIE, READ, WRITE, form_token

@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.alarms import ALARMS, AlarmKind
-from models.base import db_now
-from models.care import CalendarFinding, ReconcileRun
+from models.queries.alerts import ALARMS, AlarmKind
+from models.queries.findings import CalendarFinding, ReconcileRun
+from models.tables.base import db_now
 from tests.conftest import API_KEY, ROOT, SECRET
 from tests.console_client import READ
 from tests.fakes import BOT, MEETINGS

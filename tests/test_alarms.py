@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, insert
 
-from models.alarms import Alarm, alarms
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.ledger import Tally
-from models.link import Link
-from models.overview import overview
-from models.status import POST_TERMINAL, TERMINAL
-from models.workspace import WorkspaceState
+from models.core.bot_status import POST_TERMINAL, TERMINAL
+from models.queries.alerts import Alarm, alarms
+from models.queries.service_status import overview
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.ledger import Tally
+from models.tables.link import Link
+from models.tables.workspace_state import WorkspaceState
 from tests.fakes import BOT, MEETINGS
 from tests.rows import add_bot, add_delivery
 

@@ -17,14 +17,14 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from sqlalchemy import Engine, insert, text, update
 from werkzeug.test import TestResponse
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.ledger import Audit
-from models.link import Link
-from models.lists import LISTS
-from models.title_words import title_columns
-from models.views import BOT_LINKS
+from models.core.title_words import title_columns
+from models.queries.registry import LISTS
+from models.queries.views import BOT_LINKS
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.ledger import Audit
+from models.tables.link import Link
 from tests.conftest import MakeSettings
 from tests.console_client import READ, WRITE
 from tests.fakes import BOT

@@ -7,9 +7,9 @@ import threading
 import pytest
 from sqlalchemy import Engine, event
 
-from models.bot import Bot, BotStatus
-from models.delivery import Delivery
-from models.status import Status
+from models.core.bot_status import Status
+from models.tables.bot import Bot, BotStatus
+from models.tables.delivery import Delivery
 from tests.fakes import BOT, START
 from tests.ids import new_id
 from tests.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot

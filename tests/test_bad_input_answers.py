@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import OperationalError
 
-from models.bot import Bot
-from models.calendar import CalendarMeeting, CalendarUser
-from models.database_errors import is_of_the_row
-from models.link import Link, LinkAttempt
+from models.core.database_errors import is_of_the_row
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting, CalendarUser
+from models.tables.link import Link, LinkAttempt
 from tests.conftest import MakeTools
 from tests.fakes import MEETINGS, USERS
 from tests.lab.faults import Fault

@@ -10,8 +10,8 @@ import pytest
 import structlog
 from sqlalchemy import Engine, update
 
-from models.calendar import CalendarMeeting
-from models.title_words import title_columns
+from models.core.title_words import title_columns
+from models.tables.calendar import CalendarMeeting
 from tests.conftest import SECRET, MakeSettings
 from tests.population import bot_id, populate
 from webhook import cli

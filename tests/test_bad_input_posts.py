@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from models.bot import Bot
-from models.delivery import Delivery
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
 from tests.conftest import SECRET
 from tests.fakes import BOT
 from tests.lab.events import Generation, lifecycle

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine
 
-from models.bot import Bot
+from models.tables.bot import Bot
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.rows import add_delivery, rows

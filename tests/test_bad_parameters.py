@@ -8,7 +8,7 @@ import click
 import pytest
 from flask.testing import FlaskClient
 
-from models.lists import LISTS, ListKind
+from models.queries.registry import LISTS, ListKind
 from tests.conftest import MakeSettings
 from webhook import cli
 from webhook.access import BEARER

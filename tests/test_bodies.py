@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.base import longest
-from models.calendar import CalendarMeeting, MeetingPerson
-from models.filters import LinkFilter
-from models.link import Link
+from models.queries.filters import LinkFilter
+from models.tables.base import longest
+from models.tables.calendar import CalendarMeeting, MeetingPerson
+from models.tables.link import Link
 from workers.bodies import (
     EXTERNAL_ID_LIMIT,
     BotBody,

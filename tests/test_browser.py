@@ -14,13 +14,13 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from playwright.sync_api import Error as BrowserError
 from sqlalchemy import Engine, delete, insert, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.care import CalendarFinding
-from models.ledger import Audit
-from models.lists import LISTS
-from models.workspace import WorkspaceState
+from models.queries.findings import CalendarFinding
+from models.queries.registry import LISTS
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.ledger import Audit
+from models.tables.workspace_state import WorkspaceState
 from tests.browser import NoBrowserError, chromium, log_in, running_browser
 from tests.conftest import MakeSettings
 from tests.console_client import READ, WRITE

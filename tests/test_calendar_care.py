@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from models.base import db_now
-from models.calendar import CalendarToken, ErasedUser
-from models.ledger import Audit
-from models.link import Link
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken, ErasedUser
+from models.tables.ledger import Audit
+from models.tables.link import Link
 from tests.conftest import MakeTools
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall

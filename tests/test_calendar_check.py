@@ -5,13 +5,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from models.alarms import alarms
-from models.base import db_now
-from models.bot import Bot
-from models.care import CALENDAR_SWEEP, CalendarFinding, calendar_findings, count_findings
-from models.link import Link
-from models.overview import overview
-from models.workspace import WorkspaceState
+from models.queries.alerts import alarms
+from models.queries.findings import (
+    CALENDAR_SWEEP,
+    CalendarFinding,
+    calendar_findings,
+    count_findings,
+)
+from models.queries.service_status import overview
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.link import Link
+from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeTools
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert
 
-from models.base import db_now
-from models.calendar import CalendarToken, ErasedUser
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken, ErasedUser
 from tests.conftest import API_KEY
 from tests.lab.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall

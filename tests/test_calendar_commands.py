@@ -9,10 +9,10 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.base import db_now
-from models.calendar import ErasedUser
-from models.ledger import Audit
-from models.settings import Settings
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.calendar import ErasedUser
+from models.tables.ledger import Audit
 from tests.calendar_rig import PAGES, PUBLIC, SHARED_KEY, calendar_settings, rsa_pair
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall

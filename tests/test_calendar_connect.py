@@ -15,11 +15,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert, update
 from werkzeug.test import TestResponse
 
-from models.base import db_now
-from models.calendar import ErasedUser
-from models.connect import ConnectLink
-from models.ledger import Audit
-from models.web_address import WebAddress
+from models.core.redirect_urls import WebAddress
+from models.tables.base import db_now
+from models.tables.calendar import ErasedUser
+from models.tables.connect_link import ConnectLink
+from models.tables.ledger import Audit
 from tests.calendar_rig import PAGES, PUBLIC, ask, calendar_settings, proof
 from tests.conftest import MakeSettings
 from tests.lab.faults import Fault as Scripted

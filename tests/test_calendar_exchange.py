@@ -15,9 +15,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.base import db_now
-from models.calendar import CalendarToken, ErasedUser
-from models.settings import SettingsError
+from models.core.settings import SettingsError
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken, ErasedUser
 from tests.calendar_rig import (
     PAGES,
     PUBLIC,

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from models.bot import Bot, BotStatus
-from models.calendar import CalendarMeeting
-from models.link import Link
-from models.outside import EARLIEST, LATEST, is_clamped, utc_time
+from models.core.sanitize import EARLIEST, LATEST, is_clamped, utc_time
+from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
 from tests.conftest import MakeTools
 from tests.fakes import BOT, bot_body, meeting_item
 from tests.lab.faults import Fault

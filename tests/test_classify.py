@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.outside import EARLIEST
+from models.core.sanitize import EARLIEST
 from webhook.classify import Classified, classify
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -16,12 +16,12 @@ import click
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.delivery import Delivery
-from models.ledger import Audit, Rejection
-from models.lists import LISTS
+from models.queries.registry import LISTS
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection
 from tests.conftest import ROOT, new_database
 from tests.fakes import BOT
 from tests.lab.servers import free_port

@@ -9,7 +9,7 @@ import click
 import pytest
 from sqlalchemy import Engine
 
-from models.ledger import Audit
+from models.tables.ledger import Audit
 from tests.fakes import BOT
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import free_port

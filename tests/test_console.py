@@ -11,15 +11,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert, text, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.database import make_engine
-from models.delivery import Delivery
-from models.ledger import Audit, Rejection
-from models.link import Link, LinkAttempt
-from models.lists import LISTS
-from models.title_words import title_columns
+from models.core.engine import make_engine
+from models.core.title_words import title_columns
+from models.queries.registry import LISTS
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link, LinkAttempt
 from tests.console_client import WRITE, console_settings, logged_in
 from tests.fakes import BOT, START
 from tests.furnished import RETRIED, furnish

@@ -8,11 +8,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.base import db_now
-from models.calendar import CalendarToken
-from models.care import CalendarFinding, Reconciled, ReconcileRun, missed_in_words
-from models.ledger import Audit
-from models.link import Link
+from models.queries.findings import CalendarFinding, Reconciled, ReconcileRun, missed_in_words
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken
+from models.tables.ledger import Audit
+from models.tables.link import Link
 from tests.conftest import MakeSettings, MakeTools
 from tests.console_client import READ, WRITE, logged_in, post
 from tests.lab.faults import Fault

@@ -7,9 +7,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
-from models.bot import Bot
-from models.ledger import Audit
-from models.lists import LISTS
+from models.queries.registry import LISTS
+from models.tables.bot import Bot
+from models.tables.ledger import Audit
 from tests.console_client import WRITE, form_token, logged_in, post
 from tests.furnished import GIVEN_UP, RETRIED, furnish
 from tests.population import bot_id

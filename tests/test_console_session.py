@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from models.lists import LISTS, ListKind
+from models.queries.registry import LISTS, ListKind
 from tests.conftest import MakeSettings
 from tests.console_client import COOKIE, READ, WRITE, console_settings, log_in, logged_in, post
 from webhook.app import create_app, resources_of

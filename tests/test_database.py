@@ -6,8 +6,8 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database import make_engine
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
 
 ROUNDS, OPENERS = 100, 6
 

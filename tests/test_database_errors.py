@@ -10,8 +10,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models.bot import Bot
-from models.database_errors import Trouble, is_away, is_of_the_row, reason, trouble
+from models.core.database_errors import Trouble, is_away, is_of_the_row, reason, trouble
+from models.tables.bot import Bot
 from tests.fakes import BOT
 from tests.rows import add_bot
 

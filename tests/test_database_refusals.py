@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database import make_engine
-from models.database_remedies import in_words
-from models.settings import Settings
+from models.core.database_remedies import in_words
+from models.core.engine import make_engine
+from models.core.settings import Settings
 from tests.conftest import migrate, unavailable
 from tests.lab.pgbouncer import start_pgbouncer
 from tests.lab.postgres import start_postgres, stop_postgres

@@ -15,11 +15,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, func, make_url, select, text
 
-from models.bot import Bot
-from models.delivery import Delivery
-from models.link import LinkAttempt
-from models.schema import HEAD
-from models.settings import Settings
+from models.core.settings import Settings
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
+from models.tables.link import LinkAttempt
+from models.tables.schema_version import HEAD
 from tests.conftest import SECRET, migrate, new_database
 from tests.lab.deliveries import Receipt
 from tests.lab.postgres import stop_postgres

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from models.base import db_now
-from models.calendar import CalendarToken, ErasedUser
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken, ErasedUser
 from tests.fakes import START
 from tests.rows import rows
 from workers.desk import (

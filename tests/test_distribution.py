@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from models.version import VERSION
+from models.core.version import VERSION
 from tests.conftest import API_KEY, ROOT, SECRET, unavailable
 from tests.console_client import READ
 from tests.lab.servers import free_port

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from models.base import db_now
-from models.database import make_engine
-from models.schema import HEAD
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.schema_version import HEAD
 from tests.conftest import API_KEY, SECRET, MakeSettings
 from tests.fakes import BOT
 from tests.lab.faults import Fault

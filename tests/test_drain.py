@@ -7,11 +7,11 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, event, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.link import Link, LinkAttempt
-from models.workspace import WorkspaceState
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link, LinkAttempt
+from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeTools
 from tests.fakes import START
 from tests.ids import new_id

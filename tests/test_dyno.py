@@ -13,7 +13,7 @@ import redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from models.bot import Bot as BotRow
+from models.tables.bot import Bot as BotRow
 from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.servers import Server

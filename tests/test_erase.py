@@ -7,14 +7,20 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting, CalendarToken, CalendarUser, ErasedUser, MeetingPerson
-from models.care import CalendarFinding
-from models.delivery import Delivery
-from models.ledger import Audit, Rejection
-from models.link import Link, LinkAttempt
-from models.settings import Settings
+from models.core.settings import Settings
+from models.queries.findings import CalendarFinding
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import (
+    CalendarMeeting,
+    CalendarToken,
+    CalendarUser,
+    ErasedUser,
+    MeetingPerson,
+)
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link, LinkAttempt
 from tests.conftest import SECRET, MakeSettings, MakeTools
 from tests.ids import new_id
 from tests.lab.deliveries import Delivery as Webhook

@@ -5,12 +5,12 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Engine, insert
 
-from models.base import db_now
-from models.bot import BotStatus
-from models.explain import MOST, explain, heard_of
-from models.link import LinkAttempt
-from models.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
-from models.timeline import timeline
+from models.queries.bot_detail import MOST, explain, heard_of
+from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
+from models.queries.timeline import timeline
+from models.tables.base import db_now
+from models.tables.bot import BotStatus
+from models.tables.link import LinkAttempt
 from tests.conftest import MakeTools
 from tests.fakes import BOT
 from tests.ids import new_id

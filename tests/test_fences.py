@@ -14,11 +14,11 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import Engine, text, update
 
-from models.base import db_now
-from models.bot import Bot as BotRow
-from models.delivery import Delivery
-from models.link import Link
-from models.schema import HEAD
+from models.tables.base import db_now
+from models.tables.bot import Bot as BotRow
+from models.tables.delivery import Delivery
+from models.tables.link import Link
+from models.tables.schema_version import HEAD
 from tests.conftest import SECRET, MakeTools
 from tests.faulty import frozen, kill
 from tests.figures import note

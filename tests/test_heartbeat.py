@@ -2,10 +2,10 @@
 
 from sqlalchemy import Engine, update
 
-from models.base import db_now
-from models.ledger import TOTAL, Tally
-from models.overview import overview
-from models.workspace import WorkspaceState
+from models.queries.service_status import overview
+from models.tables.base import db_now
+from models.tables.ledger import TOTAL, Tally
+from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeTools
 from tests.rows import rows
 from workers.heartbeat import Heartbeat, peak_memory_mb

@@ -8,7 +8,7 @@ import redis
 from rq import Queue
 from sqlalchemy import Engine, event
 
-from models.settings import Settings
+from models.core.settings import Settings
 from tests.conftest import MakeSettings, MakeTools
 from tests.lab.recall import FakeRecall
 from tests.rows import add_delivery, bot_row

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from models.settings import Settings
+from models.core.settings import Settings
 from tests.conftest import MakeSettings, migrate, new_database
 from tests.lab.postgres import stop_postgres
 from tests.lab.servers import Server

@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, text
 
-from models.delivery import Delivery
-from models.settings import Settings
+from models.core.settings import Settings
+from models.tables.delivery import Delivery
 from tests.conftest import MakeSettings, migrate, new_database
 from tests.rows import rows
 from tests.test_inbox import copies, row, soon

@@ -4,9 +4,9 @@ import threading
 
 from sqlalchemy import Engine, insert
 
-from models.base import db_now
-from models.calendar import CalendarMeeting
-from models.link import Link
+from models.tables.base import db_now
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
 from tests.fakes import BOT, MEETINGS, START, ref
 from tests.ids import new_id
 from tests.rows import add_bot, bot_row, set_bot

@@ -12,7 +12,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.circuit import LONGEST_WAIT
+from models.queries.circuit import LONGEST_WAIT
 from tests.lab.clock import ManualClock
 from tests.lab.servers import Server
 from workers.limits import Bucket, Buckets, Grant, LocalLimits, SteadyLimits

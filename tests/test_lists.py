@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from pydantic import Field
 
-from models.filters import BotFilter, Filter
-from models.lists import BOTS, LISTS, ListKind
+from models.queries.filters import BotFilter, Filter
+from models.queries.registry import BOTS, LISTS, ListKind
 from tests.conftest import new_database
 from tests.list_surfaces import Walker, a_walker
 from tests.list_walk import FIELDS, NAMES, identities, identity, questions

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.settings import Settings
+from models.core.settings import Settings
 from tests.conftest import ROOT, SECRET, migrate
 from tests.lab.recall import FakeRecall
 from tests.lab.signing import sign
@@ -18,8 +18,8 @@ from tests.lab.signing import sign
 # In a process of its own: logging is set up once in the life of one.
 PROGRAM = """
 import json, os, sys
-from models.logs import set_up_logging
-from models.settings import Settings
+from models.core.logging import set_up_logging
+from models.core.settings import Settings
 from webhook.app import create_app, resources_of
 from workers.drain import Drain
 from workers.stop import Stop

@@ -16,9 +16,9 @@ import structlog
 from rich.console import Console
 from sqlalchemy import Engine
 
-from models.bot import Bot
-from models.logs import clean, set_up_logging
-from models.settings import Settings
+from models.core.logging import clean, set_up_logging
+from models.core.settings import Settings
+from models.tables.bot import Bot
 from tests.conftest import SECRET
 from tests.fakes import BOT
 from tests.lab.deliveries import Delivery

@@ -13,7 +13,7 @@ import pytest
 from rq.timeouts import JobTimeoutException
 from rq.worker import SimpleWorker
 
-from models.database_errors import is_of_the_row
+from models.core.database_errors import is_of_the_row
 from tests.doomed import POINTS
 from tests.faulty import BREAKAGES
 from workers.horse import DrainWorker

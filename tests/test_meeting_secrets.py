@@ -7,10 +7,10 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, insert
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.link import LinkAttempt
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import LinkAttempt
 from tests.conftest import MakeSettings, MakeTools, alembic_config, migrate
 from tests.fakes import BOT, MEETINGS, answer, bot_body
 from tests.lab.faults import Fault

@@ -7,8 +7,8 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from models.alarms import ALARMS
-from models.base import db_now
+from models.queries.alerts import ALARMS
+from models.tables.base import db_now
 from tests.conftest import MakeSettings, MakeTools
 from tests.fakes import BOT
 from tests.ids import new_id

@@ -10,8 +10,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
-from models.schema import HEAD
-from models.tables import belongs_to, metadata
+from models.tables.metadata import belongs_to, metadata
+from models.tables.schema_version import HEAD
 from tests.conftest import MakeSettings, alembic_config, migrate
 
 ROOT = Path(__file__).parent.parent

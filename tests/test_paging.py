@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from models.care import ReconcileRun
+from models.queries.findings import ReconcileRun
 from tests.conftest import API_KEY
 from tests.fakes import BOT, MEETINGS, FakeWire, answer, bot_body
 from tests.lab.faults import Fault as Scripted

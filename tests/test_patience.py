@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from models.bot import Bot
+from models.tables.bot import Bot
 from tests.conftest import MakeTools
 from tests.fakes import BOT
 from tests.rows import add_bot, rows

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from models.bot import Bot
-from models.delivery import Delivery
-from models.link import Link
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
+from models.tables.link import Link
 from tests.conftest import SECRET, new_database
 from tests.lab.deliveries import Delivery as Webhook
 from tests.lab.deliveries import duplicated, last_receipts, shuffled

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url
 
-from models.database import make_engine
-from models.delivery import Delivery
-from models.link import Link
-from models.postgresql import Mode
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.postgresql import Mode
+from models.core.settings import Settings
+from models.tables.delivery import Delivery
+from models.tables.link import Link
 from tests.conftest import SECRET, unavailable
 from tests.lab.deliveries import last_receipts
 from tests.lab.pgbouncer import start_pgbouncer

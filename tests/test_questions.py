@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, insert, text, update
 
-from models.alarms import alarms
-from models.base import db_now
-from models.bot import Bot
-from models.care import CalendarFinding, ReconcileRun
-from models.database import make_engine
-from models.delivery import Delivery
-from models.explain import explain
-from models.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
-from models.ledger import Audit, Rejection, Tally
-from models.lists import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
-from models.overview import overview
-from models.search import look_up
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.bot_detail import explain
+from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.findings import CalendarFinding, ReconcileRun
+from models.queries.registry import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
+from models.queries.search import look_up
+from models.queries.service_status import overview
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection, Tally
 from tests.asked import statements_of, walks, whole_scans
 from tests.conftest import ROOT, new_database
 from tests.fakes import START

@@ -15,7 +15,7 @@ from rq import SimpleWorker
 from rq.job import Job
 from rq.registry import FailedJobRegistry
 
-from models.settings import Settings, SettingsError
+from models.core.settings import Settings, SettingsError
 from tests.conftest import API_KEY
 from tests.lab.tls import make_server_context
 from workers.queue import (

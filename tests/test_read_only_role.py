@@ -11,8 +11,8 @@ import pytest
 from psycopg import errors, sql
 from sqlalchemy import Engine, create_engine, literal_column, make_url, select, table, text
 
-from models.settings import Settings
-from models.tables import metadata
+from models.core.settings import Settings
+from models.tables.metadata import metadata
 from tests.conftest import new_database, unavailable
 from tests.population import populate
 from tests.test_questions import is_for, readme_statements

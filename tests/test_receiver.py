@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
-from models.delivery import Delivery
-from models.ledger import Rejection
+from models.tables.delivery import Delivery
+from models.tables.ledger import Rejection
 from tests.conftest import SECRET, MakeSettings
 from tests.fakes import BOT
 from tests.lab.events import lifecycle

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, update
 
-from models.alarms import alarms
-from models.base import db_now
-from models.bot import Bot, BotStatus
-from models.care import ReconcileRun
-from models.overview import overview
+from models.queries.alerts import alarms
+from models.queries.findings import ReconcileRun
+from models.queries.service_status import overview
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
 from tests.conftest import MakeTools
 from tests.ids import new_id
 from tests.lab.faults import Fault

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
-from models.base import db_now
-from models.bot import Bot
-from models.ledger import Audit
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.ledger import Audit
 from tests.conftest import MakeTools
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, add_delivery, bot_row, rows

@@ -14,12 +14,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert, select, update
 from werkzeug.test import TestResponse
 
-from models.base import db_now
-from models.bot import Bot
-from models.delivery import Delivery
-from models.ledger import Rejection
-from models.link import Link
-from models.settings import Settings
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
+from models.tables.ledger import Rejection
+from models.tables.link import Link
 from tests.conftest import SECRET, MakeSettings
 from tests.fakes import BOT
 from tests.lab.deliveries import Delivery as Webhook

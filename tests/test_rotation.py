@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from models.delivery import Delivery
+from models.tables.delivery import Delivery
 from tests.conftest import SECRET
 from tests.lab.deliveries import Delivery as Webhook
 from tests.lab.deliveries import Receipt, last_receipts

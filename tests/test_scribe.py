@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from models.base import db_now
-from models.ledger import TOTAL, Rejection, Tally
+from models.tables.base import db_now
+from models.tables.ledger import TOTAL, Rejection, Tally
 from tests.rows import count, rows
 from tests.running import until
 from webhook.scribe import (

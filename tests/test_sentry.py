@@ -61,9 +61,9 @@ def endpoint() -> Iterator[Endpoint]:
 PROGRAM = """
 import os, logging
 import structlog
-from models.logs import set_up_logging
-from models.sentry import flush_sentry, set_up_sentry
-from models.settings import Settings
+from models.core.logging import set_up_logging
+from models.core.sentry import flush_sentry, set_up_sentry
+from models.core.settings import Settings
 from webhook.app import create_app
 
 settings = Settings.read(os.environ)

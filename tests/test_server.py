@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from models.settings import Settings
+from models.core.settings import Settings
 from tests.conftest import SECRET
 from tests.lab.deliveries import Delivery, Receipt
 from tests.lab.events import lifecycle

@@ -8,11 +8,11 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url, text
 
-from models.bot import Bot
-from models.database import make_engine
-from models.link import Link
-from models.postgresql import Mode, is_pooled
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.postgresql import Mode, is_pooled
+from models.core.settings import Settings
+from models.tables.bot import Bot
+from models.tables.link import Link
 from tests.conftest import SECRET, a_postgres, migrate, new_database
 from tests.console_client import READ, logged_in
 from tests.lab.deliveries import Delivery

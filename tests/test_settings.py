@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
 
-from models.settings import Settings, SettingsError
+from models.core.settings import Settings, SettingsError
 from tests.calendar_rig import rsa_pair
 
 ROOT = Path(__file__).parent.parent

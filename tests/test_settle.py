@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from models.base import db_now
-from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
-from models.link import Link, LinkAttempt
+from models.tables.base import db_now
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.link import Link, LinkAttempt
 from tests.fakes import BOT, MEETINGS, START, USERS, ref
 from tests.rows import add_bot, bot_row, count, rows, set_bot
 from workers.bodies import BotBody, MeetingBody, MeetingRef

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, insert, text, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarToken
-from models.connect import ConnectLink
-from models.delivery import Delivery
-from models.link import LinkAttempt
-from models.workspace import WorkspaceState
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarToken
+from models.tables.connect_link import ConnectLink
+from models.tables.delivery import Delivery
+from models.tables.link import LinkAttempt
+from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeSettings, MakeTools
 from tests.fakes import BOT, START
 from tests.ids import new_id

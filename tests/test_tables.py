@@ -11,9 +11,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from models.database import make_engine
-from models.lists import LISTS, ListKind
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.queries.registry import LISTS, ListKind
 from tests.furnished import furnish
 from tests.typing_it import Typist, a_zygote
 from webhook.commands.lists import SHOWN

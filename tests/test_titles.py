@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, event, insert, text, update
 
-from models.calendar import CalendarMeeting
-from models.database import make_engine
-from models.filters import LinkFilter
-from models.link import Link
-from models.queries import Listing, links
-from models.rows import LinkRow
-from models.settings import Settings
-from models.title_words import LONGEST_WORD, title_columns, title_words
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.core.title_words import LONGEST_WORD, title_columns, title_words
+from models.queries.filters import LinkFilter
+from models.queries.lists import Listing, links
+from models.queries.rows import LinkRow
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
 from tests.asked import statements_of
 from tests.conftest import MakeSettings, alembic_config, migrate, new_database
 from tests.population import populate

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from models import postgresql
-from models.database import make_engine
-from models.database_remedies import TOO_SLOW
-from models.settings import Settings
+from models.core import postgresql
+from models.core.database_remedies import TOO_SLOW
+from models.core.engine import make_engine
+from models.core.settings import Settings
 from tests.conftest import new_database
 from tests.console_client import READ, logged_in
 from webhook import cli

@@ -3,12 +3,12 @@
 from alembic import command
 from sqlalchemy import Connection, Engine, inspect, text, update
 
-from models.base import UtcDateTime
-from models.calendar import CalendarMeeting
-from models.filters import LinkFilter
-from models.queries import links
-from models.title_words import title_columns
-from models.views import VIEWS
+from models.core.title_words import title_columns
+from models.queries.filters import LinkFilter
+from models.queries.lists import links
+from models.queries.views import VIEWS
+from models.tables.base import UtcDateTime
+from models.tables.calendar import CalendarMeeting
 from tests.conftest import MakeSettings, alembic_config, migrate
 from tests.title_writes import BY_AN_OLD_RELEASE
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from models.bot import LinkState
-from models.calendar import MeetingState
-from models.circuit import Circuit
-from models.reasons import in_plain_words
-from models.rows import BotRow, LinkRow
-from models.why import in_words, why
+from models.queries.circuit import Circuit
+from models.queries.error_messages import in_plain_words
+from models.queries.link_summary import in_words, why
+from models.queries.rows import BotRow, LinkRow
+from models.tables.bot import LinkState
+from models.tables.calendar import MeetingState
 from tests.fakes import BOT, MEETINGS, START
 from tests.rows import later
 from workers.errors import Endpoint, Fault, RecallError

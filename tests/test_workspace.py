@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, insert, select
 
-from models.base import db_now
-from models.care import CALENDAR_SWEEP
-from models.circuit import CIRCUIT, LONGEST_WAIT
-from models.overview import overview
-from models.workspace import WorkspaceState
+from models.queries.circuit import CIRCUIT, LONGEST_WAIT
+from models.queries.findings import CALENDAR_SWEEP
+from models.queries.service_status import overview
+from models.tables.base import db_now
+from models.tables.workspace_state import WorkspaceState
 from webhook.metrics import SqlCollector
 from webhook.reader import Reader
 from workers.nights import claim_night

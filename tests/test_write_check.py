@@ -13,9 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
 
-from models.database import make_engine
-from models.delivery import Delivery
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.tables.delivery import Delivery
 from tests.conftest import MakeSettings
 from tests.rows import count
 from tests.running import until

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from models.title_words import TITLE_COLUMNS
+from models.core.title_words import TITLE_COLUMNS
 
 # What stands in a statement that a test runs as a release would that knows of no words.
 BY_AN_OLD_RELEASE = "/* by a release before 0011 */"

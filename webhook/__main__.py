@@ -9,9 +9,9 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 
 from flask import Flask
 
-from models.logs import set_up_logging
-from models.sentry import set_up_sentry
-from models.settings import Settings, SettingsError
+from models.core.logging import set_up_logging
+from models.core.sentry import set_up_sentry
+from models.core.settings import Settings, SettingsError
 from webhook.app import create_app, resources_of
 from webhook.server import WebServer
 

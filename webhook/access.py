@@ -9,7 +9,7 @@ from typing import Literal
 
 from flask import Request, Response, g, request
 
-from models.settings import Settings
+from models.core.settings import Settings
 from webhook.keys import FORM, SESSION, Signer
 from webhook.problem import problem
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from models.alarms import alarms
-from models.explain import explain
-from models.lists import LISTS, ListKind
-from models.outside import plain_uuid
-from models.overview import overview
-from models.plain import plain
-from models.settings import Settings
+from models.core.sanitize import plain_uuid
+from models.core.serialize import plain
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.bot_detail import explain
+from models.queries.registry import LISTS, ListKind
+from models.queries.service_status import overview
 from webhook.access import Access, current_caller
 from webhook.asked import BadParameterError, Cursors, query_model, read_json, read_query
 from webhook.csv_rows import csv_lines

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from flask import Flask, Response
 
-from models.database import make_engine
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
 from webhook import api, calendar, console, health, metrics, problem, receiver
 from webhook.access import Access
 from webhook.care_desk import CareDesk

@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeVar
 from flask import Request
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from models.base import UtcDateTime
-from models.filters import ROWS, Filter, Limit
-from models.plain_words import in_plain_words
-from models.queries import Listing, Position
-from models.settings import Settings
+from models.core.plain_words import in_plain_words
+from models.core.settings import Settings
+from models.queries.filters import ROWS, Filter, Limit
+from models.queries.lists import Listing, Position
+from models.tables.base import UtcDateTime
 from webhook.keys import CURSOR, Signer
 
 M = TypeVar("M", bound=BaseModel)

@@ -7,7 +7,7 @@ import redis
 from flask import Blueprint, Flask, Response, request
 from sqlalchemy import Engine
 
-from models.settings import Settings
+from models.core.settings import Settings
 from webhook.calendar_connect import Connecting, add_callbacks, add_connecting
 from webhook.calendar_desk import Desk
 from webhook.calendar_links import ConnectLinks

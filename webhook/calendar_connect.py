@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Blueprint, Request, Response, abort, request
 
-from models.calendar_settings import Platform
-from models.settings import Settings
-from models.web_address import WebAddress, is_allowed
+from models.core.calendar_settings import Platform
+from models.core.redirect_urls import WebAddress, is_allowed
+from models.core.settings import Settings
 from webhook.calendar_desk import Desk, of_recall
 from webhook.calendar_links import LINK_SECONDS, ConnectLinks, Errand
 from webhook.calendar_oauth import PROVIDERS, consent_url, recall_callback, state_text

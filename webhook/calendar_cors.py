@@ -2,7 +2,7 @@
 
 from flask import Request, Response
 
-from models.settings import Settings
+from models.core.settings import Settings
 from webhook.problem import problem
 
 # Chromium keeps none for longer.

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Request, Response, request
 
-from models.settings import Settings
+from models.core.settings import Settings
 from webhook.access import SAFE_METHODS
 from webhook.calendar_cors import Cors
 from webhook.calendar_proof import Proof, RefusedError

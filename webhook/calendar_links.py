@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, Engine, insert, select, update
 
-from models.base import db_now
-from models.calendar_settings import Platform
-from models.connect import ConnectLink
+from models.core.calendar_settings import Platform
+from models.tables.base import db_now
+from models.tables.connect_link import ConnectLink
 from workers.relink import audit
 from workers.token_store import lift_tombstone
 from workers.tokens import Vault

@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from models.calendar_settings import Platform
-from models.settings import Settings
+from models.core.calendar_settings import Platform
+from models.core.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ That a browser came to one of these addresses proves nothing: anybody can type t
 
 from flask import Blueprint, Response, request
 
-from models.calendar_settings import PLATFORMS
-from models.web_address import WebAddress
+from models.core.calendar_settings import PLATFORMS
+from models.core.redirect_urls import WebAddress
 from webhook.calendar_failures import known_failure, possible_failures
 from webhook.calendar_links import ConnectLinks, Errand
 from webhook.calendar_oauth import PROVIDERS

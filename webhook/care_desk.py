@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import redis
 from sqlalchemy import Engine
 
-from models.settings import Settings
+from models.core.settings import Settings
 from workers.calendar_bodies import CalendarUser, ListedMeeting
 from workers.calendar_care import CalendarCare
 from workers.calendar_check import Check, CheckResult

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from models.delivery import Outcome
-from models.outside import is_clamped, plain_uuid, storable, utc_time
-from models.status import LONGEST_WORD, MOST_AHEAD, is_code
+from models.core.bot_status import LONGEST_WORD, MOST_AHEAD, is_code
+from models.core.sanitize import is_clamped, plain_uuid, storable, utc_time
+from models.tables.delivery import Outcome
 
 LEGACY_EVENT = "bot.status_change"
 BOT_LOGS = frozenset({"bot.log", "bot.output_log"})

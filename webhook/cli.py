@@ -14,10 +14,10 @@ from alembic.util import CommandError
 from click.shell_completion import get_completion_class
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database_errors import is_away, is_too_slow, reason
-from models.database_remedies import TOO_SLOW, in_words
-from models.settings import SettingsError
-from models.version import VERSION
+from models.core.database_errors import is_away, is_too_slow, reason
+from models.core.database_remedies import TOO_SLOW, in_words
+from models.core.settings import SettingsError
+from models.core.version import VERSION
 from webhook.asked import BadParameterError
 from webhook.commands import bots, calendar, calendar_users, care, database, lists, privacy
 from webhook.commands import reconcile as reconciling

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from models.database_errors import is_too_slow
-from models.database_remedies import TOO_SLOW
-from models.lists import LISTS
-from models.settings import Settings
+from models.core.database_errors import is_too_slow
+from models.core.database_remedies import TOO_SLOW
+from models.core.settings import Settings
+from models.queries.registry import LISTS
 from webhook.access import Access
 from webhook.care_desk import CareDesk
 from webhook.console_calendar import CalendarPages

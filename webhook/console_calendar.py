@@ -5,12 +5,12 @@ from typing import Any
 from flask import Response, request
 from sqlalchemy import Connection
 
-from models.audits import AuditFilter, audits
-from models.calendar_settings import PLATFORMS
-from models.care import findings_of, users_of
-from models.filters import LinkFilter
-from models.overview import database_time
-from models.queries import links
+from models.core.calendar_settings import PLATFORMS
+from models.queries.audit_log import AuditFilter, audits
+from models.queries.filters import LinkFilter
+from models.queries.findings import findings_of, users_of
+from models.queries.lists import links
+from models.queries.service_status import database_time
 from webhook.access import current_caller
 from webhook.care_desk import DEEDS, CareDesk, Outcome
 from webhook.console_render import Renderer

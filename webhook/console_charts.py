@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.overview import Hour
+from models.queries.service_status import Hour
 from workers.tally import LATENCY_BUCKETS
 
 HEIGHT = 64

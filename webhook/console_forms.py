@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.filters import Filter
-from models.outside import utc_time
+from models.core.sanitize import utc_time
+from models.queries.filters import Filter
 
 LABELS = {
     "bot_id": "Bot id",

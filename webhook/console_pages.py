@@ -9,16 +9,16 @@ from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
-from models.alarms import alarms
-from models.care import MOST_FINDINGS, calendar_findings
-from models.explain import explain, heard_of
-from models.filters import Filter, Limit
-from models.lists import ListKind
-from models.outside import plain_uuid
-from models.overview import database_time, overview
-from models.search import look_up
-from models.settings import Settings
-from models.timeline import timeline
+from models.core.sanitize import plain_uuid
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.bot_detail import explain, heard_of
+from models.queries.filters import Filter, Limit
+from models.queries.findings import MOST_FINDINGS, calendar_findings
+from models.queries.registry import ListKind
+from models.queries.search import look_up
+from models.queries.service_status import database_time, overview
+from models.queries.timeline import timeline
 from webhook.asked import BadParameterError, Cursors, query_model, read_query
 from webhook.console_charts import chart, latency
 from webhook.console_forms import form_fields

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
-from models.audits import AuditFilter, audits
-from models.filters import BotFilter
-from models.overview import database_time
-from models.settings import Settings
+from models.core.settings import Settings
+from models.queries.audit_log import AuditFilter, audits
+from models.queries.filters import BotFilter
+from models.queries.service_status import database_time
 from webhook.access import current_caller
 from webhook.asked import BadParameterError, checked
 from webhook.console_render import Renderer

@@ -9,9 +9,9 @@ from typing import Any
 from flask import Flask, Response, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 
-from models.care import missed_in_words
-from models.overview import MOST_COUNTED
-from models.why import in_words
+from models.queries.findings import missed_in_words
+from models.queries.link_summary import in_words
+from models.queries.service_status import MOST_COUNTED
 from webhook.access import Access
 from webhook.console_charts import TONES
 

@@ -7,12 +7,12 @@ import redis
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.alarms import alarms
-from models.database_errors import is_away, reason
-from models.database_remedies import remedy
-from models.overview import database_time, overview
-from models.schema import ENCODING, HEAD, version, wrong_encoding
-from models.settings import Settings
+from models.core.database_errors import is_away, reason
+from models.core.database_remedies import remedy
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.service_status import database_time, overview
+from models.tables.schema_version import ENCODING, HEAD, version, wrong_encoding
 from webhook.doctor_connections import examine_connections, way
 from webhook.doctor_deliveries import examine_deliveries
 from webhook.finding import Finding

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from models.settings import Settings
+from models.core.settings import Settings
 from webhook.calendar_oauth import PROVIDERS, redirect_uri
 from webhook.finding import Finding
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, Row, text
 
-from models.postgresql import is_pooled
+from models.core.postgresql import is_pooled
 from webhook.finding import Finding
 
 TIGHT = 0.8

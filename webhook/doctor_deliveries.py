@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from models.delivery import Delivery
-from models.settings import Settings
-from models.why import in_words
+from models.core.settings import Settings
+from models.queries.link_summary import in_words
+from models.tables.delivery import Delivery
 from webhook.finding import Finding
 
 # Recall and its sender keep an old secret valid for a day after it is rotated.

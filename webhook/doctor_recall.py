@@ -6,7 +6,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import get_args
 
-from models.settings import Region, Settings
+from models.core.settings import Region, Settings
 from webhook.doctor import skew
 from webhook.finding import Finding
 from workers.probe import probe

@@ -7,9 +7,9 @@ from flask import Blueprint, Response
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database_errors import is_away
-from models.database_remedies import for_strangers
-from models.schema import ENCODING, HEAD, wrong_encoding
+from models.core.database_errors import is_away
+from models.core.database_remedies import for_strangers
+from models.tables.schema_version import ENCODING, HEAD, wrong_encoding
 from webhook.write_check import WriteCheck
 
 

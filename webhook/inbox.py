@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import psycopg
 import structlog
 
-from models.database import make_engine
-from models.database_errors import Trouble, reason, trouble
-from models.logs import Seldom
-from models.settings import Settings
+from models.core.database_errors import Trouble, reason, trouble
+from models.core.engine import make_engine
+from models.core.logging import Seldom
+from models.core.settings import Settings
 from webhook.insert import Lane, Outcome, Row, Stored
 from webhook.waiter import current_waiter, hand_in
 from webhook.watchdog import Watchdog

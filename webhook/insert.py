@@ -13,9 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from models.base import db_now
-from models.delivery import Delivery
-from models.postgresql import by_itself
+from models.core.postgresql import by_itself
+from models.tables.base import db_now
+from models.tables.delivery import Delivery
 from webhook.watchdog import Watchdog
 
 # A larger batch saves little more, and keeps its first request waiting for its last.

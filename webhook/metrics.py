@@ -14,15 +14,15 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from models.alarms import ALARMS, Alarm, alarms
-from models.ledger import TOTAL
-from models.overview import (
+from models.queries.alerts import ALARMS, Alarm, alarms
+from models.queries.service_status import (
     WORKER_IS_AWAY_AFTER,
     Overview,
     TallyRow,
     overview,
     tallies_of_hour,
 )
+from models.tables.ledger import TOTAL
 from webhook.access import Access
 from webhook.reader import Reader
 from workers.tally import LATENCY_BUCKETS

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from models.alarms import Alarm
-from models.lists import LISTS, ListKind
-from models.overview import Overview
-from models.rows import Explained
+from models.queries.alerts import Alarm
+from models.queries.registry import LISTS, ListKind
+from models.queries.rows import Explained
+from models.queries.service_status import Overview
 from webhook.asked import query_model
 from webhook.putback import Done, Preview, PutBackRequest
 

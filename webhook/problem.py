@@ -10,8 +10,8 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from models.database_errors import is_away, is_too_slow, reason
-from models.database_remedies import TOO_SLOW
+from models.core.database_errors import is_away, is_too_slow, reason
+from models.core.database_remedies import TOO_SLOW
 
 BUG = "this is a fault of ours; the log tells of it by this id"
 logger = structlog.stdlib.get_logger(__name__)

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 from sqlalchemy import Connection, Engine
 
-from models.bot import Bot
-from models.filters import BotFilter, Uuid
-from models.queries import Listing, bots
-from models.rows import BotRow
+from models.queries.filters import BotFilter, Uuid
+from models.queries.lists import Listing, bots
+from models.queries.rows import BotRow
+from models.tables.bot import Bot
 from webhook.asked import BadParameterError
 from webhook.reader import Reader
 from workers.queue import Bell

@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 from flask import Blueprint, Request, Response, request
 
-from models.base import longest
-from models.ledger import Rejection
-from models.outside import storable
-from models.settings import Settings
+from models.core.sanitize import storable
+from models.core.settings import Settings
+from models.tables.base import longest
+from models.tables.ledger import Rejection
 from webhook.classify import Classified, classify
 from webhook.inbox import Inbox, NotStoredError, UnstorableError
 from webhook.insert import Stored

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select, update
 
-from models.base import db_now
-from models.ledger import Rejection
-from models.settings import Settings
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.ledger import Rejection
 from webhook.classify import classify
 from webhook.inbox import Inbox
 from webhook.receiver import commit

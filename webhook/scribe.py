@@ -14,9 +14,9 @@ import structlog
 from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.base import db_now
-from models.database_errors import reason
-from models.ledger import Rejection
+from models.core.database_errors import reason
+from models.tables.base import db_now
+from models.tables.ledger import Rejection
 from workers.tally import add_tallies
 
 ROWS_A_SECOND = 5

@@ -17,8 +17,8 @@ import structlog
 from flask import Flask
 from waitress import create_server
 
-from models.logs import Seldom
-from models.settings import Settings
+from models.core.logging import Seldom
+from models.core.settings import Settings
 from webhook.app import Resources, resources_of
 from webhook.batch import BatchDispatcher
 from webhook.http_channel import Channel, Common

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from models.base import longest
-from models.credentials import WebhookSecret
-from models.delivery import Delivery
+from models.core.credentials import WebhookSecret
+from models.tables.base import longest
+from models.tables.delivery import Delivery
 
 Scheme = Literal["svix", "webhook"]
 HEADERS = ("id", "timestamp", "signature")

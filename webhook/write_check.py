@@ -11,9 +11,9 @@ import psycopg
 from sqlalchemy import Engine, delete, insert
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
-from models.base import db_now
-from models.database_remedies import for_strangers
-from models.delivery import Delivery
+from models.core.database_remedies import for_strangers
+from models.tables.base import db_now
+from models.tables.delivery import Delivery
 
 # A little less than the minute within which a load balancer is to hear of it.
 TRY_SECONDS = 50.0

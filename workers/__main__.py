@@ -7,8 +7,8 @@ import sys
 # process, and tracebacks that show the values of variables.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
-from models.logs import set_up_logging
-from models.settings import Settings, SettingsError
+from models.core.logging import set_up_logging
+from models.core.settings import Settings, SettingsError
 from workers.dyno import Dyno
 from workers.queue import quick_redis
 from workers.wire import make_ssl_context

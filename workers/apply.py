@@ -8,11 +8,11 @@ from typing import Any, cast
 import structlog
 from sqlalchemy import Connection, Row, Table, case, func, select, text, update
 
-from models.base import db_now
-from models.bot import Bot, BotStatus
-from models.database_errors import is_of_the_row
-from models.delivery import Delivery
-from models.status import TERMINAL, UNINFORMATIVE, Status
+from models.core.bot_status import TERMINAL, UNINFORMATIVE, Status
+from models.core.database_errors import is_of_the_row
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
+from models.tables.delivery import Delivery
 from workers.patience import Database, in_transaction
 from workers.scrub import empty_bodies, erased_bots
 from workers.upsert import Insert, insert_into, upsert

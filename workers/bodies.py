@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 
-from models.base import longest
-from models.calendar import CalendarMeeting
-from models.link import Link
-from models.outside import is_clamped, plain_uuid, storable, utc_time
+from models.core.sanitize import is_clamped, plain_uuid, storable, utc_time
+from models.tables.base import longest
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
 from workers import fields
 from workers.errors import Endpoint, Fault, RecallError
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from models.outside import plain_uuid, utc_time
-from models.status import LONGEST_WORD, MOST_AHEAD, Status, is_code
+from models.core.bot_status import LONGEST_WORD, MOST_AHEAD, Status, is_code
+from models.core.sanitize import plain_uuid, utc_time
 from workers import fields
 from workers.bodies import listed, read_object
 from workers.errors import Endpoint, RecallError

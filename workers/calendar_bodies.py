@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from models.outside import plain_uuid
+from models.core.sanitize import plain_uuid
 from workers import fields
 from workers.bodies import Body, MeetingBody, listed, read_meeting, unreadable
 from workers.errors import Endpoint

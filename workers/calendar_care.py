@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, select
 
-from models.link import Link
+from models.tables.link import Link
 from workers.calendar_bodies import CalendarUser, ListedMeeting
 from workers.calendar_client import CalendarClient
 from workers.calendar_users import CalendarUsers

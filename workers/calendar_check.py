@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, exists, or_, select, update
 
-from models.base import db_now
-from models.bot import Bot, BotStatus
-from models.calendar import CalendarUser
-from models.link import Link
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import CalendarUser
+from models.tables.link import Link
 from workers.calendar_bodies import CalendarUser as ListedUser
 from workers.calendar_bodies import ListedMeeting
 from workers.calendar_care import CalendarCare, UnknownUserError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import redis
 from sqlalchemy import Engine
 
-from models.settings import Settings
+from models.core.settings import Settings
 from workers.calendar_client import PATIENCE_SECONDS, CalendarClient
 from workers.calendar_users import CalendarUsers
 from workers.errors import Endpoint, Fault, RecallError

@@ -8,10 +8,10 @@ from typing import cast
 
 from sqlalchemy import Connection, Table, delete, select
 
-from models.base import db_now
-from models.calendar import CalendarMeeting
-from models.care import CalendarFinding, FindingKind
-from models.link import Link
+from models.queries.findings import CalendarFinding, FindingKind
+from models.tables.base import db_now
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
 from workers.calendar_bodies import CalendarUser, ListedMeeting
 from workers.upsert import insert_into
 

@@ -15,11 +15,11 @@ import structlog
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.base import db_now
-from models.database import make_engine
-from models.database_errors import reason
-from models.link import Link
-from models.outside import storable
+from models.core.database_errors import reason
+from models.core.engine import make_engine
+from models.core.sanitize import storable
+from models.tables.base import db_now
+from models.tables.link import Link
 from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
 from workers.calendar_bodies import CalendarUser
 from workers.calendar_check import LISTED, RECENT, Check, CheckResult

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, select
 
-from models.calendar import CalendarToken, CalendarUser
+from models.tables.calendar import CalendarToken, CalendarUser
 from workers.calendar_client import CalendarClient, UserToken
 from workers.errors import Endpoint, Fault, RecallError
 from workers.token_store import drop_token, keep_tokens, read_erased, read_tokens

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from models.calendar import MeetingState
+from models.tables.calendar import MeetingState
 from workers.bodies import BotBody, MeetingBody, MeetingRef
 from workers.errors import RecallError
 from workers.recall import Call

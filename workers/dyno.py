@@ -17,8 +17,8 @@ from types import FrameType
 
 import structlog
 
-from models.sentry import set_up_sentry
-from models.settings import Settings
+from models.core.sentry import set_up_sentry
+from models.core.settings import Settings
 from workers.horse import RQ_WORKER, run_worker
 from workers.process import die_with_parent, name_process
 from workers.stop import Stop

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, String, cast, delete, or_, select, update
 
-from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
-from models.care import CalendarFinding
-from models.ledger import Audit, Rejection
-from models.link import Link
+from models.queries.findings import CalendarFinding
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link
 from workers.patience import in_transaction
 from workers.relink import audit
 from workers.scrub import annotate_links, scrub_bots, scrub_meetings

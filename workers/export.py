@@ -10,19 +10,19 @@ from typing import Any
 from sqlalchemy import Connection, Table, or_, select
 from sqlalchemy.orm import DeclarativeBase
 
-from models.bot import Bot, BotStatus
-from models.calendar import (
+from models.core.title_words import TITLE_COLUMNS
+from models.queries.findings import CalendarFinding
+from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import (
     CalendarMeeting,
     CalendarToken,
     CalendarUser,
     ErasedUser,
     MeetingPerson,
 )
-from models.care import CalendarFinding
-from models.delivery import Delivery
-from models.ledger import Audit, Rejection
-from models.link import Link, LinkAttempt
-from models.title_words import TITLE_COLUMNS
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link, LinkAttempt
 from workers.erase import Holdings, batches, naming
 from workers.tokens import external_id_hash
 from workers.tombstones import pseudonym

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from models.base import longest
-from models.calendar import MeetingPerson
-from models.outside import LONGEST_TEXT, email_address, storable
+from models.core.sanitize import LONGEST_TEXT, email_address, storable
+from models.tables.base import longest
+from models.tables.calendar import MeetingPerson
 from workers.meeting_secrets import is_secret, without_secrets
 
 EMAIL_LIMIT = longest(MeetingPerson.email)

@@ -10,8 +10,8 @@ from typing import cast
 
 from sqlalchemy import Connection, Table, delete
 
-from models.base import db_now
-from models.workspace import WorkspaceState
+from models.tables.base import db_now
+from models.tables.workspace_state import WorkspaceState
 from workers.tools import Tools
 from workers.upsert import insert_into
 

@@ -19,9 +19,9 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.worker import SimpleWorker
 
-from models.database_errors import is_away, reason
-from models.sentry import flush_sentry, set_up_sentry
-from models.settings import Settings
+from models.core.database_errors import is_away, reason
+from models.core.sentry import flush_sentry, set_up_sentry
+from models.core.settings import Settings
 from workers.drain import Drain
 from workers.heartbeat import peak_memory_mb
 from workers.process import name_process

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from models.bot import LinkState
+from models.tables.bot import LinkState
 from workers.bodies import MeetingRef
 from workers.claims import Claim, LinkResult, MeetingResult
 from workers.errors import RecallError

@@ -23,11 +23,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.link import Link
-from models.status import TERMINAL
+from models.core.bot_status import TERMINAL
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
 from workers.bodies import MeetingRef
 from workers.claims import Claim, KnownLink
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 import redis
 
-from models.circuit import LONGEST_WAIT
+from models.queries.circuit import LONGEST_WAIT
 
 BOT_GET = "bot_get"
 AUTHENTICATE = "authenticate"

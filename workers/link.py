@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
-from models.calendar import MeetingState
+from models.tables.calendar import MeetingState
 from workers.bodies import BotBody, MeetingBody, MeetingRef, is_usable_external_id
 from workers.claims import Claim, LinkResult, MeetingResult
 from workers.errors import Endpoint, RecallError

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Float, Table, bindparam, select, update
 
-from models.base import db_now
-from models.bot import Bot, BotStatus
-from models.status import POST_TERMINAL, UNINFORMATIVE, Status
+from models.core.bot_status import POST_TERMINAL, UNINFORMATIVE, Status
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
 from workers.apply import Standing, apply_alone, read_standings, write_standings
 from workers.bot_list import ListedBot
 from workers.upsert import upsert

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Table, select
 
-from models.base import db_now
-from models.care import CALENDAR_SWEEP
-from models.workspace import WorkspaceState
+from models.queries.findings import CALENDAR_SWEEP
+from models.tables.base import db_now
+from models.tables.workspace_state import WorkspaceState
 from workers.upsert import upsert
 
 # By day an operator's own calls, and most meetings, want the rate limits.

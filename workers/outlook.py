@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select, text
 
-from models.base import db_now
-from models.bot import Bot
-from models.delivery import Delivery
-from models.link import LinkAttempt
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
+from models.tables.link import LinkAttempt
 from workers.lease import claimable
 from workers.workspace import read_workspace
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from models.outside import storable
+from models.core.sanitize import storable
 from workers.bodies import read_json, unreadable
 from workers.errors import Endpoint, Fault, RecallError
 

@@ -9,8 +9,8 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database_errors import is_away, reason
-from models.postgresql import is_pooled
+from models.core.database_errors import is_away, reason
+from models.core.postgresql import is_pooled
 
 ABSENCE_SECONDS = 15.0
 PAUSE_SECONDS = 0.3

@@ -19,7 +19,7 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from models.settings import Settings, SettingsError
+from models.core.settings import Settings, SettingsError
 
 DRAIN = "drain"
 # One for each worker that may be idle; more would only run empty drains.

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from models.outside import storable
+from models.core.sanitize import storable
 from workers.bodies import BotBody, MeetingBody, read_bot, read_meeting, read_object, read_token
 from workers.errors import Endpoint, Fault, RecallError
 from workers.meeting_secrets import without_secrets

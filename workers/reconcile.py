@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.base import db_now
+from models.tables.base import db_now
 from workers.apply import apply_all
 from workers.bot_list import BotPage, first_path, page_of, read_bot_page
 from workers.calendar_client import CalendarClient

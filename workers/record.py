@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Delete, Table, Update, bindparam, case, delete, null, update
 
-from models.base import db_now
-from models.calendar import CalendarMeeting, CalendarUser, MeetingPerson
-from models.link import Link
-from models.outside import storable
-from models.title_words import TITLE_COLUMNS
+from models.core.sanitize import storable
+from models.core.title_words import TITLE_COLUMNS
+from models.tables.base import db_now
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.link import Link
 from workers.bodies import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef, marked
 from workers.claims import MeetingResult
 from workers.judge import Verdict

@@ -5,7 +5,7 @@ from typing import cast
 
 import redis
 
-from models.circuit import LONGEST_WAIT
+from models.queries.circuit import LONGEST_WAIT
 from workers.limits import Bucket, Grant
 
 # Far longer than any window, so that a forgotten bucket is never a fresh one.

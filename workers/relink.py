@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Float, bindparam, case, func, insert, select, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting
-from models.ledger import Audit
-from models.link import Link
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting
+from models.tables.ledger import Audit
+from models.tables.link import Link
 from workers.tombstones import USER_ERASED
 
 # Four a second: a thousand bots put back at once must not close Recall's bucket for the new ones.

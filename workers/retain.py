@@ -6,15 +6,15 @@ from typing import cast
 
 from sqlalchemy import Connection, Engine, Table, and_, delete, select, update
 
-from models.base import db_now
-from models.calendar import CalendarToken
-from models.connect import ConnectLink
-from models.delivery import Delivery
-from models.ledger import Rejection
-from models.link import LinkAttempt
-from models.outside import utc_time
-from models.settings import Settings
-from models.workspace import WorkspaceState
+from models.core.sanitize import utc_time
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken
+from models.tables.connect_link import ConnectLink
+from models.tables.delivery import Delivery
+from models.tables.ledger import Rejection
+from models.tables.link import LinkAttempt
+from models.tables.workspace_state import WorkspaceState
 from workers.scrub import empty_late_bodies
 from workers.upsert import upsert
 

@@ -6,7 +6,7 @@ Status codes by https://docs.recall.ai/reference/errors.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from models.calendar import MeetingState
+from models.tables.calendar import MeetingState
 from workers.errors import Endpoint, Fault, RecallError
 
 MINUTE = 60.0

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, delete, exists, null, or_, select, update
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarMeeting, ErasedUser, MeetingPerson
-from models.delivery import Delivery
-from models.link import Link, LinkAttempt
-from models.title_words import TITLE_COLUMNS
+from models.core.title_words import TITLE_COLUMNS
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting, ErasedUser, MeetingPerson
+from models.tables.delivery import Delivery
+from models.tables.link import Link, LinkAttempt
 from workers.tombstones import USER_ERASED, erased_names, is_erased
 
 _DETAILS = (

@@ -26,11 +26,11 @@ from sqlalchemy import (
     update,
 )
 
-from models.base import Json, UtcDateTime, db_now
-from models.bot import Bot
-from models.database_errors import is_of_the_row
-from models.link import LinkAttempt
-from models.outside import storable
+from models.core.database_errors import is_of_the_row
+from models.core.sanitize import storable
+from models.tables.base import Json, UtcDateTime, db_now
+from models.tables.bot import Bot
+from models.tables.link import LinkAttempt
 from workers.claims import LinkResult
 from workers.errors import Endpoint, Fault, RecallError
 from workers.judge import Verdict, judge

@@ -5,7 +5,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from models.database_errors import is_of_the_row
+from models.core.database_errors import is_of_the_row
 from workers.claims import LinkResult
 from workers.judge import Verdict, judge
 from workers.patience import Database, in_transaction

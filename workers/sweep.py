@@ -11,8 +11,8 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database_errors import reason
-from models.database_remedies import in_words, remedy
+from models.core.database_errors import reason
+from models.core.database_remedies import in_words, remedy
 from workers.calendar_sweep import CalendarSweep
 from workers.drain import Drain
 from workers.heartbeat import Heartbeat

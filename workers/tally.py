@@ -7,8 +7,8 @@ from typing import cast
 
 from sqlalchemy import Connection, Table, func
 
-from models.base import db_now
-from models.ledger import TOTAL, Tally
+from models.tables.base import db_now
+from models.tables.ledger import TOTAL, Tally
 from workers.judge import Verdict
 from workers.upsert import Insert, insert_for
 

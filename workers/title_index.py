@@ -6,8 +6,8 @@ from typing import cast
 
 from sqlalchemy import Connection, Engine, Table, bindparam, select, update
 
-from models.calendar import CalendarMeeting
-from models.title_words import title_columns
+from models.core.title_words import title_columns
+from models.tables.calendar import CalendarMeeting
 
 EVERY_SECONDS = 60.0
 BATCH = 500

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from models.base import db_now
-from models.calendar import CalendarToken, ErasedUser
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken, ErasedUser
 from workers.tokens import TOKEN_SECONDS, Vault, external_id_hash, fingerprint
 from workers.upsert import Insert, insert_for
 

@@ -19,10 +19,10 @@ from sqlalchemy import (
     text,
 )
 
-from models.base import db_now
-from models.bot import Bot
-from models.calendar import CalendarToken, ErasedUser
-from models.link import Link
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarToken, ErasedUser
+from models.tables.link import Link
 from workers.tokens import external_id_hash
 from workers.upsert import insert_into
 

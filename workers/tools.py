@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import redis
 from sqlalchemy import Engine
 
-from models.database import make_engine
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.settings import Settings
 from workers.limits import (
     Buckets,
     Limits,

@@ -12,7 +12,7 @@ import certifi
 import httpcore
 import httpx
 
-from models.settings import SettingsError
+from models.core.settings import SettingsError
 from workers.deadline import Deadline, DeadlineBackend, DeadlineStream
 
 MAX_BODY_BYTES = 2 * 1024 * 1024

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, Table, delete, select
 
-from models.base import db_now
-from models.circuit import seconds_left
-from models.workspace import WorkspaceState
+from models.queries.circuit import seconds_left
+from models.tables.base import db_now
+from models.tables.workspace_state import WorkspaceState
 from workers.claims import LinkResult
 from workers.errors import Endpoint, RecallError
 from workers.limits import AUTHENTICATE, BOT_GET

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from models.settings import Settings
+from models.core.settings import Settings
 from tests.bench.figures import Figure, Results, percentile, plain
 from tests.bench.generate import grow
 from tests.bench.ground import READ_TOKEN, BenchError, Ground, connected, is_listening, until

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import psycopg
 import redis
 
-from models.settings import Settings
+from models.core.settings import Settings
 from tests.bench.checks import check_links, link_count
 from tests.bench.ground import PEERS, BenchError, Fake, Ground, connected, until
 from tests.bench.meters import Peak, cpu_seconds, machine_seconds, tree

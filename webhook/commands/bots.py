@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from models.explain import explain, heard_of
-from models.filters import BotFilter
-from models.outside import plain_uuid
-from models.rows import CallRow, Explained
-from models.search import look_up
-from models.timeline import Moment, timeline
+from models.core.sanitize import plain_uuid
+from models.queries.bot_detail import explain, heard_of
+from models.queries.filters import BotFilter
+from models.queries.rows import CallRow, Explained
+from models.queries.search import look_up
+from models.queries.timeline import Moment, timeline
 from webhook.asked import BadParameterError, checked
 from webhook.commands.confirmation import confirm
 from webhook.commands.lists import filter_options, wrong_option

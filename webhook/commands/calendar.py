@@ -4,8 +4,8 @@ from typing import Any, NoReturn
 
 import click
 
-from models.calendar_settings import PLATFORMS, Platform
-from models.settings import Settings, SettingsError
+from models.core.calendar_settings import PLATFORMS, Platform
+from models.core.settings import Settings, SettingsError
 from webhook.calendar_connect import BadTargetError, Connecting, why_in_the_way
 from webhook.calendar_links import LINK_SECONDS, ConnectLinks
 from webhook.commands.output import NOTHING_FOUND, print_json

@@ -9,8 +9,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from models.calendar_settings import PLATFORMS
-from models.filters import Time
+from models.core.calendar_settings import PLATFORMS
+from models.queries.filters import Time
 from webhook.asked import BadParameterError, checked
 from webhook.commands.calendar import calendar, external_id
 from webhook.commands.confirmation import confirm, yes_option

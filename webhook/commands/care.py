@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import click
 
-from models.alarms import Alarm, alarms
-from models.care import missed_in_words
-from models.overview import Overview, overview
-from models.plain import plain
-from models.why import in_words
+from models.core.serialize import plain
+from models.queries.alerts import Alarm, alarms
+from models.queries.findings import missed_in_words
+from models.queries.link_summary import in_words
+from models.queries.service_status import Overview, overview
 from webhook.commands.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
 from webhook.commands.session import Session
 from webhook.doctor import examine_database, examine_redis, examine_settings

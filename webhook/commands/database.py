@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from models.schema import HEAD
+from models.tables.schema_version import HEAD
 from webhook.commands.output import NOTHING_FOUND, print_json, visible
 from webhook.commands.session import Session
 

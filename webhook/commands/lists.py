@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from models.filters import ROWS, Filter
-from models.lists import LISTS, ListKind
+from models.queries.filters import ROWS, Filter
+from models.queries.registry import LISTS, ListKind
 from webhook.asked import BadParameterError, checked
 from webhook.commands.output import NOTHING_FOUND, fields_of, print_rows
 from webhook.commands.session import Session

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from models.outside import SHORTEST_PREFIX, plain_uuid
-from models.plain import plain
+from models.core.sanitize import SHORTEST_PREFIX, plain_uuid
+from models.core.serialize import plain
 from webhook.commands.table import Column, fits, fitting_table
 from webhook.csv_rows import csv_lines
 

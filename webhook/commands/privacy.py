@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from models.base import longest
-from models.calendar import MeetingPerson
-from models.outside import email_address
-from models.overview import database_time
-from models.plain import plain
+from models.core.sanitize import email_address
+from models.core.serialize import plain
+from models.queries.service_status import database_time
+from models.tables.base import longest
+from models.tables.calendar import MeetingPerson
 from webhook.commands.confirmation import confirm, yes_option
 from webhook.commands.output import NOTHING_FOUND, print_json, progress
 from webhook.commands.session import Session

@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 from pydantic import BaseModel
 
-from models.filters import Time
+from models.queries.filters import Time
 from webhook.asked import BadParameterError, checked
 from webhook.commands.output import AWAY, NOTHING_FOUND, print_json, progress
 from webhook.commands.session import Session

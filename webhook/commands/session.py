@@ -9,12 +9,12 @@ import redis
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.database import make_engine
-from models.logs import set_up_logging
-from models.outside import storable
-from models.postgresql import Mode
-from models.schema import HEAD, version
-from models.settings import Settings
+from models.core.engine import make_engine
+from models.core.logging import set_up_logging
+from models.core.postgresql import Mode
+from models.core.sanitize import storable
+from models.core.settings import Settings
+from models.tables.schema_version import HEAD, version
 from webhook.commands.environment import with_env_file
 from webhook.inbox import Inbox
 from webhook.putback import PutBack

@@ -1,0 +1,1 @@
+"""What every process starts from: settings, engine, logging, and plain helpers."""

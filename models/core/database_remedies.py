@@ -1,0 +1,112 @@
+"""What to do about a database that refuses or is away, by the sentence that it says."""
+
+import re
+
+from models.core.database_errors import Trouble, reason, trouble
+
+# The first that is found in the server's, the pooler's or the client's sentence.
+_REMEDIES = (
+    (
+        "password authentication failed|no password supplied|authentication failed|SASL",
+        "check the user and the password in DATABASE_URL",
+    ),
+    (
+        "no encryption|SSL required|SSL connection is required|requires SSL|SSL off",
+        "the server wants TLS: put sslmode=require into DATABASE_URL",
+    ),
+    (
+        "server does not support SSL",
+        "the server has no TLS: take sslmode=require out of DATABASE_URL",
+    ),
+    (
+        "certificate",
+        "check sslrootcert and sslmode in DATABASE_URL",
+    ),
+    (
+        "no pg_hba.conf entry",
+        "let this host in (pg_hba.conf), with TLS if it asks for that (sslmode=require)",
+    ),
+    (
+        'database "[^"]*" does not exist|no such database|database does not exist',
+        "create it, or correct its name in DATABASE_URL",
+    ),
+    (
+        'role "[^"]*" does not exist|no such user|not permitted to log in',
+        "create the role, or correct its name in DATABASE_URL",
+    ),
+    (
+        "permission denied for database",
+        "as its owner: GRANT CONNECT ON DATABASE … TO this role",
+    ),
+    (
+        "permission denied for schema|no schema has been selected",
+        "as its owner: GRANT USAGE, CREATE ON SCHEMA … TO this role, or set its search_path",
+    ),
+    (
+        "permission denied|must be owner",
+        "run db upgrade and the service as the role that owns the tables",
+    ),
+    (
+        "too many (clients|connections)|connection slots|max_client_conn|no more connections",
+        "scale down, or take a plan with more connections",
+    ),
+    (
+        "unsupported startup parameter",
+        "take the parameter out of DATABASE_URL, or list it in ignore_startup_parameters",
+    ),
+    (
+        "starting up|shutting down|recovery",
+        "wait: it is starting, stopping or recovering",
+    ),
+    (
+        "read-only",
+        "point DATABASE_URL at the primary, or let the database be written again",
+    ),
+    (
+        "No space left|disk|could not extend",
+        "give the database more disk",
+    ),
+    (
+        "Connection refused|timeout|timed out|resolve|No such file|unreachable",
+        "check the host and the port in DATABASE_URL, and that the server runs",
+    ),
+    (
+        "locked|lock timeout|deadlock",
+        "wait for the transaction that holds the lock, or end it",
+    ),
+    (
+        "no database file",
+        "set DATABASE_URL, or make it: `recall-links db upgrade`",
+    ),
+    (
+        "unable to open database file",
+        "check the path in DATABASE_URL, and that its folder may be written",
+    ),
+)
+_ELSE = "check DATABASE_URL and its server"
+_NAMES = re.compile(r"\"[^\"]*\"|'[^']*'")
+
+
+def remedy(error: BaseException) -> str:
+    """Return what to do about it."""
+    said = reason(error)
+    found = (words for sign, words in _REMEDIES if re.search(sign, said, re.IGNORECASE))
+    return next(found, _ELSE)
+
+
+TOO_SLOW = "the search takes the database too long: narrow it to a span of time (since, until)"
+
+
+def in_words(error: BaseException) -> str | None:
+    """Return in one line why the database is of no use now; None where it is not to blame."""
+    kind = trouble(error)
+    if kind is Trouble.REFUSED:
+        return f"the database refuses: {reason(error)}; {remedy(error)}"
+    if kind in (Trouble.AWAY, Trouble.LOCKED):
+        return f"the database does not answer: {reason(error)}; {remedy(error)}"
+    return None
+
+
+def for_strangers(error: BaseException) -> str:
+    """Return the reason without the names of roles, hosts and databases."""
+    return _NAMES.sub('"…"', reason(error))

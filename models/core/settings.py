@@ -1,0 +1,180 @@
+"""Every setting, read once from the environment into one frozen object."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from sqlalchemy import URL, make_url
+
+from models.core.calendar_settings import CalendarSettings
+from models.core.credentials import Secrets, Tokens, read_api_key
+from models.core.database_url import read_database_url
+from models.core.plain_words import in_plain_words
+from models.core.service_urls import (
+    read_api_base_url,
+    read_host,
+    read_redis_url,
+    read_region,
+    read_sentry_dsn,
+    with_scheme,
+)
+from models.core.setting_names import Misnamed, misnamed
+from models.core.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, one_of, unwrapped
+
+SQLITE_DEFAULT = "sqlite:///recall-links.db"
+# A date so long ago is still a date.
+MOST_DAYS = 36_500
+Region = Literal["us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["console", "json"]
+TlsVerify = Literal["full", "none"]
+
+_LEVELS = {"warn": "WARNING", "critical": "ERROR", "fatal": "ERROR"}
+_LEVELS |= {"10": "DEBUG", "20": "INFO", "30": "WARNING", "40": "ERROR"}
+_TLS = dict.fromkeys(("required", "cert_required", "true", "yes", "on", "1"), "full")
+_TLS |= dict.fromkeys(("cert_none", "false", "no", "off", "0"), "none")
+
+Days = Annotated[PositiveInt, Field(le=MOST_DAYS), BeforeValidator(number_in(DAYS))]
+Threads = Annotated[int, Field(ge=1, le=128)]
+Seconds = BeforeValidator(number_in(SECONDS))
+
+
+class SettingsError(Exception):
+    """A setting is missing or malformed; the message names it and never shows its value."""
+
+
+def _database_url(value: object) -> object:
+    return read_database_url(value) if isinstance(value, str) else value
+
+
+class Settings(CalendarSettings):
+    """All settings; a process asks only for those it uses."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        # The environment is full of variables of other programs.
+        extra="ignore",
+        arbitrary_types_allowed=True,
+        # An error's text may end up in a log, and the input may be a secret.
+        hide_input_in_errors=True,
+        validate_default=True,
+        alias_generator=str.upper,
+    )
+
+    recall_api_key: Annotated[SecretStr, BeforeValidator(read_api_key)] | None = None
+    recall_region: Annotated[Region, BeforeValidator(read_region)] = "us-east-1"
+    recall_api_base_url: (
+        Annotated[str, AfterValidator(read_api_base_url), BeforeValidator(with_scheme)] | None
+    ) = None
+    recall_webhook_secrets: Secrets = ()
+    recall_rate_share: Annotated[
+        float, Field(gt=0, le=100_000), BeforeValidator(number_in(PERCENT))
+    ] = 100
+    # Parsed at once: a URL object hides its password wherever it is printed.
+    database_url: Annotated[URL, BeforeValidator(_database_url)] = make_url(SQLITE_DEFAULT)
+    redis_url: Annotated[str, AfterValidator(read_redis_url)] | None = Field(
+        default=None, repr=False
+    )
+    redis_tls_verify: Annotated[
+        TlsVerify, BeforeValidator(one_of(*get_args(TlsVerify), **_TLS))
+    ] = "full"
+    ops_read_tokens: Tokens = Field(default=(), repr=False)
+    ops_write_tokens: Tokens = Field(default=(), repr=False)
+    webhook_tolerance_seconds: Annotated[PositiveInt, Seconds] = 300
+    webhook_max_bytes: Annotated[
+        int, Field(ge=1024, le=1024 * 1024), BeforeValidator(number_in(BYTES))
+    ] = 262_144
+    worker_threads: Threads = 16
+    sweep_seconds: Annotated[float, Field(gt=0, le=60), Seconds] = 5
+    lease_seconds: Annotated[float, Field(ge=1, le=600), Seconds] = 20
+    # A dyno's router comes from outside.
+    host: Annotated[str, AfterValidator(read_host)] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    web_threads: Threads = 16
+    log_level: Annotated[LogLevel, BeforeValidator(one_of(*get_args(LogLevel), **_LEVELS))] = "INFO"
+    log_format: Annotated[
+        LogFormat, BeforeValidator(one_of(*get_args(LogFormat), text="console"))
+    ] = "console"
+    sentry_dsn: Annotated[SecretStr, BeforeValidator(read_sentry_dsn)] | None = None
+    retain_payload_days: Days = 30
+    retain_attempt_days: Days = 30
+    # Heroku sets it on every dyno; it is ours to read, not to set.
+    dyno: str | None = None
+    _misnamed: tuple[Misnamed, ...] = PrivateAttr(())
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Read every setting; SettingsError names each malformed one. Empty counts as unset."""
+        ours = {name: environ.get(name.upper(), "") for name in cls.model_fields}
+        given = {name.upper(): unwrapped(text) for name, text in ours.items()}
+        try:
+            # A config var that was cleared comes as an empty text.
+            settings = cls.model_validate({name: text for name, text in given.items() if text})
+        except ValidationError as error:
+            raise SettingsError(_describe(error)) from None
+        settings._misnamed = tuple(misnamed(environ, given))
+        return settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        # Python keeps as surrogates what is no UTF-8, and no library takes those.
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("must be UTF-8")
+        return value
+
+    @model_validator(mode="after")
+    def _a_dyno_keeps_no_disk(self) -> Self:
+        if self.dyno and self.on_sqlite:
+            raise ValueError("DATABASE_URL must name PostgreSQL: a dyno's disk is lost daily")
+        return self
+
+    @model_validator(mode="after")
+    def _trust_is_for_the_lab(self) -> Self:
+        # Whoever reaches such a service reads anybody's calendar.
+        if self.calendar_trust_any_user and (self.dyno or not self.on_sqlite):
+            raise ValueError("CALENDAR_TRUST_ANY_USER is for a lab: not on a dyno or PostgreSQL")
+        return self
+
+    @property
+    def misnamed(self) -> tuple[Misnamed, ...]:
+        """The settings that are not set while another tool's name of them is."""
+        return self._misnamed
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the database is one SQLite file."""
+        return self.database_url.drivername == "sqlite"
+
+    @property
+    def api_url(self) -> str:
+        """Recall's base URL without a trailing slash (https://docs.recall.ai/docs/regions)."""
+        return self.recall_api_base_url or f"https://{self.recall_region}.recall.ai"
+
+    @property
+    def api_key(self) -> str:
+        """Recall's API key; SettingsError when it is not set."""
+        if self.recall_api_key is None:
+            words = "RECALL_API_KEY is not set: Recall is asked with it"
+            meant = [str(one) for one in self.misnamed if one.setting == "RECALL_API_KEY"]
+            raise SettingsError("; ".join([words, *meant]))
+        return self.recall_api_key.get_secret_value()
+
+
+def _describe(error: ValidationError) -> str:
+    def line(each: Any) -> str:
+        text = in_plain_words(each)
+        return f"{each['loc'][0]}: {text}" if each["loc"] else text
+
+    return "; ".join(line(each) for each in error.errors(include_input=False))

@@ -1,0 +1,1 @@
+"""The reads: lists, filters, and what pages, API and commands ask."""

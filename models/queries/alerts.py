@@ -1,0 +1,91 @@
+"""What should worry an operator: the table of alarms, read by every place that shows them.
+
+An alarm that is added here is in the metrics, status, doctor, console and API; a test asks for its
+row in the documentation and for a way to make it ring.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from models.queries import alert_checks
+from models.queries.alert_checks import Now
+from models.queries.service_status import Overview
+
+# Recall disables an endpoint after five days of nothing but failures
+# (https://docs.recall.ai/docs/bot-status-change-events).
+DISABLE_DAYS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One thing that is wrong: its name for metrics, what is seen, what to do."""
+
+    name: str
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmKind:
+    """One entry of the table: a name, what to do, and the check that says what is seen."""
+
+    name: str
+    remedy: str
+    check: Callable[[Now], str | None]
+
+    def look(self, now: Now) -> Alarm | None:
+        """Return the alarm if it rings."""
+        seen = self.check(now)
+        return None if seen is None else Alarm(self.name, seen, self.remedy)
+
+
+# The worst first: they are shown in this order.
+ALARMS = (
+    AlarmKind(
+        "all_refused",
+        "compare RECALL_WEBHOOK_SECRETS with Recall's dashboard, and the clock with the world's;"
+        " then `recall-links reverify` takes in what was refused."
+        f" Recall disables an endpoint after {DISABLE_DAYS} days of nothing but failures",
+        alert_checks.all_refused,
+    ),
+    AlarmKind(
+        "silence",
+        "look at the endpoint in Recall's dashboard: after"
+        f" {DISABLE_DAYS} days of failures it is disabled and must be enabled again by hand",
+        alert_checks.silence,
+    ),
+    AlarmKind(
+        "circuit_open",
+        "check RECALL_API_KEY, RECALL_REGION and the account's credit; `recall-links doctor` helps",
+        alert_checks.circuit_open,
+    ),
+    AlarmKind(
+        "no_worker",
+        "start one: `python -m workers`, or scale the worker process up",
+        alert_checks.no_worker,
+    ),
+    AlarmKind(
+        "stalled",
+        "see the workers' logs; more workers help unless the rate limit is the bound",
+        alert_checks.stalled,
+    ),
+    AlarmKind(
+        "webhooks_missed",
+        "look at the endpoint's failures and event types in Recall's dashboard;"
+        " all is filled in, and a reconcile that finds nothing more ends this",
+        alert_checks.webhooks_missed,
+    ),
+    AlarmKind(
+        "will_record_without_bot",
+        "`recall-links calendar check EXTERNAL_ID` lists them; ask Recall's support",
+        alert_checks.will_record_without_bot,
+    ),
+)
+
+
+def alarms(connection: Connection, found: Overview) -> list[Alarm]:
+    """Return what is wrong now, the worst first."""
+    now = Now(connection, found)
+    return [alarm for kind in ALARMS if (alarm := kind.look(now)) is not None]

@@ -1,0 +1,104 @@
+"""All that is known of one bot, in a few indexed reads."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from models.core.bot_status import Status, StatusKey
+from models.queries.circuit import read_circuit
+from models.queries.filters import DeliveryFilter, LinkFilter
+from models.queries.link_summary import why
+from models.queries.lists import BOT_COLUMNS, deliveries, links
+from models.queries.rows import AttemptRow, BotRow, CallRow, Explained, StatusRow
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
+from models.tables.delivery import Delivery
+from models.tables.link import LinkAttempt
+
+MOST = 200
+
+
+def explain(connection: Connection, bot_id: str) -> Explained | None:
+    """Read one bot whole, the latest 200 lines of each kind; None when it was never heard of."""
+    found = connection.execute(select(*BOT_COLUMNS, db_now()).where(Bot.id == bot_id)).one_or_none()
+    if found is None:
+        return None
+    *values, now = found
+    bot = BotRow(*values)
+    linked = links(LinkFilter(bot_id=bot_id), connection.dialect.name).page(connection, MOST).rows
+    came_in = deliveries(DeliveryFilter(bot_id=bot_id)).page(connection, MOST).rows
+    return Explained(
+        bot=bot,
+        why=why(bot, linked, now, read_circuit(connection, now)),
+        statuses=_statuses(connection, bot_id),
+        deliveries=came_in[::-1],
+        attempts=_attempts(connection, bot_id),
+        links=linked,
+    )
+
+
+def heard_of(connection: Connection, bot_id: str) -> bool:
+    """Whether any delivery named this bot, also one that is not applied yet."""
+    named = select(Delivery.id).where(Delivery.bot_id == bot_id).limit(1)
+    return connection.scalar(named) is not None
+
+
+def _statuses(connection: Connection, bot_id: str) -> list[StatusRow]:
+    found = connection.execute(
+        select(
+            BotStatus.code,
+            BotStatus.sub_code,
+            BotStatus.message,
+            BotStatus.occurred_at,
+            BotStatus.delivery_id,
+        )
+        .where(BotStatus.bot_id == bot_id)
+        .order_by(BotStatus.occurred_at.desc(), BotStatus.code.desc())
+        .limit(MOST)
+    )
+    # Equal times are common: then in the order of a bot's life.
+    return sorted((StatusRow(*row) for row in found), key=_in_life)
+
+
+def _in_life(row: StatusRow) -> tuple[datetime, StatusKey]:
+    return row.occurred_at, Status(row.code, row.occurred_at).key
+
+
+def _attempts(connection: Connection, bot_id: str) -> list[AttemptRow]:
+    found = connection.execute(
+        select(
+            LinkAttempt.id,
+            LinkAttempt.started_at,
+            LinkAttempt.finished_at,
+            LinkAttempt.outcome,
+            LinkAttempt.error,
+            LinkAttempt.calls,
+        )
+        .where(LinkAttempt.bot_id == bot_id)
+        # The last ones count when there are more than fit; they are turned round below.
+        .order_by(LinkAttempt.id.desc())
+        .limit(MOST)
+    ).all()
+    return [
+        AttemptRow(
+            row.id, row.started_at, row.finished_at, row.outcome, row.error, _calls(row.calls)
+        )
+        for row in reversed(found)
+    ]
+
+
+def _calls(kept: Sequence[dict[str, Any]]) -> list[CallRow]:
+    # An older release may have kept fewer fields, a newer one more.
+    return [
+        CallRow(
+            call.get("method", ""),
+            call.get("path", ""),
+            call.get("about"),
+            call.get("status"),
+            call.get("ms", 0),
+            call.get("error"),
+        )
+        for call in kept
+    ]

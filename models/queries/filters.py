@@ -1,0 +1,162 @@
+"""What can be asked of each list: one model a list, for the API, the CLI and the pages alike."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from sqlalchemy.orm import QueryableAttribute
+
+from models.core.sanitize import (
+    email_address,
+    is_clamped,
+    plain_uuid,
+    storable,
+    utc_time,
+    uuid_range,
+)
+from models.tables.base import longest
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting, MeetingPerson
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit
+from models.tables.link import Link
+
+MOST_ROWS = 500
+ROWS = 100
+
+
+def _uuid(value: str) -> str:
+    if (found := plain_uuid(value)) is None:
+        raise ValueError("must be a UUID of 36 characters")
+    return found
+
+
+def _bot_id(value: str) -> str:
+    # A bot is named by its first characters wherever a table is narrow.
+    if uuid_range(value) is None:
+        raise ValueError("must be a UUID, or its first 8 characters or more")
+    return value.lower()
+
+
+def _storable(value: str) -> str:
+    # No column holds these: PostgreSQL would refuse the question, and the answer is known.
+    if storable(value, len(value)) != value:
+        raise ValueError("must not hold NUL or half of a surrogate pair")
+    return value
+
+
+def _email(value: str) -> str:
+    if not (found := email_address(value)):
+        raise ValueError("must not be blank")
+    return found
+
+
+def kept_in(column: QueryableAttribute[Any]) -> StringConstraints:
+    """Take what a column may hold: as long as that, and to the letter, blanks around it too."""
+    return StringConstraints(min_length=1, max_length=longest(column))
+
+
+def _time(value: object) -> datetime:
+    # Not pydantic's own reading: to it, 5 is a moment in 1970.
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC)
+    if (found := utc_time(value)) is None or is_clamped(value):
+        raise ValueError("must be an ISO 8601 time, such as 2026-11-20T09:00:00Z")
+    return found
+
+
+Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
+# As a pattern too, for the API's description.
+_HEX = "[0-9a-fA-F]"
+BOT_ID_PATTERN = (
+    f"^{_HEX}{{8}}(-({_HEX}{{0,4}}|{_HEX}{{4}}(-({_HEX}{{0,4}}|{_HEX}{{4}}"
+    f"(-({_HEX}{{0,4}}|{_HEX}{{4}}(-{_HEX}{{0,12}})?))?))?))?$"
+)
+BotId = Annotated[
+    str, AfterValidator(_bot_id), Field(json_schema_extra={"pattern": BOT_ID_PATTERN})
+]
+Words = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=longest(CalendarMeeting.title)
+    ),
+    AfterValidator(_storable),
+]
+Email = Annotated[
+    str, kept_in(MeetingPerson.email), AfterValidator(_storable), AfterValidator(_email)
+]
+ExternalId = Annotated[str, kept_in(Link.external_id), AfterValidator(_storable)]
+IcalUid = Annotated[str, kept_in(CalendarMeeting.ical_uid), AfterValidator(_storable)]
+StatusCode = Annotated[str, kept_in(Bot.status), AfterValidator(_storable)]
+Platform = Annotated[str, kept_in(CalendarMeeting.meeting_platform), AfterValidator(_storable)]
+MessageId = Annotated[str, kept_in(Delivery.id), AfterValidator(_storable)]
+Action = Annotated[str, kept_in(Audit.action), AfterValidator(_storable)]
+Subject = Annotated[str, kept_in(Audit.subject), AfterValidator(_storable)]
+Time = Annotated[datetime, BeforeValidator(_time)]
+# Spelt out, because OpenAPI, the options' help and the pages all list the choices from here.
+LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]
+OutcomeName = Literal["accepted", "ignored", "malformed"]
+BOT_ID_WORDS = "the bot's id, or its first 8 characters or more"
+Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+
+
+class Filter(BaseModel):
+    """A filter: whatever is given must hold; an unknown name is refused."""
+
+    # A misspelt filter that is passed over would show, or put back, everything.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LinkFilter(Filter):
+    """Which links: by bot, meeting, person, words of the title, state, platform or time."""
+
+    bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
+    meeting_id: Uuid | None = Field(None, description="the calendar meeting's id")
+    external_id: ExternalId | None = Field(None, description="the calendar user, as you named them")
+    email: Email | None = Field(None, description="organiser or attendee, in any case")
+    title: Words | None = Field(None, description="words of the title, all of them, in any case")
+    ical_uid: IcalUid | None = Field(None, description="the calendar event's iCal UID")
+    status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
+    link_state: LinkStateName | None = Field(None, description="how the bot's link stands")
+    platform: Platform | None = Field(None, description="meeting_platform, such as zoom")
+    since: Time | None = Field(None, description="meeting_start at or after")
+    until: Time | None = Field(None, description="meeting_start before")
+    current: bool = Field(default=False, description="only links that have not ended")
+
+
+class BotFilter(Filter):
+    """Which bots: by id, by how their link stands, or by their status."""
+
+    bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
+    link_state: LinkStateName | Literal["unlinked"] | None = Field(
+        None, description="how the link stands; unlinked is every state but linked"
+    )
+    status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
+    since: Time | None = Field(None, description="first_seen_at at or after")
+    until: Time | None = Field(None, description="first_seen_at before")
+
+
+class DeliveryFilter(Filter):
+    """Which deliveries: by bot, message, outcome or time."""
+
+    bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
+    message_id: MessageId | None = Field(None, description="the webhook's own id")
+    outcome: OutcomeName | None = Field(None, description="accepted, ignored or malformed")
+    since: Time | None = Field(None, description="received_at at or after")
+    until: Time | None = Field(None, description="received_at before")
+
+
+class RejectionFilter(Filter):
+    """Which refused requests."""
+
+    message_id: MessageId | None = Field(None, description="the webhook's own id, as it said")
+    unresolved: bool = Field(
+        default=False, description="only those a re-check has not accepted since"
+    )

@@ -1,0 +1,105 @@
+"""One plain sentence: why a bot is, or is not, linked."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from models.queries.circuit import Circuit
+from models.queries.error_messages import in_plain_words
+from models.queries.rows import BotRow, LinkRow
+
+_WITHOUT_DETAILS = {
+    "gone": "{} gone at Recall (404)",
+    "forbidden": "{} refused by Recall",
+    "unfetchable": "{} not to be had from Recall",
+    "owed": "{} still owed",
+}
+_CLOSED = Circuit(0.0)
+
+
+def why(bot: BotRow, links: Sequence[LinkRow], now: datetime, circuit: Circuit = _CLOSED) -> str:
+    """Say how the bot's link stands, what is missing, and when the next try is."""
+    # A state of a newer release, during a deploy, is no reason to say nothing.
+    tell = _STATES.get(bot.link_state, _unknown)
+    sentence = tell(bot, [link for link in links if link.ended_at is None])
+    ended = sum(link.ended_at is not None for link in links)
+    if ended:
+        sentence += f"; {_count(ended, 'earlier link')} ended"
+    return f"{sentence}{_next_try(bot, now, circuit)}."
+
+
+def _unknown(bot: BotRow, _links: list[LinkRow]) -> str:
+    return f"The link is {bot.link_state}"
+
+
+def _pending(bot: BotRow, _links: list[LinkRow]) -> str:
+    if bot.last_error:
+        return f"Not linked yet: {in_plain_words(bot.last_error)}"
+    if bot.due_at is None:
+        return f"Not linked yet: {bot.bot_status} says nothing that would be looked up"
+    return "Not linked yet: its first look-up is still to come"
+
+
+def _linked(_bot: BotRow, links: list[LinkRow]) -> str:
+    words = f"Linked to {_count(len(links), 'meeting')}"
+    missing = [link.meeting_state for link in links if link.meeting_state != "found"]
+    states = [_is_or_are(state, missing.count(state)) for state in sorted(set(missing))]
+    return f"{words}, but without details: {', '.join(states)}" if states else words
+
+
+def _is_or_are(state: str, number: int) -> str:
+    words = _WITHOUT_DETAILS.get(state, f"{{}} {state}")
+    return f"{number} " + words.format("is" if number == 1 else "are")
+
+
+def _no_meetings(_bot: BotRow, _links: list[LinkRow]) -> str:
+    return "Not linked, and that is final: Recall lists no calendar meeting for this bot"
+
+
+def _partial(bot: BotRow, links: list[LinkRow]) -> str:
+    owed = sum(link.meeting_state == "owed" for link in links)
+    words = f"Linked in part: {owed} of {_count(len(links), 'meeting')} still owed"
+    return f"{words}, since {in_plain_words(bot.last_error)}" if bot.last_error else words
+
+
+def _failed(bot: BotRow, _links: list[LinkRow]) -> str:
+    reason = in_plain_words(bot.last_error) if bot.last_error else "no error was kept"
+    # A bot whose workers died has no attempt to its name.
+    after = f" after {_count(bot.attempts, 'attempt')}" if bot.attempts else ""
+    return f"Not linked, and given up{after}: {reason}"
+
+
+_STATES = {
+    "pending": _pending,
+    "linked": _linked,
+    "no_meetings": _no_meetings,
+    "partial": _partial,
+    "failed": _failed,
+}
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _next_try(bot: BotRow, now: datetime, circuit: Circuit) -> str:
+    if bot.due_at is None:
+        return ""
+    seconds = (bot.due_at - now).total_seconds()
+    if circuit.open_for > max(seconds, 0.0):
+        reason = f" ({circuit.reason})" if circuit.reason else ""
+        wait = in_words(circuit.open_for)
+        return f"; Recall refuses the whole workspace{reason}, the next try of any bot is in {wait}"
+    if seconds <= 0:
+        return "; the next look-up is due now"
+    return f"; the next look-up is in {in_words(seconds)}"
+
+
+def in_words(seconds: float) -> str:
+    """Return a length of time in one unit, as people say it: 40 s, 12 min, 3 h, 2 days."""
+    for unit, size in (("days", 172_800), ("h", 7200), ("min", 120)):
+        if seconds >= size:
+            return f"{seconds / _UNITS[unit]:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+_UNITS = {"days": 86_400, "h": 3600, "min": 60}

@@ -1,0 +1,200 @@
+"""The lists that operators page through: one typed read each, newest first, by keyset.
+
+No OFFSET and no exact count: both cost what the table has grown to.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
+
+from models.core.sanitize import uuid_range
+from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
+from models.queries.title_search import with_words
+from models.queries.views import BOT_LINKS, DELIVERY_LOG
+from models.tables.bot import Bot
+from models.tables.calendar import MeetingPerson
+from models.tables.ledger import Rejection
+
+R = TypeVar("R")
+Position = tuple[Any, ...]
+Query = Select[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """Some rows, and the position behind the last of them; None at the end."""
+
+    rows: list[R]
+    next: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[R]):
+    """One list: what it selects, what orders it, and the rows it is read as."""
+
+    select: Query
+    order: tuple[ColumnElement[Any], ...]
+    row: Callable[..., R]
+
+    def page(self, connection: Connection, limit: int, after: Position | None = None) -> Page[R]:
+        """Read one page, from behind a position on."""
+        # One more than asked for: whether there is a next page needs no count.
+        found = connection.execute(self._query(limit + 1, after)).all()
+        rows = [self.row(*one[: -len(self.order)]) for one in found[:limit]]
+        is_last = len(found) <= limit
+        return Page(rows, None if is_last else tuple(found[limit - 1][-len(self.order) :]))
+
+    def all(self, connection: Connection, chunk: int = 1000) -> Iterator[R]:
+        """Read every row, some at a time, so that a hundred thousand take no more memory."""
+        page = self.page(connection, chunk)
+        yield from page.rows
+        while page.next is not None:
+            page = self.page(connection, chunk, page.next)
+            yield from page.rows
+
+    def count(self, connection: Connection, most: int) -> int:
+        """Count its rows, up to `most` of them."""
+        # The same select as a page's: with other columns it could come to stand on other tables.
+        some = self.select.limit(most).subquery()
+        return connection.scalar(select(func.count()).select_from(some)) or 0
+
+    def _query(self, limit: int, after: Position | None) -> Query:
+        query = self.select.add_columns(*(c.label(f"by_{n}") for n, c in enumerate(self.order)))
+        if after is not None:
+            behind = [bindparam(None, v, c.type) for v, c in zip(after, self.order, strict=True)]
+            # The first half says nothing new, but an index knows what to do with it.
+            query = query.where(self.order[0] <= behind[0], tuple_(*self.order) < tuple_(*behind))
+        return query.order_by(*(one.desc() for one in self.order)).limit(limit)
+
+
+def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
+    """List links, the newest first; by title or a time of meetings, the latest meeting first."""
+    columns = BOT_LINKS.c
+    query = _links(wanted)
+    if wanted.title:
+        query, order = with_words(query, wanted.title, dialect)
+        return Listing(_between(query, order[0], wanted.since, wanted.until), order, LinkRow)
+    query = _between(query, columns.meeting_start, wanted.since, wanted.until)
+    # The order follows the index that the filter uses, or a page would sort all that matches.
+    first = columns.meeting_start if wanted.since or wanted.until else columns.linked_at
+    return Listing(query, (first, columns.bot_id, columns.meeting_id), LinkRow)
+
+
+def _links(wanted: LinkFilter) -> Query:
+    query: Query = select(BOT_LINKS).where(*_equal(wanted, _LINK_COLUMNS))
+    if wanted.email:
+        # A meeting has many people: a join would show it once for each.
+        meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
+        query = query.where(BOT_LINKS.c.meeting_id.in_(meetings))
+    return query.where(BOT_LINKS.c.ended_at.is_(None)) if wanted.current else query
+
+
+def bots(wanted: BotFilter) -> Listing[BotRow]:
+    """List bots, the one seen first last."""
+    query: Query = select(*BOT_COLUMNS).where(*_equal(wanted, _BOT_COLUMNS))
+    if wanted.link_state == "unlinked":
+        # The value in the statement: a parameter would not be known to imply the index's predicate.
+        query = query.where(Bot.link_state != literal_column("'linked'"))
+    elif wanted.link_state:
+        query = query.where(Bot.link_state == wanted.link_state)
+    query = _between(query, Bot.first_seen_at, wanted.since, wanted.until)
+    return Listing(query, (_column(Bot.first_seen_at), _column(Bot.id)), BotRow)
+
+
+def deliveries(wanted: DeliveryFilter) -> Listing[DeliveryRow]:
+    """List deliveries, the latest first."""
+    columns = DELIVERY_LOG.c
+    query: Query = select(DELIVERY_LOG).where(*_equal(wanted, _DELIVERY_COLUMNS))
+    query = _between(query, columns.received_at, wanted.since, wanted.until)
+    return Listing(query, (columns.received_at, columns.delivery_id), DeliveryRow)
+
+
+def rejections(wanted: RejectionFilter) -> Listing[RejectionRow]:
+    """List refused requests, the latest first."""
+    kept = (
+        Rejection.id,
+        Rejection.received_at,
+        Rejection.reason,
+        Rejection.remote_addr,
+        Rejection.message_id,
+        Rejection.resolved_at,
+    )
+    query: Query = select(*kept)
+    if wanted.message_id is not None:
+        query = query.where(Rejection.message_id == wanted.message_id)
+    if wanted.unresolved:
+        query = query.where(Rejection.resolved_at.is_(None))
+    return Listing(query, (_column(Rejection.received_at), _column(Rejection.id)), RejectionRow)
+
+
+BOT_COLUMNS = (
+    Bot.id,
+    Bot.status,
+    Bot.sub_code,
+    Bot.status_at,
+    Bot.link_state,
+    Bot.due_at,
+    Bot.attempts,
+    Bot.crashes,
+    Bot.last_error,
+    Bot.bot_name,
+    Bot.meeting_platform,
+    Bot.first_seen_at,
+    Bot.fetched_at,
+    Bot.settled_at,
+)
+_LINK_COLUMNS = {
+    "bot_id": BOT_LINKS.c.bot_id,
+    "meeting_id": BOT_LINKS.c.meeting_id,
+    "external_id": BOT_LINKS.c.external_id,
+    "ical_uid": BOT_LINKS.c.ical_uid,
+    "status": BOT_LINKS.c.bot_status,
+    "link_state": BOT_LINKS.c.link_state,
+    "platform": BOT_LINKS.c.meeting_platform,
+}
+_DELIVERY_COLUMNS = {
+    "bot_id": DELIVERY_LOG.c.bot_id,
+    "message_id": DELIVERY_LOG.c.delivery_id,
+    "outcome": DELIVERY_LOG.c.outcome,
+}
+_BOT_COLUMNS: Mapping[str, Any] = {"bot_id": Bot.id, "status": Bot.status}
+
+
+def _column(attribute: Any) -> ColumnElement[Any]:
+    found: ColumnElement[Any] = attribute.expression
+    return found
+
+
+def _equal(
+    wanted: Filter, columns: Mapping[str, ColumnElement[Any]]
+) -> Iterator[ColumnElement[bool]]:
+    for name, one in columns.items():
+        if (value := getattr(wanted, name)) is not None:
+            yield one == value if name != "bot_id" else _is_bot(one, value)
+
+
+def _is_bot(column: ColumnElement[Any], asked: str) -> ColumnElement[bool]:
+    # The whole id as a range of one would keep an index from ordering by its next column.
+    found = uuid_range(asked)
+    if found is None or found[0] == found[1]:
+        return column == asked
+    return column.between(*found)
+
+
+def _between(query: Query, time: Any, since: datetime | None, until: datetime | None) -> Query:
+    if since is not None:
+        query = query.where(time >= since)
+    return query if until is None else query.where(time < until)

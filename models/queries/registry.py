@@ -1,0 +1,55 @@
+"""The lists, by name: what the API, the command line and the pages all offer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from models.queries.audit_log import AuditFilter, audits
+from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.lists import Listing, bots, deliveries, links, rejections
+from models.queries.rows import AuditRow, BotRow, DeliveryRow, LinkRow, RejectionRow
+
+
+@dataclass(frozen=True, slots=True)
+class ListKind:
+    """One list: its name, what can be asked of it, what its rows are, how it is read."""
+
+    name: str
+    summary: str
+    wanted: type[Filter]
+    row: type
+    listing: Callable[[Any, str], Listing[Any]]
+
+
+LINKS = ListKind(
+    "links", "Links between bots and calendar meetings, newest first", LinkFilter, LinkRow, links
+)
+BOTS = ListKind(
+    "bots",
+    "Bots, newest first",
+    BotFilter,
+    BotRow,
+    lambda wanted, _dialect: bots(wanted),
+)
+DELIVERIES = ListKind(
+    "deliveries",
+    "Webhooks that arrived, newest first",
+    DeliveryFilter,
+    DeliveryRow,
+    lambda wanted, _dialect: deliveries(wanted),
+)
+REJECTIONS = ListKind(
+    "rejections",
+    "Requests that were not proved to be Recall's, newest first",
+    RejectionFilter,
+    RejectionRow,
+    lambda wanted, _dialect: rejections(wanted),
+)
+AUDIT = ListKind(
+    "audit",
+    "Changes that people made, newest first",
+    AuditFilter,
+    AuditRow,
+    lambda wanted, _dialect: audits(wanted),
+)
+LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS, AUDIT)

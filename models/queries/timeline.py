@@ -1,0 +1,60 @@
+"""One bot's life as one line of moments: deliveries, statuses, attempts, the next try."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
+
+# Equal times are common: what arrives stands before what follows from it.
+_ORDER = {"delivery": 0, "status": 1, "attempt": 2, "next": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened, or will: when, what, how it came out, and what more is known."""
+
+    at: datetime
+    kind: str
+    what: str
+    outcome: str | None = None
+    notes: tuple[str, ...] = ()
+    ms: int | None = None
+    calls: tuple[CallRow, ...] = ()
+
+
+def timeline(found: Explained) -> list[Moment]:
+    """Merge all that is known of a bot, the earliest first."""
+    moments = [
+        *map(_delivery, found.deliveries),
+        *map(_status, found.statuses),
+        *map(_attempt, found.attempts),
+        *_next(found),
+    ]
+    return sorted(moments, key=lambda moment: (moment.at, _ORDER[moment.kind]))
+
+
+def _status(row: StatusRow) -> Moment:
+    return Moment(row.occurred_at, "status", row.code, notes=_notes(row.sub_code, row.message))
+
+
+def _delivery(row: DeliveryRow) -> Moment:
+    code = f"code {row.code}" if row.code else None
+    copies = f"arrived {row.copies} times" if row.copies > 1 else None
+    notes = _notes(code, row.reason, copies, row.delivery_id)
+    return Moment(row.received_at, "delivery", row.event or "no event", row.outcome, notes)
+
+
+def _attempt(row: AttemptRow) -> Moment:
+    took = round((row.finished_at - row.started_at).total_seconds() * 1000)
+    notes, calls = _notes(row.error), tuple(row.calls)
+    return Moment(row.started_at, "attempt", "look-up at Recall", row.outcome, notes, took, calls)
+
+
+def _next(found: Explained) -> Iterator[Moment]:
+    if found.bot.due_at is not None:
+        yield Moment(found.bot.due_at, "next", "next look-up", notes=_notes(found.bot.last_error))
+
+
+def _notes(*words: str | None) -> tuple[str, ...]:
+    return tuple(word for word in words if word)

@@ -1,0 +1,65 @@
+"""The three views as tables to read from; their columns are a contract with people's scripts."""
+
+from typing import Any
+
+from sqlalchemy import Column, Integer, MetaData, String, Table
+from sqlalchemy.types import TypeEngine
+
+from models.tables.base import UtcDateTime
+
+_TEXT, _TIME, _COUNT = String(), UtcDateTime(), Integer()
+# Apart from the tables' metadata: create_all and autogenerate must not take them for tables.
+_VIEWS = MetaData()
+
+
+def _view(name: str, **columns: TypeEngine[Any]) -> Table:
+    return Table(name, _VIEWS, *(Column(key, kind) for key, kind in columns.items()))
+
+
+BOT_LINKS = _view(
+    "bot_links",
+    bot_id=_TEXT,
+    bot_status=_TEXT,
+    bot_sub_code=_TEXT,
+    bot_status_at=_TIME,
+    link_state=_TEXT,
+    external_id=_TEXT,
+    calendar_user_id=_TEXT,
+    meeting_id=_TEXT,
+    meeting_state=_TEXT,
+    meeting_title=_TEXT,
+    meeting_start=_TIME,
+    meeting_end=_TIME,
+    organizer_email=_TEXT,
+    ical_uid=_TEXT,
+    calendar_platform=_TEXT,
+    meeting_platform=_TEXT,
+    linked_at=_TIME,
+    ended_at=_TIME,
+    end_reason=_TEXT,
+)
+UNLINKED_BOTS = _view(
+    "unlinked_bots",
+    bot_id=_TEXT,
+    bot_status=_TEXT,
+    bot_status_at=_TIME,
+    link_state=_TEXT,
+    due_at=_TIME,
+    attempts=_COUNT,
+    last_error=_TEXT,
+    first_seen_at=_TIME,
+)
+DELIVERY_LOG = _view(
+    "delivery_log",
+    delivery_id=_TEXT,
+    event=_TEXT,
+    outcome=_TEXT,
+    reason=_TEXT,
+    bot_id=_TEXT,
+    code=_TEXT,
+    sub_code=_TEXT,
+    occurred_at=_TIME,
+    received_at=_TIME,
+    copies=_COUNT,
+)
+VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG)

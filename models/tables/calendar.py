@@ -1,0 +1,105 @@
+"""Recall's Calendar V1 side, as it was last seen: users, meetings, people, tokens."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.core.sanitize import LONGEST_TEXT
+from models.core.title_words import WordList, default_title, default_words
+from models.tables.base import Base, at_most
+
+EXTERNAL_ID = at_most(255)
+MeetingState = Literal["found", "gone", "forbidden", "unfetchable", "owed"]
+
+
+class CalendarUser(Base):
+    """One calendar user; a deleted and re-created one comes back with a new id."""
+
+    __tablename__ = "calendar_users"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    external_id: Mapped[str | None] = mapped_column(index=True, info=EXTERNAL_ID)
+
+
+class CalendarMeeting(Base):
+    """One meeting in one user's calendar, with why its details are missing where they are."""
+
+    __tablename__ = "calendar_meetings"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    # No foreign key: rows come in any order, and erasing a user must not fail on history.
+    calendar_user_id: Mapped[str | None]
+    # The meeting's own times once it was found; until then as the bot's body told them.
+    start_time: Mapped[datetime]
+    end_time: Mapped[datetime]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    title: Mapped[str | None] = mapped_column(info=at_most(LONGEST_TEXT))
+    # What title search goes by, and the title that it was made of: while the two titles differ,
+    # somebody who does not know of words (an old release) wrote the row, and a worker makes them.
+    title_words: Mapped[str | None] = mapped_column(WordList, default=default_words)
+    indexed_title: Mapped[str | None] = mapped_column(default=default_title)
+    # An index of PostgreSQL takes 2,704 bytes, a character up to four; a sender picks this.
+    ical_uid: Mapped[str | None] = mapped_column(index=True, info=at_most(600))
+    organizer_email: Mapped[str | None]
+    calendar_platform: Mapped[str | None]
+    meeting_platform: Mapped[str | None] = mapped_column(info=at_most(LONGEST_TEXT))
+    is_recurring: Mapped[bool | None]
+    is_external: Mapped[bool | None]
+    is_hosted_by_me: Mapped[bool | None]
+    will_record: Mapped[bool | None]
+    will_record_reason: Mapped[str | None]
+    attendees: Mapped[list[dict[str, Any]] | None]
+    details: Mapped[dict[str, Any] | None]
+    fetched_at: Mapped[datetime | None]
+
+    # On SQLite a full-text table beside this one is kept by triggers: see the migrations.
+    __table_args__ = (
+        Index(None, "start_time", "id"),
+        Index(
+            "ix_calendar_meetings_title_words",
+            "title_words",
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+            info={"dialect": "postgresql"},
+        ).ddl_if(dialect="postgresql"),
+        Index(
+            "ix_calendar_meetings_title_unindexed",
+            "id",
+            postgresql_where=text("title IS DISTINCT FROM indexed_title"),
+            sqlite_where=text("title IS NOT indexed_title"),
+        ),
+    )
+
+
+class MeetingPerson(Base):
+    """Who a meeting can be looked up by: organiser and attendees, lower-cased."""
+
+    __tablename__ = "meeting_people"
+
+    meeting_id: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(primary_key=True, index=True, info=at_most(320))
+
+
+class CalendarToken(Base):
+    """One user's calendar token, encrypted; the id it is for is kept as a hash."""
+
+    __tablename__ = "calendar_tokens"
+
+    external_id_hash: Mapped[str] = mapped_column(primary_key=True)
+    ciphertext: Mapped[bytes]
+    fingerprint: Mapped[str]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ErasedUser(Base):
+    """A tombstone: no worker asks a token for this user, since asking would create it again."""
+
+    __tablename__ = "erased_users"
+
+    external_id_hash: Mapped[str] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime]
+    reason: Mapped[str]
+    lifted_at: Mapped[datetime | None]

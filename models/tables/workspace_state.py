@@ -1,0 +1,19 @@
+"""What more than one dyno shares about the workspace: circuit, quota, closed buckets."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.tables.base import Base
+
+
+class WorkspaceState(Base):
+    """One shared fact by its name; whoever learns it last writes it."""
+
+    __tablename__ = "workspace_state"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+    # By the database's clock: it is compared on other dynos.
+    updated_at: Mapped[datetime]
