@@ -34,9 +34,9 @@ from tests.lab.signals import end_as_by_ctrl_c
 from tests.title_writes import guard_titles
 from webhook.app import create_app, resources_of
 from webhook.commands import environment
-from workers import tools
-from workers.tools import Tools
-from workers.wire import make_ssl_context
+from workers.linking import context
+from workers.linking.context import Tools
+from workers.recall_api.transport import make_ssl_context
 
 ROOT = Path(__file__).parent.parent
 SECRET = "whsec_cmVjYWxsLWxpbmtzIHRlc3Qgc2VjcmV0IG51bWJlciBvbmU="
@@ -238,7 +238,7 @@ def make_tools(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[Make
             "RECALL_RATE_SHARE": 100_000,
             "WORKER_THREADS": 4,
         }
-        made.append(tools.make_tools(make_settings(**given | environ), make_ssl_context()))
+        made.append(context.make_tools(make_settings(**given | environ), make_ssl_context()))
         return made[-1]
 
     yield make

@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 
-from workers.bodies import MeetingRef
-from workers.claims import Claim
-from workers.errors import Endpoint, RecallError
-from workers.limits import Bucket
-from workers.tokens import UserErasedError
-from workers.wire import Answer
+from workers.calendar_tokens.crypto import UserErasedError
+from workers.linking.types import Claim
+from workers.rate_limits.buckets import Bucket
+from workers.recall_api.errors import Endpoint, RecallError
+from workers.recall_api.schemas import MeetingRef
+from workers.recall_api.transport import Answer
 
 START = datetime(2026, 11, 20, 10, tzinfo=UTC)
 BOT = "5b1f0c52-3f55-4a1e-8f0e-1a2b3c4d5e01"

@@ -37,7 +37,7 @@ from tests.lab.servers import Server, start_redis
 from tests.lab.shapes import Bot as RecallBot
 from tests.lab.stack import Process, Stack, kept_alive
 from tests.running import environ_for, until
-from workers.horse import DRAINING, RQ_WORKER
+from workers.processes.rq_worker import DRAINING, RQ_WORKER
 
 PATH = "/webhooks/recall"
 # The promise of issue 3: without a hand, and the half of them sooner.

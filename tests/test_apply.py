@@ -13,7 +13,7 @@ from models.tables.delivery import Delivery
 from tests.fakes import BOT, START
 from tests.ids import new_id
 from tests.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot
-from workers.apply import Standing, apply_all, apply_batch
+from workers.linking.apply_deliveries import Standing, apply_all, apply_batch
 
 
 def applied_all(engine: Engine) -> bool:

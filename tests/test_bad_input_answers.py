@@ -33,12 +33,17 @@ from tests.lab.shapes import Bot as FakeBot
 from tests.lab.wire import Request, Response
 from tests.mutants import ODD_TEXTS, changed, changes, paths
 from tests.rows import add_delivery, rows
-from workers.drain import Drain
-from workers.errors import RecallError
-from workers.patience import in_transaction
-from workers.recall import CALL_SECONDS, Recall
-from workers.stop import Stop
-from workers.wire import MAX_BODY_BYTES, BodyTooLargeError, HttpClient, make_ssl_context
+from workers.db.transactions import in_transaction
+from workers.linking.drain import Drain
+from workers.recall_api.client import CALL_SECONDS, Recall
+from workers.recall_api.errors import RecallError
+from workers.recall_api.transport import (
+    MAX_BODY_BYTES,
+    BodyTooLargeError,
+    HttpClient,
+    make_ssl_context,
+)
+from workers.shutdown import Stop
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 OUR_PATHS = re.compile(rf"/api/v1/(bot/{UUID}/|calendar/authenticate/|calendar/meetings/{UUID}/)\Z")

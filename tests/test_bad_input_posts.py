@@ -27,7 +27,7 @@ from tests.lab.signing import Family, new_message_id, new_secret, sign
 from tests.mutants import mutants
 from tests.rows import rows
 from tests.running import environ_for, web_alone
-from workers.apply import apply_all
+from workers.linking.apply_deliveries import apply_all
 
 PATH = "/webhooks/recall"
 MIB = 1024 * 1024

@@ -13,7 +13,8 @@ from models.queries.filters import LinkFilter
 from models.tables.base import longest
 from models.tables.calendar import CalendarMeeting, MeetingPerson
 from models.tables.link import Link
-from workers.bodies import (
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.schemas import (
     EXTERNAL_ID_LIMIT,
     BotBody,
     MeetingBody,
@@ -23,7 +24,6 @@ from workers.bodies import (
     read_object,
     read_token,
 )
-from workers.errors import Endpoint, Fault, RecallError
 
 BOT = "7d1d3c7e-0f5b-4d7a-9b55-5a3d6a3a1c01"
 MEETING = "b9b2f5a0-63a1-4f53-9d7e-0b9f1d7f4a02"

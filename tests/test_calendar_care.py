@@ -19,10 +19,10 @@ from tests.lab.recall import FakeRecall
 from tests.lab.shapes import CalendarUser as FakeUser
 from tests.rows import add_bot, add_delivery, count, later, rows, set_bot
 from tests.told import Tell, link, teller, told
-from workers.drain import Drain
-from workers.errors import RecallError
-from workers.stop import Stop
-from workers.tokens import external_id_hash
+from workers.calendar_tokens.crypto import external_id_hash
+from workers.linking.drain import Drain
+from workers.recall_api.errors import RecallError
+from workers.shutdown import Stop
 
 WHO = "ines"
 

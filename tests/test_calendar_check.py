@@ -24,10 +24,10 @@ from tests.lab.shapes import Bot as FakeBot
 from tests.lab.shapes import CalendarUser as FakeUser
 from tests.rows import add_bot, add_delivery, later, rows
 from tests.told import Tell, link, teller, told
-from workers.calendar_sweep import CalendarSweep
-from workers.drain import Drain
-from workers.nights import Night, claim_night, next_night
-from workers.stop import Stop
+from workers.calendars.nightly import CalendarSweep
+from workers.calendars.schedule import Night, claim_night, next_night
+from workers.linking.drain import Drain
+from workers.shutdown import Stop
 
 WHO = "ines"
 CHECK = ("calendar", "check", WHO, "--json")

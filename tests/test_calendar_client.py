@@ -14,15 +14,15 @@ from tests.conftest import API_KEY
 from tests.lab.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall
 from tests.rows import rows
-from workers.calendar_bodies import read_user
-from workers.calendar_client import CalendarClient, UserToken
-from workers.calendar_users import CalendarUsers
-from workers.errors import Endpoint, Fault, RecallError
-from workers.limits import Bucket, Buckets, Grant, LocalLimits
-from workers.recall import Recall
-from workers.tokens import UserErasedError, Vault, external_id_hash
-from workers.wire import HttpClient, make_ssl_context
-from workers.workspace import open_circuit
+from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
+from workers.calendar_tokens.session import CalendarUsers
+from workers.rate_limits.buckets import Bucket, Buckets, Grant, LocalLimits
+from workers.recall_api.calendar_client import CalendarClient, UserToken
+from workers.recall_api.calendar_schemas import read_user
+from workers.recall_api.circuit import open_circuit
+from workers.recall_api.client import Recall
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.transport import HttpClient, make_ssl_context
 
 MakeClient = Callable[..., CalendarClient]
 

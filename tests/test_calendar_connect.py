@@ -28,7 +28,7 @@ from tests.rows import rows
 from webhook.app import create_app, resources_of
 from webhook.calendar_failures import FAILURES, Failure, known_failure
 from webhook.calendar_state import StateCookies
-from workers.tokens import external_id_hash
+from workers.calendar_tokens.crypto import external_id_hash
 
 MakeClient = Callable[..., FlaskClient]
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

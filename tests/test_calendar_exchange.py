@@ -35,7 +35,7 @@ from tests.lab.recall import FakeRecall
 from tests.rows import count, rows
 from webhook.app import create_app, resources_of
 from webhook.caller_limit import CallerLimit
-from workers.tokens import external_id_hash
+from workers.calendar_tokens.crypto import external_id_hash
 
 PATH = "/calendar/auth-token"
 MakeClient = Callable[..., FlaskClient]

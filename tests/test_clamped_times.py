@@ -17,8 +17,8 @@ from tests.lab.recall import FakeRecall
 from tests.rows import rows
 from tests.told import link, teller, told
 from webhook.classify import classify
-from workers.bodies import read_bot
-from workers.bot_list import read_bot_page
+from workers.recall_api.bot_list import read_bot_page
+from workers.recall_api.schemas import read_bot
 
 LATE = [
     "9999-12-31T23:59:59-08:00",

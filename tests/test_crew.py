@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from tests.fakes import START, a_claim
-from workers.claims import LinkResult
-from workers.crew import TURN_SECONDS, Crew, Handed
+from workers.linking.thread_pool import TURN_SECONDS, Crew, Handed
+from workers.linking.types import LinkResult
 
 
 def test_a_thread_is_started_only_for_a_claim_that_needs_one() -> None:
@@ -39,5 +39,7 @@ def test_a_turn_is_good_for_less_than_a_second(monkeypatch: pytest.MonkeyPatch) 
     """Later it would count into another minute than the one it was taken from."""
     handed = Handed(a_claim(), at=100.0)
     for waited, has_turn in ((0.0, True), (TURN_SECONDS - 0.01, True), (TURN_SECONDS, False)):
-        monkeypatch.setattr("workers.crew.time.monotonic", lambda now=100.0 + waited: now)
+        monkeypatch.setattr(
+            "workers.linking.thread_pool.time.monotonic", lambda now=100.0 + waited: now
+        )
         assert handed.has_turn is has_turn

@@ -11,7 +11,8 @@ from models.tables.base import db_now
 from models.tables.calendar import CalendarToken, ErasedUser
 from tests.fakes import START
 from tests.rows import rows
-from workers.desk import (
+from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
+from workers.linking.token_broker import (
     DeskTokens,
     Reply,
     TokenAsked,
@@ -20,8 +21,7 @@ from workers.desk import (
     TokenKept,
     TokenMessage,
 )
-from workers.errors import Fault, RecallError
-from workers.tokens import UserErasedError, Vault, external_id_hash
+from workers.recall_api.errors import Fault, RecallError
 
 
 class Counter:

@@ -24,7 +24,7 @@ from tests.test_alarms import a_worker
 from webhook.doctor import examine_database, examine_redis, examine_settings, skew
 from webhook.doctor_recall import examine_recall
 from webhook.finding import Finding
-from workers.queue import quick_redis
+from workers.queue.jobs import quick_redis
 
 PRINT = Settings.read({"RECALL_WEBHOOK_SECRETS": SECRET}).recall_webhook_secrets[0].fingerprint
 

@@ -19,12 +19,12 @@ from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
 from tests.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot
-from workers.apply import apply_batch
-from workers.bodies import Body, BotBody, read_bot
-from workers.drain import Drain
-from workers.patience import Database
-from workers.queue import links_queue, queue_name
-from workers.stop import Stop
+from workers.db.transactions import Database
+from workers.linking.apply_deliveries import apply_batch
+from workers.linking.drain import Drain
+from workers.queue.jobs import links_queue, queue_name
+from workers.recall_api.schemas import Body, BotBody, read_bot
+from workers.shutdown import Stop
 
 
 def due(engine: Engine, *bots: FakeBot) -> None:
@@ -168,7 +168,7 @@ def test_a_stop_in_mid_drain_gives_back_what_is_not_done(
     engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No crash is counted, and the bots are due as before."""
-    monkeypatch.setattr("workers.drain.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("workers.linking.drain.STOP_SECONDS", 0.2)
     recall.faults.add(Fault(act="hang", path="bot/{id}"))
     bots = [linked(recall) for _ in range(3)]
     due(engine, *bots)
@@ -193,8 +193,8 @@ def test_what_the_end_cuts_is_partial_and_due_at_once(
     engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bot of many slow meetings gets on, drain by drain."""
-    monkeypatch.setattr("workers.drain.CLAIM_SECONDS", 0.5)
-    monkeypatch.setattr("workers.drain.DRAIN_SECONDS", 1.0)
+    monkeypatch.setattr("workers.linking.drain.CLAIM_SECONDS", 0.5)
+    monkeypatch.setattr("workers.linking.drain.DRAIN_SECONDS", 1.0)
     bot = linked(recall, meetings=8)
     recall.faults.add(Fault(act="slow", path="calendar/meetings/{id}", delay=0.25))
     due(engine, bot)
@@ -276,7 +276,7 @@ def test_a_bug_in_linking_costs_an_attempt_and_no_thread(
             raise ZeroDivisionError
         return read_bot(body, bot_id)
 
-    monkeypatch.setattr("workers.recall.read_bot", broken)
+    monkeypatch.setattr("workers.recall_api.client.read_bot", broken)
     Drain(make_tools(WORKER_THREADS=1), Stop()).run()
     assert states(engine) == {bad.id: "pending", good.id: "linked"}
     assert bot_row(engine, bad.id).last_error.startswith("internal: ")
@@ -364,8 +364,8 @@ def test_a_drain_ends_with_its_last_bot(
     engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bell that rings after that is answered by the next; nobody lies in wait meanwhile."""
-    monkeypatch.setattr("workers.drain.APPLY_SECONDS", 60.0)
-    monkeypatch.setattr("workers.claimer.IDLE_SECONDS", 60.0)
+    monkeypatch.setattr("workers.linking.drain.APPLY_SECONDS", 60.0)
+    monkeypatch.setattr("workers.linking.claiming.IDLE_SECONDS", 60.0)
     due(engine, linked(recall))
     started = time.monotonic()
     assert Drain(make_tools(), Stop()).run() == 1
@@ -403,8 +403,8 @@ def test_a_backlog_is_applied_while_bots_are_linked(
         turns.append((size, leased))
         return apply_batch(database, size)
 
-    monkeypatch.setattr("workers.drain.BATCH", 4)
-    monkeypatch.setattr("workers.drain.apply_batch", apply)
+    monkeypatch.setattr("workers.linking.drain.BATCH", 4)
+    monkeypatch.setattr("workers.linking.drain.apply_batch", apply)
     due(engine, *(linked(recall) for _ in range(18)))
     assert Drain(make_tools(WORKER_THREADS=2), Stop()).run() == 18
     # As many as there are threads, then a whole batch while those are at work.

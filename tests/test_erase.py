@@ -34,12 +34,12 @@ from tests.lab.shapes import CalendarUser as FakeUser
 from tests.rows import add_delivery, bot_row, count, later, rows
 from tests.running import running, until
 from tests.told import Tell, link, teller, told
-from workers.drain import Drain
-from workers.erase import Eraser, holdings
-from workers.relink import audit, relink
-from workers.retain import Retention
-from workers.stop import Stop
-from workers.tombstones import ERASED, bury, is_pseudonym, pseudonym
+from workers.linking.drain import Drain
+from workers.linking.relink import audit, relink
+from workers.privacy.erase import Eraser, holdings
+from workers.privacy.retention import Retention
+from workers.privacy.tombstones import ERASED, bury, is_pseudonym, pseudonym
+from workers.shutdown import Stop
 
 WHO = "ines-4711"
 TITLE = "Ines, salary talks"
@@ -361,7 +361,7 @@ def test_a_busy_persons_data_goes_in_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each a transaction, so that no statement is long."""
-    monkeypatch.setattr("workers.erase.batches.__defaults__", (2,))
+    monkeypatch.setattr("workers.privacy.erase.batches.__defaults__", (2,))
     bots = [recall.build.bot([recall.build.meeting(ines)]) for _ in range(5)]
     link(engine, make_tools(), *(bot.id for bot in bots))
     with engine.connect() as connection:

@@ -20,8 +20,8 @@ from tests.population import bot_id, populate
 from tests.rows import add_bot, add_delivery, later, set_bot
 from tests.test_alarms import a_refused_workspace
 from tests.test_why import a_bot
-from workers.drain import Drain
-from workers.stop import Stop
+from workers.linking.drain import Drain
+from workers.shutdown import Stop
 
 
 def explained(engine: Engine, bot: str) -> Explained:

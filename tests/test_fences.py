@@ -31,8 +31,8 @@ from tests.lab.shapes import Bot
 from tests.rig import PATH, RETRIES, Rig, Rigs, busy, family, named, rigs_of, words
 from tests.rows import add_delivery, bot_row, rows, set_bot
 from tests.running import until
-from workers.drain import Drain
-from workers.stop import Stop
+from workers.linking.drain import Drain
+from workers.shutdown import Stop
 
 KINDS = ("postgresql", "sqlite")
 ONE_IN_CI = (pytest.param("postgresql", marks=pytest.mark.faults), "sqlite")

@@ -8,8 +8,8 @@ from models.tables.ledger import TOTAL, Tally
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeTools
 from tests.rows import rows
-from workers.heartbeat import Heartbeat, peak_memory_mb
-from workers.tally import add_tallies
+from workers.linking.stats import add_tallies
+from workers.processes.heartbeat import Heartbeat, peak_memory_mb
 
 
 def test_a_worker_tells_of_itself_and_of_the_quota_left(

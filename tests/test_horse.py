@@ -12,11 +12,11 @@ from models.core.settings import Settings
 from tests.conftest import MakeSettings, MakeTools
 from tests.lab.recall import FakeRecall
 from tests.rows import add_delivery, bot_row
-from workers import horse
-from workers.horse import DrainJob, DrainWorker, run_worker
-from workers.queue import Bell, queue_name
-from workers.stop import Stop
-from workers.wire import make_ssl_context
+from workers.processes import rq_worker
+from workers.processes.rq_worker import DrainJob, DrainWorker, run_worker
+from workers.queue.jobs import Bell, queue_name
+from workers.recall_api.transport import make_ssl_context
+from workers.shutdown import Stop
 
 
 def linkable(recall: FakeRecall, engine: Engine) -> str:
@@ -59,7 +59,7 @@ def test_a_drain_that_breaks_leaves_no_connection_behind(
         raise TimeoutError
 
     with monkeypatch.context() as patch:
-        patch.setattr("workers.drain.apply_batch", cut)
+        patch.setattr("workers.linking.drain.apply_batch", cut)
         with pytest.raises(TimeoutError):
             job.drain()
     bot_id = linkable(recall, engine)
@@ -102,7 +102,7 @@ def test_a_worker_is_replaced_after_many_jobs_or_much_memory(
     limit: str,
 ) -> None:
     """It ends after the job that passed the limit, which is done, and says goodbye to Redis."""
-    monkeypatch.setattr(horse, limit, 1)
+    monkeypatch.setattr(rq_worker, limit, 1)
     bot_id = linkable(recall, engine)
     bell = Bell(client, queue_name(settings))
     assert bell.ring()

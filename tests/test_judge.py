@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes import MEETINGS, START, a_claim, ref
-from workers.bodies import BotBody, MeetingRef
-from workers.claims import Claim, KnownLink, LinkResult, MeetingResult
-from workers.errors import Endpoint, Fault, RecallError
-from workers.judge import Verdict, judge
+from workers.linking.outcome import Verdict, judge
+from workers.linking.types import Claim, KnownLink, LinkResult, MeetingResult
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.schemas import BotBody, MeetingRef
 
 
 def highest(_shortest: float, longest: float) -> float:

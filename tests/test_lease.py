@@ -10,8 +10,8 @@ from models.tables.link import Link
 from tests.fakes import BOT, MEETINGS, START, ref
 from tests.ids import new_id
 from tests.rows import add_bot, bot_row, set_bot
-from workers.claims import Claim, KnownLink
-from workers.lease import CRASH_LIMIT, any_claimable, claim, claim_suspect, release, renew
+from workers.linking.leases import CRASH_LIMIT, any_claimable, claim, claim_suspect, release, renew
+from workers.linking.types import Claim, KnownLink
 
 
 def claim_now(engine: Engine, count: int = 10, seconds: float = 20) -> list[Claim]:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from models.queries.circuit import LONGEST_WAIT
 from tests.lab.clock import ManualClock
 from tests.lab.servers import Server
-from workers.limits import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
-from workers.redis_limits import RedisLimits
-from workers.retry import BACKOFF_CAP, RETRY_AFTER_JITTER
+from workers.rate_limits.buckets import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
+from workers.rate_limits.redis_buckets import RedisLimits
+from workers.recall_api.retry_policy import BACKOFF_CAP, RETRY_AFTER_JITTER
 
 LIMITS = [300, 120, 60]
 

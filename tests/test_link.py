@@ -18,11 +18,11 @@ from tests.fakes import (
     meeting_item,
     ref,
 )
-from workers.claims import Claim, KnownLink, LinkResult
-from workers.errors import Endpoint, Fault, RecallError
-from workers.limits import Bucket, Buckets
-from workers.link import Linker
-from workers.recall import Recall
+from workers.linking.linker import Linker
+from workers.linking.types import Claim, KnownLink, LinkResult
+from workers.rate_limits.buckets import Bucket, Buckets
+from workers.recall_api.client import Recall
+from workers.recall_api.errors import Endpoint, Fault, RecallError
 
 BOT_PATH = f"bot/{BOT}/"
 TOKEN_PATH = "calendar/authenticate/"

@@ -21,10 +21,10 @@ import json, os, sys
 from models.core.logging import set_up_logging
 from models.core.settings import Settings
 from webhook.app import create_app, resources_of
-from workers.drain import Drain
-from workers.stop import Stop
-from workers.tools import make_tools
-from workers.wire import make_ssl_context
+from workers.linking.drain import Drain
+from workers.shutdown import Stop
+from workers.linking.context import make_tools
+from workers.recall_api.transport import make_ssl_context
 
 settings = Settings.read(os.environ)
 set_up_logging(settings)

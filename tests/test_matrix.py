@@ -16,7 +16,7 @@ from rq.worker import SimpleWorker
 from models.core.database_errors import is_of_the_row
 from tests.doomed import POINTS
 from tests.faulty import BREAKAGES
-from workers.horse import DrainWorker
+from workers.processes.rq_worker import DrainWorker
 
 FAULTS = "test_faults.test_every_fault_costs_nothing"
 DEATHS = "test_phases.test_a_death_at_any_point_costs_nothing"

@@ -17,10 +17,10 @@ from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, rows
 from tests.told import link, teller
-from workers.bodies import read_bot, read_meeting
-from workers.errors import Endpoint
-from workers.meeting_secrets import is_secret, without_secrets
-from workers.recall import failure_of
+from workers.recall_api.client import failure_of
+from workers.recall_api.errors import Endpoint
+from workers.recall_api.meeting_secrets import is_secret, without_secrets
+from workers.recall_api.schemas import read_bot, read_meeting
 
 WORD = "Opensesame9"
 KEYS = [

@@ -18,10 +18,10 @@ from tests.rows import add_bot, add_delivery
 from tests.test_alarms import a_refused_workspace
 from webhook.access import BEARER
 from webhook.app import create_app, resources_of
-from workers.drain import Drain
-from workers.heartbeat import Heartbeat
-from workers.stop import Stop
-from workers.tally import LATENCY_BUCKETS, add_tallies
+from workers.linking.drain import Drain
+from workers.linking.stats import LATENCY_BUCKETS, add_tallies
+from workers.processes.heartbeat import Heartbeat
+from workers.shutdown import Stop
 
 TOKEN = "read-token-0123456789"
 Samples = dict[tuple[str, str], float]

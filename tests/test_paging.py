@@ -14,15 +14,15 @@ from tests.fakes import BOT, MEETINGS, FakeWire, answer, bot_body
 from tests.lab.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall
 from tests.told import Tell, teller, told
-from workers.bodies import read_bot, read_meeting
-from workers.bot_list import read_bot_page
-from workers.calendar_bodies import read_user
-from workers.calendar_client import CalendarClient, UserToken
-from workers.errors import Endpoint, Fault, RecallError
-from workers.limits import Buckets, LocalLimits, SteadyLimits
-from workers.paging import MOST_STALE
-from workers.recall import Recall
-from workers.wire import HttpClient, make_ssl_context
+from workers.rate_limits.buckets import Buckets, LocalLimits, SteadyLimits
+from workers.recall_api.bot_list import read_bot_page
+from workers.recall_api.calendar_client import CalendarClient, UserToken
+from workers.recall_api.calendar_schemas import read_user
+from workers.recall_api.client import Recall
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.paging import MOST_STALE
+from workers.recall_api.schemas import read_bot, read_meeting
+from workers.recall_api.transport import HttpClient, make_ssl_context
 
 BASE = "https://us-east-1.recall.ai"
 TOKEN = UserToken("ines", "token")
@@ -305,7 +305,7 @@ def test_a_reconcile_that_breaks_is_free_at_once(
         raise RuntimeError("a bug of ours")
 
     with monkeypatch.context() as patched:
-        patched.setattr("workers.reconcile.read_bot_page", broken)
+        patched.setattr("workers.reconcile.reconciler.read_bot_page", broken)
         with pytest.raises(RuntimeError):
             tell(*SINCE)
     assert told(tell("reconcile", "--json"))["bots_seen"] == 3

@@ -11,7 +11,7 @@ from models.tables.bot import Bot
 from tests.conftest import MakeTools
 from tests.fakes import BOT
 from tests.rows import add_bot, rows
-from workers.patience import Writer, in_transaction
+from workers.db.transactions import Writer, in_transaction
 
 BACKEND = text("SELECT pg_backend_pid()")
 

@@ -18,7 +18,7 @@ from rq.registry import FailedJobRegistry
 from models.core.settings import Settings, SettingsError
 from tests.conftest import API_KEY
 from tests.lab.tls import make_server_context
-from workers.queue import (
+from workers.queue.jobs import (
     DRAIN,
     MOST_QUEUED,
     Bell,
@@ -121,7 +121,9 @@ def test_a_deployment_is_told_by_where_its_rows_are_and_by_nothing_secret() -> N
     assert len({here, *map(name, elsewhere)}) == 1 + len(elsewhere)
 
 
-@pytest.mark.parametrize("name", ["os.system", "workers.queue.Bell", "builtins.exec", "", "Drain"])
+@pytest.mark.parametrize(
+    "name", ["os.system", "workers.queue.jobs.Bell", "builtins.exec", "", "Drain"]
+)
 def test_a_name_that_is_not_listed_is_not_run(client: redis.Redis, name: str) -> None:
     """A JSON payload can name any callable; ours are a table."""
     ran: list[str] = []

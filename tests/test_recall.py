@@ -12,9 +12,9 @@ from tests.lab.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall
 from tests.lab.receiver import Receiver
 from tests.lab.shapes import Bot
-from workers.errors import Endpoint, Fault, RecallError
-from workers.recall import Recall, parse_retry_after
-from workers.wire import HttpClient, make_ssl_context
+from workers.recall_api.client import Recall, parse_retry_after
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.transport import HttpClient, make_ssl_context
 
 BOT_PATH = "bot/{id}"
 
@@ -146,7 +146,7 @@ def test_a_call_that_takes_its_whole_time_is_a_timeout(
     fake: FakeRecall, wire: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the call, not of the drain: it counts."""
-    monkeypatch.setattr("workers.recall.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("workers.recall_api.client.CALL_SECONDS", 0.3)
     assert failure(fake, wire, act="drip_body", gap=0.1).fault is Fault.TIMEOUT
 
 

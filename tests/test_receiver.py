@@ -21,7 +21,7 @@ from tests.lab.events import lifecycle
 from tests.lab.signing import Family, new_secret, sign
 from tests.rows import count, rows
 from webhook.app import create_app, resources_of
-from workers.queue import links_queue, queue_name, quick_redis
+from workers.queue.jobs import links_queue, queue_name, quick_redis
 
 NOW = 1_795_200_000
 PATH = "/webhooks/recall"

@@ -21,16 +21,16 @@ from tests.rows import add_bot, add_delivery, bot_row, count, rows
 from tests.told import Tell, teller, told
 from webhook.metrics import SqlCollector
 from webhook.reader import Reader
-from workers.apply import apply_all
-from workers.bot_list import read_bot_page
-from workers.calendar_client import CalendarClient
-from workers.drain import Drain
-from workers.errors import RecallError
-from workers.limits import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
-from workers.recall import Recall
-from workers.reconcile import Reconciler
-from workers.stop import Stop
-from workers.wire import HttpClient, make_ssl_context
+from workers.linking.apply_deliveries import apply_all
+from workers.linking.drain import Drain
+from workers.rate_limits.buckets import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
+from workers.recall_api.bot_list import read_bot_page
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.client import Recall
+from workers.recall_api.errors import RecallError
+from workers.recall_api.transport import HttpClient, make_ssl_context
+from workers.reconcile.reconciler import Reconciler
+from workers.shutdown import Stop
 
 SINCE = ("reconcile", "--since", (datetime.now(UTC) - timedelta(days=2)).isoformat())
 
@@ -182,7 +182,7 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stood(
     engine: Engine, recall: FakeRecall, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a page that cannot be had; what was merged stays, and nothing is counted twice."""
-    monkeypatch.setattr("workers.reconcile.MOST_TRIES", 1)
+    monkeypatch.setattr("workers.reconcile.reconciler.MOST_TRIES", 1)
     bots = recall.build.populate(12)
     with recall.faults.during(Fault(path="bot", match="page=3", status=503)):
         cut = tell(*SINCE, "--json")
@@ -206,7 +206,7 @@ def test_a_killed_run_is_taken_up_and_a_live_one_is_left_alone(
     engine: Engine, recall: FakeRecall, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that has not been written for two minutes is nobody's."""
-    monkeypatch.setattr("workers.reconcile.MOST_TRIES", 1)
+    monkeypatch.setattr("workers.reconcile.reconciler.MOST_TRIES", 1)
     recall.build.populate(6)
     with recall.faults.during(Fault(path="bot", match="page=2", status=503)):
         tell(*SINCE)

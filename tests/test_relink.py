@@ -12,9 +12,9 @@ from models.tables.ledger import Audit
 from tests.conftest import MakeTools
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, add_delivery, bot_row, rows
-from workers.drain import Drain
-from workers.relink import STAGGER_SECONDS, audit, relink
-from workers.stop import Stop
+from workers.linking.drain import Drain
+from workers.linking.relink import STAGGER_SECONDS, audit, relink
+from workers.shutdown import Stop
 
 IDS = [str(UUID(int=n, version=4)) for n in range(6)]
 

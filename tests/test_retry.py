@@ -2,8 +2,8 @@
 
 import pytest
 
-from workers.errors import Endpoint, Fault, RecallError
-from workers.retry import BACKOFF_CAP, RetryDecision, Then, decide
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.retry_policy import BACKOFF_CAP, RetryDecision, Then, decide
 
 DAYS_3 = 3 * 24 * 3600
 BOT, TOKEN, MEETING = Endpoint.BOT, Endpoint.AUTHENTICATE, Endpoint.MEETING

@@ -80,7 +80,7 @@ def broken():
 headers = {"Authorization": "Token test-api-key-0123456789", "Cookie": "recall-links=cookie-value"}
 answer = app.test_client().post("/broken", data=os.environ["BODY"], headers=headers)
 print(answer.json["id"])
-log = structlog.stdlib.get_logger("workers.apply")
+log = structlog.stdlib.get_logger("workers.linking.apply_deliveries")
 try:
     raise KeyError("code")
 except KeyError:

@@ -24,10 +24,10 @@ from tests.rows import rows
 from tests.test_pooler import pooled
 from webhook.app import create_app, resources_of
 from webhook.doctor import examine_database
-from workers import tools
-from workers.drain import Drain
-from workers.stop import Stop
-from workers.wire import make_ssl_context
+from workers.linking import context
+from workers.linking.drain import Drain
+from workers.recall_api.transport import make_ssl_context
+from workers.shutdown import Stop
 
 # What a database or a role can carry: each would spoil something that is relied on.
 HOSTILE = {
@@ -106,7 +106,7 @@ def test_everything_works_under_hostile_defaults(hostile_url: str) -> None:
             headers = Sender(recall.url, [SECRET]).headers(told)
             answer = app.test_client().post("/webhooks/recall", data=told.body, headers=headers)
             assert answer.status_code == 202, answer.text
-        made = tools.make_tools(settings, make_ssl_context())
+        made = context.make_tools(settings, make_ssl_context())
         Drain(made, Stop()).run()
     reader = logged_in(app, READ)
     assert reader.get("/console/").status_code == 200

@@ -11,13 +11,13 @@ from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.tables.link import Link, LinkAttempt
 from tests.fakes import BOT, MEETINGS, START, USERS, ref
 from tests.rows import add_bot, bot_row, count, rows, set_bot
-from workers.bodies import BotBody, MeetingBody, MeetingRef
-from workers.claims import Claim, LinkResult, MeetingResult
-from workers.errors import Endpoint, Fault, RecallError
-from workers.judge import Verdict, judge
-from workers.lease import claim
-from workers.recall import Call
-from workers.settle import settle, settle_one_by_one
+from workers.linking.leases import claim
+from workers.linking.outcome import Verdict, judge
+from workers.linking.save_bots import settle, settle_one_by_one
+from workers.linking.types import Claim, LinkResult, MeetingResult
+from workers.recall_api.client import Call
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.schemas import BotBody, MeetingBody, MeetingRef
 
 
 def take(engine: Engine) -> Claim:

@@ -19,11 +19,11 @@ from tests.ids import new_id
 from tests.lab.clock import ManualClock
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, add_delivery, bot_row, count, rows, set_bot
-from workers.outlook import look
-from workers.queue import links_queue, queue_name, quick_redis
-from workers.retain import Retention
-from workers.stop import Stop
-from workers.sweep import PATIENT_SWEEPS, Sweeper
+from workers.linking.backlog import look
+from workers.privacy.retention import Retention
+from workers.processes.poller import PATIENT_SWEEPS, Sweeper
+from workers.queue.jobs import links_queue, queue_name, quick_redis
+from workers.shutdown import Stop
 
 
 def test_with_redis_a_sweep_only_rings(

@@ -26,8 +26,8 @@ from tests.conftest import MakeSettings, alembic_config, migrate, new_database
 from tests.population import populate
 from tests.rows import add_bot, later, rows
 from tests.title_writes import BY_AN_OLD_RELEASE, missing_words
-from workers.scrub import scrub_meetings
-from workers.title_index import EVERY_SECONDS, TitleIndex, index_titles
+from workers.linking.title_index import EVERY_SECONDS, TitleIndex, index_titles
+from workers.privacy.redact import scrub_meetings
 
 TITLES = (
     "Roadmap sync",

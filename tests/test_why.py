@@ -13,7 +13,7 @@ from models.tables.bot import LinkState
 from models.tables.calendar import MeetingState
 from tests.fakes import BOT, MEETINGS, START
 from tests.rows import later
-from workers.errors import Endpoint, Fault, RecallError
+from workers.recall_api.errors import Endpoint, Fault, RecallError
 
 NOW = later(3600)
 

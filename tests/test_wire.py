@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.receiver import Receiver
 from tests.lab.wire import Request, Response
-from workers.wire import Answer, HttpClient, make_ssl_context
+from workers.recall_api.transport import Answer, HttpClient, make_ssl_context
 
 _CONTEXT = make_ssl_context()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"

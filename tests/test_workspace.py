@@ -14,8 +14,8 @@ from models.tables.base import db_now
 from models.tables.workspace_state import WorkspaceState
 from webhook.metrics import SqlCollector
 from webhook.reader import Reader
-from workers.nights import claim_night
-from workers.workspace import CLOSED, close_bucket, read_workspace
+from workers.calendars.schedule import claim_night
+from workers.recall_api.circuit import CLOSED, close_bucket, read_workspace
 
 FAR = datetime(9999, 12, 31, tzinfo=UTC).isoformat()
 NO_TIMES: list[object] = [

@@ -11,9 +11,9 @@ from tests.lab.recall import FakeRecall
 from tests.rows import add_delivery
 from tests.running import environ_for
 from webhook.cli import cli
-from workers.drain import Drain
-from workers.stop import Stop
-from workers.tools import Tools
+from workers.linking.context import Tools
+from workers.linking.drain import Drain
+from workers.shutdown import Stop
 
 Tell = Callable[..., Result]
 

@@ -16,7 +16,7 @@ from webhook.reader import Reader
 from webhook.ringer import Ringer
 from webhook.scribe import Scribe
 from webhook.write_check import WriteCheck
-from workers.queue import Bell, queue_name, quick_redis
+from workers.queue.jobs import Bell, queue_name, quick_redis
 
 READ_CONNECTIONS = 2
 

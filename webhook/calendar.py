@@ -13,8 +13,8 @@ from webhook.calendar_desk import Desk
 from webhook.calendar_links import ConnectLinks
 from webhook.calendar_result import Results, add_results
 from webhook.single_flight import SingleFlight
-from workers.calendar_door import CalendarDoor
-from workers.errors import Endpoint, Fault, RecallError
+from workers.calendar_tokens.gateway import CalendarDoor
+from workers.recall_api.errors import Endpoint, Fault, RecallError
 
 # Of the threads that also take webhooks, the share that may wait for Recall at once.
 RECALL_SHARE = 4

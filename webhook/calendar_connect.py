@@ -18,10 +18,10 @@ from webhook.calendar_oauth import PROVIDERS, consent_url, recall_callback, stat
 from webhook.calendar_pages import Forward, note
 from webhook.calendar_state import StateCookies
 from webhook.problem import problem
-from workers.calendar_bodies import CalendarConnection
-from workers.calendar_door import CalendarDoor
-from workers.errors import RecallError
-from workers.tokens import UserErasedError
+from workers.calendar_tokens.crypto import UserErasedError
+from workers.calendar_tokens.gateway import CalendarDoor
+from workers.recall_api.calendar_schemas import CalendarConnection
+from workers.recall_api.errors import RecallError
 
 _YES = (True, 1, "1", "true")
 

@@ -13,8 +13,8 @@ from webhook.calendar_cors import Cors
 from webhook.calendar_proof import Proof, RefusedError
 from webhook.caller_limit import CallerLimit
 from webhook.problem import problem
-from workers.errors import RecallError
-from workers.tokens import UserErasedError
+from workers.calendar_tokens.crypto import UserErasedError
+from workers.recall_api.errors import RecallError
 
 MOST_BYTES = 16 * 1024
 RETRY_SECONDS = 5

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Engine, insert, select, update
 from models.core.calendar_settings import Platform
 from models.tables.base import db_now
 from models.tables.connect_link import ConnectLink
-from workers.relink import audit
-from workers.token_store import lift_tombstone
-from workers.tokens import Vault
+from workers.calendar_tokens.crypto import Vault
+from workers.calendar_tokens.store import lift_tombstone
+from workers.linking.relink import audit
 
 LINK_SECONDS = 300.0
 # How long somebody may take at the provider's page, and look at the result.

@@ -8,7 +8,7 @@ from flask import Request
 
 from models.core.calendar_settings import JwtKey
 from models.core.settings import Settings
-from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
+from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 # An hour is long for a page to fetch its token, and short for one that was left in a log.
 LONGEST_LIFE_SECONDS = 3600

@@ -11,10 +11,10 @@ from webhook.calendar_failures import known_failure, possible_failures
 from webhook.calendar_links import ConnectLinks, Errand
 from webhook.calendar_oauth import PROVIDERS
 from webhook.calendar_pages import note, page
-from workers.calendar_bodies import CalendarConnection
-from workers.calendar_door import CalendarDoor
-from workers.errors import RecallError
-from workers.tokens import UserErasedError
+from workers.calendar_tokens.crypto import UserErasedError
+from workers.calendar_tokens.gateway import CalendarDoor
+from workers.recall_api.calendar_schemas import CalendarConnection
+from workers.recall_api.errors import RecallError
 
 # Long enough to read whose calendar it is.
 GO_ON_SECONDS = 3

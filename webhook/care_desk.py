@@ -9,12 +9,12 @@ import redis
 from sqlalchemy import Engine
 
 from models.core.settings import Settings
-from workers.calendar_bodies import CalendarUser, ListedMeeting
-from workers.calendar_care import CalendarCare
-from workers.calendar_check import Check, CheckResult
-from workers.calendar_client import CalendarClient
-from workers.calendar_door import CalendarDoor
-from workers.wire import LIST_BYTES
+from workers.calendar_tokens.gateway import CalendarDoor
+from workers.calendars.actions import CalendarCare
+from workers.calendars.check import Check, CheckResult
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
+from workers.recall_api.transport import LIST_BYTES
 
 # Threads that also take webhooks: two people may wait for Recall at once, each call a short while.
 PLACES = 2

@@ -24,7 +24,7 @@ from webhook.commands import reconcile as reconciling
 from webhook.commands.output import AWAY, NOTHING_FOUND, USAGE, visible
 from webhook.commands.session import Session
 from webhook.inbox import NotStoredError
-from workers.errors import RecallError
+from workers.recall_api.errors import RecallError
 
 NAME = "recall-links"
 SHELLS = ("bash", "zsh", "fish")

@@ -15,11 +15,11 @@ from webhook.access import current_caller
 from webhook.care_desk import DEEDS, CareDesk, Outcome
 from webhook.console_render import Renderer
 from webhook.reader import Reader
-from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
-from workers.calendar_care import UnknownUserError
-from workers.errors import RecallError
-from workers.token_store import read_erased
-from workers.tokens import UserErasedError, external_id_hash
+from workers.calendar_tokens.crypto import UserErasedError, external_id_hash
+from workers.calendar_tokens.store import read_erased
+from workers.calendars.actions import UnknownUserError
+from workers.recall_api.errors import RecallError
+from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 ROWS = 20
 # These take something away at Recall: what it is stands on a page of its own first.

@@ -9,8 +9,8 @@ from typing import get_args
 from models.core.settings import Region, Settings
 from webhook.doctor import skew
 from webhook.finding import Finding
-from workers.probe import probe
-from workers.wire import Answer, HttpClient, make_ssl_context
+from workers.recall_api.health_check import probe
+from workers.recall_api.transport import Answer, HttpClient, make_ssl_context
 
 
 def region_url(region: str) -> str:

@@ -25,7 +25,7 @@ from models.queries.service_status import (
 from models.tables.ledger import TOTAL
 from webhook.access import Access
 from webhook.reader import Reader
-from workers.tally import LATENCY_BUCKETS
+from workers.linking.stats import LATENCY_BUCKETS
 
 PREFIX = "recall_links_"
 

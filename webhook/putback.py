@@ -13,8 +13,8 @@ from models.queries.rows import BotRow
 from models.tables.bot import Bot
 from webhook.asked import BadParameterError
 from webhook.reader import Reader
-from workers.queue import Bell
-from workers.relink import STAGGER_SECONDS, audit, relink
+from workers.linking.relink import STAGGER_SECONDS, audit, relink
+from workers.queue.jobs import Bell
 
 MOST = 10_000
 BATCH = 500

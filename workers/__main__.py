@@ -9,9 +9,9 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 
 from models.core.logging import set_up_logging
 from models.core.settings import Settings, SettingsError
-from workers.dyno import Dyno
-from workers.queue import quick_redis
-from workers.wire import make_ssl_context
+from workers.processes.supervisor import Dyno
+from workers.queue.jobs import quick_redis
+from workers.recall_api.transport import make_ssl_context
 
 
 def main() -> int:

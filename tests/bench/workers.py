@@ -18,7 +18,7 @@ from tests.bench.ground import PEERS, BenchError, Fake, Ground, connected, until
 from tests.bench.meters import Peak, cpu_seconds, machine_seconds, tree
 from tests.bench.world import World, bot_id, occurred_at, webhook_body
 from tests.lab.stack import ROOT, Process, environment
-from workers.queue import Bell, queue_name, quick_redis
+from workers.queue.jobs import Bell, queue_name, quick_redis
 
 THREADS = 32
 SLICE_LIMIT_SECONDS = 120.0

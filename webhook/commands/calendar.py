@@ -10,10 +10,10 @@ from webhook.calendar_connect import BadTargetError, Connecting, why_in_the_way
 from webhook.calendar_links import LINK_SECONDS, ConnectLinks
 from webhook.commands.output import NOTHING_FOUND, print_json
 from webhook.commands.session import Session
-from workers.bodies import EXTERNAL_ID_LIMIT, is_usable_external_id
-from workers.calendar_users import is_known
-from workers.relink import audit
-from workers.tokens import UserErasedError
+from workers.calendar_tokens.crypto import UserErasedError
+from workers.calendar_tokens.session import is_known
+from workers.linking.relink import audit
+from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 
 @click.group()

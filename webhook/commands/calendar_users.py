@@ -16,11 +16,11 @@ from webhook.commands.calendar import calendar, external_id
 from webhook.commands.confirmation import confirm, yes_option
 from webhook.commands.output import NOTHING_FOUND, print_json, print_rows, visible
 from webhook.commands.session import Session
-from workers.calendar_bodies import CalendarUser, ListedMeeting
-from workers.calendar_care import CalendarCare, UnknownUserError
-from workers.calendar_check import Check, CheckResult
-from workers.calendar_client import CalendarClient
-from workers.tokens import UserErasedError, Vault
+from workers.calendar_tokens.crypto import UserErasedError, Vault
+from workers.calendars.actions import CalendarCare, UnknownUserError
+from workers.calendars.check import Check, CheckResult
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 
 PATIENCE_SECONDS = 60.0
 # Big calendars take their time: others wait three minutes for them.

@@ -16,8 +16,8 @@ from models.tables.calendar import MeetingPerson
 from webhook.commands.confirmation import confirm, yes_option
 from webhook.commands.output import NOTHING_FOUND, print_json, progress
 from webhook.commands.session import Session
-from workers.erase import Erased, Eraser, Holdings, holdings
-from workers.export import sections
+from workers.privacy.erase import Erased, Eraser, Holdings, holdings
+from workers.privacy.export import sections
 
 
 def _addresses(_context: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> object:

@@ -9,9 +9,9 @@ from models.queries.filters import Time
 from webhook.asked import BadParameterError, checked
 from webhook.commands.output import AWAY, NOTHING_FOUND, print_json, progress
 from webhook.commands.session import Session
-from workers.reconcile import Reconciler
-from workers.reconcile_runs import Progress, RunUnderWayError, unfinished
-from workers.retry import BACKOFF_CAP
+from workers.recall_api.retry_policy import BACKOFF_CAP
+from workers.reconcile.reconciler import Reconciler
+from workers.reconcile.runs import Progress, RunUnderWayError, unfinished
 
 # A page holds a hundred whole bots, and Recall is slow to list them.
 CALL_SECONDS = 60.0

@@ -19,13 +19,13 @@ from webhook.commands.environment import with_env_file
 from webhook.inbox import Inbox
 from webhook.putback import PutBack
 from webhook.reader import Reader
-from workers.calendar_client import CalendarClient
-from workers.calendar_door import CalendarDoor
-from workers.limits import Buckets
-from workers.queue import Bell, queue_name, quick_redis
-from workers.recall import Recall
-from workers.tools import make_limits
-from workers.wire import LIST_BYTES, HttpClient, make_ssl_context
+from workers.calendar_tokens.gateway import CalendarDoor
+from workers.linking.context import make_limits
+from workers.queue.jobs import Bell, queue_name, quick_redis
+from workers.rate_limits.buckets import Buckets
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.client import Recall
+from workers.recall_api.transport import LIST_BYTES, HttpClient, make_ssl_context
 
 T = TypeVar("T")
 

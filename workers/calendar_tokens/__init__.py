@@ -1,0 +1,1 @@
+"""Calendar auth tokens: minted, encrypted, kept and used."""

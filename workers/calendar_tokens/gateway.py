@@ -1,0 +1,79 @@
+"""The way to Recall for processes that are no worker: few at once, each over its own connection."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+from sqlalchemy import Engine
+
+from models.core.settings import Settings
+from workers.calendar_tokens.crypto import Vault
+from workers.calendar_tokens.session import CalendarUsers
+from workers.linking.context import make_limits
+from workers.rate_limits.buckets import Buckets
+from workers.recall_api.calendar_client import PATIENCE_SECONDS, CalendarClient
+from workers.recall_api.client import CALL_SECONDS, Recall
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.transport import MAX_BODY_BYTES, HttpClient, make_ssl_context
+
+# A place that is not free by then is refused: whoever waits here holds a thread as well.
+PLACE_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+# Somebody waits in front of it: a router gives up after thirty.
+LIST_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Recall, for as long as the door stands open: its endpoints, and users with their tokens."""
+
+    client: CalendarClient
+    users: CalendarUsers
+
+
+class CalendarDoor:
+    """Lets at most `places` callers speak to Recall at once; SettingsError without an API key."""
+
+    most_bytes = MAX_BODY_BYTES
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        redis_client: redis.Redis | None,
+        *,
+        places: int = 1,
+        seconds: float = CALL_SECONDS,
+    ) -> None:
+        self._api_url, self._api_key = settings.api_url, settings.api_key
+        self._engine = engine
+        self._seconds = seconds
+        self._patience = min(PATIENCE_SECONDS, seconds)
+        self._buckets = Buckets(settings.recall_rate_share / 100)
+        self._places = threading.BoundedSemaphore(places)
+        self._context = make_ssl_context(os.environ.get("SSL_CERT_FILE"))
+        self._limits = make_limits(settings, redis_client)
+        self.vault = Vault(settings.api_key)
+
+    @contextmanager
+    def open(self) -> Iterator[Visit]:
+        """Speak to Recall; RecallError (held) while every place is taken."""
+        if not self._places.acquire(timeout=PLACE_SECONDS):
+            raise RecallError(Fault.HELD, Endpoint.USER, retry_after=RETRY_SECONDS)
+        wire = HttpClient(self._context, self.most_bytes)
+        try:
+            recall = Recall(wire, self._api_url, self._api_key, seconds=self._seconds)
+            client = CalendarClient(
+                recall,
+                self._limits,
+                self._buckets,
+                patience=self._patience,
+                list_seconds=LIST_SECONDS,
+            )
+            yield Visit(client, CalendarUsers(self._engine, self.vault, client))
+        finally:
+            wire.close()
+            self._places.release()

@@ -1,0 +1,1 @@
+"""Looking after calendar users: actions, checks and the nightly sweep."""

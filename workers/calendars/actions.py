@@ -1,0 +1,133 @@
+"""What a person does to one calendar user: look, refresh, disconnect, delete.
+
+Asking a token creates an unknown user, so none of these asks one before Recall's own list has
+shown the user: what our tables know may have been deleted at Recall since.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, select
+
+from models.tables.link import Link
+from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
+from workers.calendar_tokens.session import CalendarUsers
+from workers.calendar_tokens.store import read_erased
+from workers.db.transactions import in_transaction
+from workers.linking.relink import audit
+from workers.privacy.redact import annotate_links
+from workers.privacy.tombstones import DELETED, Lease, bury, dig_up, leases
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
+
+# A drain that asked before the tombstone may mint until it ends: 20 s and some last words.
+LONGEST_DRAIN = 25.0
+POLL_SECONDS = 0.2
+
+
+class UnknownUserError(Exception):
+    """Recall's list has no calendar user of this external_id, and a token would create one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A calendar user is gone at Recall; so many of their links say so."""
+
+    external_id: str
+    links: int
+
+
+class CalendarCare:
+    """Acts on one calendar user at a time; changes are audited under `actor`.
+
+    Raises UnknownUserError, UserErasedError, and RecallError for what Recall answers.
+    """
+
+    def __init__(self, engine: Engine, vault: Vault, client: CalendarClient, actor: str) -> None:
+        self._engine = engine
+        self._client = client
+        self._users = CalendarUsers(engine, vault, client)
+        self._actor = actor
+
+    def user(self, external_id: str) -> CalendarUser:
+        """Return the user as Recall has them now; costs one call and no token."""
+        # The list, and not GET user: that takes a token, and so would create whom it asks for.
+        self._refuse_erased(external_id)
+        return self._listed(external_id)
+
+    def meetings(
+        self, external_id: str, after: datetime | None = None, before: datetime | None = None
+    ) -> tuple[ListedMeeting, ...]:
+        """Return the user's meetings by their start."""
+        self.user(external_id)
+        return self._users.act(
+            external_id, lambda token: self._client.meetings(token, after, before)
+        )
+
+    def refresh(self, external_id: str) -> tuple[ListedMeeting, ...]:
+        """Have Recall read the calendars again, and return the meetings."""
+        self.user(external_id)
+        found = self._users.act(external_id, self._client.refresh)
+        self._note("calendar refresh", external_id, meetings=len(found))
+        return found
+
+    def disconnect(self, external_id: str, platform: str) -> CalendarUser:
+        """Disconnect one platform; the user, and the other platform, stay."""
+        self.user(external_id)
+        left = self._users.act(external_id, lambda token: self._client.disconnect(token, platform))
+        self._note("calendar disconnect", external_id, platform=platform)
+        return left
+
+    def delete(self, external_id: str) -> Deleted:
+        """Delete the user with every calendar, and have no late webhook create them again.
+
+        Also an erased one, while Recall still lists them.
+        """
+        self._listed(external_id)
+        # The tombstone before the deed: a webhook in between must find it.
+        with self._engine.begin() as connection:
+            was_erased = bool(read_erased(connection, {external_id_hash(external_id)}))
+        in_transaction(self._engine, lambda connection: bury(connection, external_id, DELETED))
+        try:
+            self._outwait_drains()
+            self._client.delete(self._client.authenticate(external_id))
+        except Exception:
+            # Still there: its meetings must go on being fetched.
+            if not was_erased:
+                in_transaction(self._engine, lambda c: dig_up(c, external_id))
+            raise
+        links = in_transaction(self._engine, lambda c: self._annotate(c, external_id))
+        self._note("calendar delete-user", external_id, links=links)
+        return Deleted(external_id, links)
+
+    def _refuse_erased(self, external_id: str) -> None:
+        with self._engine.begin() as connection:
+            if read_erased(connection, {external_id_hash(external_id)}):
+                raise UserErasedError
+
+    def _listed(self, external_id: str) -> CalendarUser:
+        for user in self._client.users():
+            if user.external_id == external_id:
+                return user
+        raise UnknownUserError(external_id)
+
+    def _outwait_drains(self) -> None:
+        give_up_at = time.monotonic() + LONGEST_DRAIN
+        # Only the leases of that moment: whoever claims later has read the tombstone.
+        held = self._leases()
+        while held and time.monotonic() < give_up_at:
+            time.sleep(POLL_SECONDS)
+            held &= self._leases()
+
+    def _leases(self) -> frozenset[Lease]:
+        with self._engine.begin() as connection:
+            return leases(connection)
+
+    def _annotate(self, connection: Connection, external_id: str) -> int:
+        theirs = select(Link.meeting_id).where(Link.external_id == external_id)
+        return annotate_links(connection, theirs, external_id)
+
+    def _note(self, action: str, external_id: str, **details: object) -> None:
+        with self._engine.begin() as connection:
+            audit(connection, self._actor, action, external_id, details)

@@ -1,0 +1,201 @@
+"""What changed behind our back: a user's links against their calendar as it is now.
+
+Calendar V1 has no webhooks, so a calendar that was reconnected, preferences that were narrowed and
+a user that was deleted show only in List Calendar Meetings.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine, exists, or_, select, update
+
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import CalendarUser
+from models.tables.link import Link
+from workers.calendars.actions import CalendarCare, UnknownUserError
+from workers.calendars.findings import Finding, find, keep_findings, same_person
+from workers.db.transactions import in_transaction
+from workers.privacy.tombstones import USER_ERASED
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.calendar_schemas import CalendarUser as ListedUser
+from workers.recall_api.calendar_schemas import ListedMeeting
+
+# How far back links are compared: what is older was compared on many nights.
+RECENT = timedelta(days=7)
+LEFT, GONE, RETURNED = "left_calendar_meetings", "calendar_gone", "returned"
+# A meeting that was moved keeps its id: further back than its links are looked at.
+LISTED = timedelta(days=30)
+# From here on there is something that the bot recorded.
+_RECORDED = ("in_call_recording", "recording_done")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One link that was changed, how, and why."""
+
+    bot_id: str
+    meeting_id: str
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What came of one user's check."""
+
+    links: int = 0
+    changes: tuple[Change, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def changed(self) -> int:
+        """How many links were changed."""
+        return len(self.changes)
+
+    @property
+    def ended(self) -> int:
+        """How many links of bots that recorded nothing yet were ended."""
+        return self._count("ended")
+
+    @property
+    def reopened(self) -> int:
+        """How many links were opened again."""
+        return self._count("reopened")
+
+    @property
+    def annotated(self) -> int:
+        """How many links of recorded meetings say now what became of the calendar."""
+        return self._count("annotated")
+
+    def _count(self, what: str) -> int:
+        return sum(change.what == what for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    bot_id: str
+    meeting_id: str
+    ended_at: datetime | None
+    end_reason: str | None
+    has_recorded: bool
+
+
+class Check:
+    """Compares users' links with their calendars."""
+
+    def __init__(self, engine: Engine, client: CalendarClient) -> None:
+        self.engine = engine
+        self._client = client
+
+    def one(self, external_id: str, care: CalendarCare) -> CheckResult:
+        """Check one user; of one that is gone at Recall only the links, and no token is asked."""
+        # All of them, since an address that two of them share says that they are one.
+        everybody = self._client.users()
+        listed = next((user for user in everybody if user.external_id == external_id), None)
+        if listed is None:
+            gone = self.gone(external_id)
+            if not gone.links:
+                raise UnknownUserError(external_id)
+            return gone
+        doubles = same_person(everybody).get(listed.id, ())
+        after = datetime.now(UTC) - LISTED
+        return self.user(listed, care.meetings(external_id, after), doubles)
+
+    def user(
+        self,
+        user: ListedUser,
+        meetings: Sequence[ListedMeeting],
+        doubles: Sequence[str] = (),
+    ) -> CheckResult:
+        """Compare a user's links with these meetings, and keep what is found amiss."""
+        external_id = user.external_id
+
+        def work(connection: Connection) -> CheckResult:
+            if external_id is None:
+                return CheckResult()
+            result = _compare(connection, external_id, meetings)
+            found = (*find(connection, user.id, meetings), *_doubles(user.id, doubles))
+            keep_findings(connection, user.id, found)
+            return replace(result, findings=found)
+
+        return in_transaction(self.engine, work)
+
+    def gone(self, external_id: str) -> CheckResult:
+        """Say at the links of a user whom Recall does not list that the calendar is gone."""
+
+        def work(connection: Connection) -> CheckResult:
+            users = select(CalendarUser.id).where(CalendarUser.external_id == external_id)
+            for user_id in connection.scalars(users).all():
+                keep_findings(connection, user_id, ())
+            return _compare(connection, external_id, ())
+
+        return in_transaction(self.engine, work)
+
+
+def _doubles(user_id: str, others: Iterable[str]) -> tuple[Finding, ...]:
+    return tuple(Finding("one_person_two_external_ids", user_id, other) for other in others)
+
+
+def _compare(
+    connection: Connection, external_id: str, meetings: Sequence[ListedMeeting]
+) -> CheckResult:
+    held = _links(connection, external_id)
+    listed = {meeting.id: meeting for meeting in meetings}
+    judged = [(link, _reason(link, listed.get(link.meeting_id))) for link in held]
+    changes = [change for link, why in judged if (change := _change(link, why))]
+    for change in changes:
+        _write(connection, change)
+    return CheckResult(links=len(held), changes=tuple(changes))
+
+
+def _links(connection: Connection, external_id: str) -> list[_Held]:
+    has_recorded = or_(
+        Bot.sealed_at.is_not(None),
+        exists().where(BotStatus.bot_id == Bot.id, BotStatus.code.in_(_RECORDED)),
+    )
+    columns = (Link.bot_id, Link.meeting_id, Link.ended_at, Link.end_reason)
+    theirs = (
+        select(*columns, has_recorded.label("has_recorded"))
+        .join(Bot, Bot.id == Link.bot_id)
+        .where(Link.external_id == external_id)
+        .where(Link.seen_start >= db_now(-RECENT.total_seconds()))
+        .order_by(Link.bot_id, Link.meeting_id)
+        # A settle that is under way knows better than what it would be told here.
+        .with_for_update(of=Bot)
+    )
+    return [_Held(*row) for row in connection.execute(theirs)]
+
+
+def _reason(link: _Held, listed: ListedMeeting | None) -> str | None:
+    if listed is None:
+        return GONE
+    if listed.bot_id is not None:
+        return RETURNED if listed.bot_id == link.bot_id else LEFT
+    # On a copy of a shared meeting the bot is named at somebody else's alone: no proof by itself.
+    end, now = listed.body.end_time, datetime.now(UTC)
+    is_unwanted = listed.body.will_record is False and end is not None and end > now
+    return LEFT if is_unwanted and not link.has_recorded else None
+
+
+def _change(link: _Held, reason: str | None) -> Change | None:
+    if reason is None or link.end_reason in (USER_ERASED, reason):
+        return None
+    # What ended before its bot recorded is over; a recorded one was only annotated, and an
+    # annotation is taken back as it came.
+    is_over = link.ended_at is not None and (link.has_recorded or reason != RETURNED)
+    if is_over or (reason == RETURNED and link.end_reason is None):
+        return None
+    what = "annotated" if link.has_recorded else "ended"
+    return Change(link.bot_id, link.meeting_id, "reopened" if reason == RETURNED else what, reason)
+
+
+def _write(connection: Connection, change: Change) -> None:
+    row = update(Link).where(Link.bot_id == change.bot_id, Link.meeting_id == change.meeting_id)
+    if change.what == "reopened":
+        connection.execute(row.values(ended_at=None, end_reason=None))
+    elif change.what == "ended":
+        connection.execute(row.values(ended_at=db_now(), end_reason=change.reason))
+    else:
+        connection.execute(row.values(end_reason=change.reason))

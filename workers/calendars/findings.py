@@ -1,0 +1,105 @@
+"""What is amiss in a user's upcoming meetings: no bot, two bots, one person twice."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from sqlalchemy import Connection, Table, delete, select
+
+from models.queries.findings import CalendarFinding, FindingKind
+from models.tables.base import db_now
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
+from workers.db.upsert import insert_into
+from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
+
+_FINDINGS = cast("Table", CalendarFinding.__table__)
+
+# When a meeting begins and its iCal UID: what copies in several calendars have in common.
+Same = tuple[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing an operator should look at; `subject` is a meeting's or another user's id."""
+
+    kind: FindingKind
+    calendar_user_id: str
+    subject: str
+    starts_at: datetime | None = None
+    bot_ids: tuple[str, ...] = ()
+
+
+def find(
+    connection: Connection, user_id: str, meetings: Sequence[ListedMeeting]
+) -> tuple[Finding, ...]:
+    """Return what is amiss in the meetings that are not over."""
+    now = datetime.now(UTC)
+    coming = [m for m in meetings if m.body.end_time and m.body.end_time > now]
+    linked = _bots_of(connection, coming)
+    found: list[Finding] = []
+    for meeting in coming:
+        bots = {meeting.bot_id} if meeting.bot_id else set()
+        bots |= linked.get(meeting.id, set())
+        about = (user_id, meeting.id, meeting.body.start_time, tuple(sorted(bots)))
+        if meeting.body.will_record and not bots:
+            found.append(Finding("will_record_without_bot", *about))
+        if len(bots) > 1:
+            found.append(Finding("two_bots_on_one_meeting", *about))
+    return tuple(found)
+
+
+def _bots_of(connection: Connection, meetings: Sequence[ListedMeeting]) -> Mapping[str, set[str]]:
+    # By the iCal UID too: a shared meeting's bot may be named at somebody else's copy alone.
+    same = {_same(meeting): meeting.id for meeting in meetings if _same(meeting)}
+    ids = {meeting.id: meeting for meeting in meetings}
+    uids = sorted({key[0] for key in same if key})
+    columns = (Link.bot_id, Link.meeting_id, CalendarMeeting.ical_uid, CalendarMeeting.start_time)
+    opened = select(*columns).join(CalendarMeeting, CalendarMeeting.id == Link.meeting_id)
+    opened = opened.where(Link.ended_at.is_(None))
+    bots: dict[str, set[str]] = defaultdict(set)
+    for row in connection.execute(opened.where(Link.meeting_id.in_(ids))):
+        # A bot of before a reschedule served another time of the same meeting.
+        if row.start_time == ids[row.meeting_id].body.start_time:
+            bots[row.meeting_id].add(row.bot_id)
+    for row in connection.execute(opened.where(CalendarMeeting.ical_uid.in_(uids))):
+        if (meeting_id := same.get((row.ical_uid, row.start_time))) is not None:
+            bots[meeting_id].add(row.bot_id)
+    return bots
+
+
+def _same(meeting: ListedMeeting) -> Same | None:
+    uid, start = meeting.body.ical_uid, meeting.body.start_time
+    return (uid, start) if uid and start else None
+
+
+def same_person(users: Iterable[CalendarUser]) -> Mapping[str, tuple[str, ...]]:
+    """Return, by user, the other users who connected a calendar of the same address."""
+    by_email: dict[str, set[str]] = defaultdict(set)
+    for user in users:
+        for connection in user.connections:
+            if connection.connected and connection.email:
+                by_email[connection.email].add(user.id)
+    others: dict[str, set[str]] = defaultdict(set)
+    for ids in by_email.values():
+        for one in ids if len(ids) > 1 else ():
+            others[one] |= ids - {one}
+    return {one: tuple(sorted(ids)) for one, ids in others.items()}
+
+
+def end_findings(connection: Connection, connected: Collection[str]) -> None:
+    """Forget what was found of users of whom Recall connects no calendar any more."""
+    kept = select(CalendarFinding.calendar_user_id).distinct()
+    for user_id in set(connection.scalars(kept)) - set(connected):
+        keep_findings(connection, user_id, ())
+
+
+def keep_findings(connection: Connection, user_id: str, found: Iterable[Finding]) -> None:
+    """Replace what the last look at this user's calendar found."""
+    connection.execute(delete(CalendarFinding).where(CalendarFinding.calendar_user_id == user_id))
+    rows = [{**asdict(one), "bot_ids": list(one.bot_ids)} for one in found]
+    if rows:
+        statement = insert_into(connection, _FINDINGS).values(found_at=db_now())
+        connection.execute(statement.on_conflict_do_nothing(), rows)

@@ -1,0 +1,1 @@
+"""Writing to the database: transactions, upserts, the audit and the counters."""

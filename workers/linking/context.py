@@ -1,0 +1,63 @@
+"""What draining works with, made once in the process that drains, and kept between drains."""
+
+import ssl
+from dataclasses import dataclass
+
+import redis
+from sqlalchemy import Engine
+
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from workers.calendar_tokens.crypto import Vault
+from workers.queue.jobs import Bell, queue_name, quick_redis
+from workers.rate_limits.buckets import (
+    Buckets,
+    Limits,
+    LocalLimits,
+    SteadyLimits,
+    workspace_name,
+)
+from workers.rate_limits.redis_buckets import RedisLimits
+from workers.recall_api.transport import HttpClient
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Connections, limits and keys of one process."""
+
+    settings: Settings
+    engine: Engine
+    http: HttpClient
+    context: ssl.SSLContext
+    limits: Limits
+    buckets: Buckets
+    vault: Vault
+    bell: Bell
+
+    def close(self) -> None:
+        """Close the connections to the database and to Recall."""
+        self.engine.dispose()
+        self.http.close()
+
+
+def make_tools(settings: Settings, context: ssl.SSLContext) -> Tools:
+    """Make the tools; nothing is connected yet."""
+    client = quick_redis(settings)
+    return Tools(
+        settings=settings,
+        engine=make_engine(settings, "write"),
+        http=HttpClient(context),
+        context=context,
+        limits=make_limits(settings, client),
+        buckets=Buckets(settings.recall_rate_share / 100),
+        vault=Vault(settings.api_key),
+        bell=Bell(client, queue_name(settings)),
+    )
+
+
+def make_limits(settings: Settings, client: redis.Redis | None) -> Limits:
+    """Return the workspace's rate limits, shared through Redis where there is one."""
+    shared = None
+    if client is not None:
+        shared = RedisLimits(client, workspace_name(settings.api_url, settings.api_key))
+    return SteadyLimits(shared, LocalLimits())

@@ -1,0 +1,195 @@
+"""What a settle records beside the bot: calendar users, meetings, people, links."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any, cast
+
+from sqlalchemy import Connection, Delete, Table, Update, bindparam, case, delete, null, update
+
+from models.core.sanitize import storable
+from models.core.title_words import TITLE_COLUMNS
+from models.tables.base import db_now
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.link import Link
+from workers.db.upsert import Insert, insert_for, upsert
+from workers.linking.outcome import Verdict
+from workers.linking.types import MeetingResult
+from workers.privacy.tombstones import USER_ERASED
+from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef, marked
+
+_MEETINGS = cast("Table", CalendarMeeting.__table__)
+_USERS = cast("Table", CalendarUser.__table__)
+_PEOPLE = cast("Table", MeetingPerson.__table__)
+_LINKS = cast("Table", Link.__table__)
+_FROM_BODY = (
+    "title",
+    "ical_uid",
+    "organizer_email",
+    "calendar_platform",
+    "meeting_platform",
+    "is_recurring",
+    "is_external",
+    "is_hosted_by_me",
+    "will_record",
+    "will_record_reason",
+    "details",
+)
+
+Row = dict[str, Any]
+# Erased and deleted users, each with the name its rows go by.
+Erased = Mapping[str, str]
+NOBODY: Erased = MappingProxyType({})
+
+
+def write_meetings(
+    connection: Connection, meetings: Sequence[MeetingResult], erased: Erased = NOBODY
+) -> None:
+    """Record how each meeting stands; details that were found once are never emptied.
+
+    Of `erased` users nothing is recorded but that the meeting was theirs, under another name.
+    """
+    meetings = [_without_details(m) if m.ref.external_id in erased else m for m in meetings]
+    _write_users(connection, [meeting.ref for meeting in meetings], erased)
+    found = {m.ref.meeting_id: (m, m.body) for m in meetings if m.body is not None}
+    others = [m for m in meetings if m.body is None]
+    columns = ("calendar_user_id", "start_time", "end_time", "state", "reason")
+    # By id, so that two bots on one meeting in one batch write it once: the later answer stands.
+    rows = [_found_row(meeting, body) for meeting, body in found.values()]
+    all_columns = (*columns, *_FROM_BODY, *TITLE_COLUMNS, "attendees", "fetched_at")
+    upsert(connection, _MEETINGS, rows, update=all_columns)
+    # Slim rows: what was found once stays, whatever state the meeting is in now.
+    answered = [_meeting_row(m) for m in others if m.state != "owed"]
+    upsert(connection, _MEETINGS, answered, update=(*columns, "fetched_at"))
+    owed = [_meeting_row(m) for m in others if m.state == "owed"]
+    upsert(connection, _MEETINGS, owed, update=columns)
+    _write_people(connection, {key: body.people for key, (_, body) in found.items()})
+
+
+def _without_details(meeting: MeetingResult) -> MeetingResult:
+    # Fetched in the moment before the user was erased, perhaps.
+    at = meeting.fetched_at
+    return MeetingResult(meeting.ref, "unfetchable", USER_ERASED, fetched_at=at)
+
+
+def _meeting_row(meeting: MeetingResult) -> Row:
+    return {
+        "id": meeting.ref.meeting_id,
+        "calendar_user_id": meeting.ref.calendar_user_id,
+        "start_time": meeting.ref.start_time,
+        "end_time": meeting.ref.end_time,
+        "state": meeting.state,
+        "reason": meeting.reason,
+        "fetched_at": meeting.fetched_at,
+        # Of a new row: what was found once has more to tell, and stays.
+        "details": marked(None, meeting.ref.clamped) or None,
+    }
+
+
+def _found_row(meeting: MeetingResult, body: MeetingBody) -> Row:
+    return {
+        **_meeting_row(meeting),
+        # The meeting's own time is newer than the bot's copy of it (a reschedule), if it is there.
+        "start_time": body.start_time or meeting.ref.start_time,
+        "end_time": body.end_time or meeting.ref.end_time,
+        "attendees": list(body.attendees),
+        **{name: getattr(body, name) for name in _FROM_BODY},
+        "details": marked(body.details, meeting.ref.clamped),
+    }
+
+
+def _write_users(connection: Connection, refs: Iterable[MeetingRef], erased: Erased) -> None:
+    users = {
+        ref.calendar_user_id: {
+            "id": ref.calendar_user_id,
+            "external_id": _shown_external_id(ref.external_id, erased),
+        }
+        for ref in refs
+        # Recall may leave it out; a link without a user is still a link.
+        if ref.calendar_user_id
+    }
+    upsert(connection, _USERS, list(users.values()), update=("external_id",))
+
+
+def _shown_external_id(external_id: str | None, erased: Erased) -> str | None:
+    if external_id is None:
+        return None
+    return storable(erased.get(external_id, external_id), EXTERNAL_ID_LIMIT)
+
+
+def _write_people(connection: Connection, people: Mapping[str, frozenset[str]]) -> None:
+    if not people:
+        return
+    # Replaced whole, or somebody who was taken off the list would still be found by it.
+    connection.execute(_forget_people(), {"keys": sorted(people)})
+    rows = [{"meeting_id": key, "email": e} for key, emails in people.items() for e in emails]
+    upsert(connection, _PEOPLE, rows)
+
+
+@cache
+def _forget_people() -> Delete:
+    is_among = MeetingPerson.meeting_id.in_(bindparam("keys", expanding=True))
+    return delete(MeetingPerson).where(is_among)
+
+
+def write_links(
+    connection: Connection, verdicts: Sequence[Verdict], erased: Erased = NOBODY
+) -> None:
+    """Open, reopen and end links as the bots' bodies say; a row is never deleted."""
+    seen = [
+        (verdict.result.claim.bot_id, ref)
+        for verdict in verdicts
+        # A retry that did not read the bot's body knows nothing new of its meetings.
+        if verdict.result.bot is not None
+        for ref in verdict.open_refs
+    ]
+    others = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id not in erased]
+    _see_links(connection, others, is_erased=False)
+    theirs = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id in erased]
+    _see_links(connection, theirs, is_erased=True)
+    for verdict in verdicts:
+        if verdict.left:
+            connection.execute(_end_links(verdict))
+
+
+def _see_links(connection: Connection, rows: Sequence[Row], *, is_erased: bool) -> None:
+    if not rows:
+        return
+    statement = _links_upsert(connection.dialect.name, is_erased=is_erased)
+    connection.execute(statement, sorted(rows, key=lambda r: (r["bot_id"], r["meeting_id"])))
+
+
+@cache
+def _links_upsert(dialect: str, *, is_erased: bool) -> Insert:
+    # A meeting that came back opens its link again; its first `linked_at` stays. An erased user's
+    # link says why there is nothing behind it; no return takes that back.
+    opened: Row = {"ended_at": null(), "end_reason": null()}
+    how = {"end_reason": USER_ERASED} if is_erased else opened
+    statement = insert_for(dialect, _LINKS)
+    seen = ("calendar_user_id", "external_id", "seen_start", "seen_end")
+    changed: Row = {name: statement.excluded[name] for name in seen}
+    changed |= {"last_seen_at": db_now(), **how}
+    statement = statement.values(linked_at=db_now(), last_seen_at=db_now(), **how)
+    keys = ["bot_id", "meeting_id"]
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+def _link_row(bot_id: str, ref: MeetingRef, erased: Erased) -> Row:
+    return {
+        "bot_id": bot_id,
+        "meeting_id": ref.meeting_id,
+        "calendar_user_id": ref.calendar_user_id,
+        "external_id": _shown_external_id(ref.external_id, erased),
+        "seen_start": ref.start_time,
+        "seen_end": ref.end_time,
+    }
+
+
+def _end_links(verdict: Verdict) -> Update:
+    claim = verdict.result.claim
+    left = update(Link).where(Link.bot_id == claim.bot_id, Link.meeting_id.in_(verdict.left))
+    # What was recorded stays linked: a reconnected calendar empties Recall's list, not history.
+    ended_at = Link.ended_at if claim.is_sealed else db_now()
+    is_erased = Link.end_reason == USER_ERASED
+    reason = case((is_erased, Link.end_reason), else_="left_calendar_meetings")
+    return left.values(ended_at=ended_at, end_reason=reason)

@@ -1,0 +1,1 @@
+"""Erasing, exporting and forgetting what is held about people."""

@@ -1,0 +1,221 @@
+"""Erasing a person: what is held of a calendar user is emptied; counts and link rows stay.
+
+The tombstone comes first, in a transaction of its own: from then on nothing new is fetched. Then
+batch by batch, each of which may be done again: an erase that was cut off is simply repeated.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, String, cast, delete, or_, select, update
+
+from models.queries.findings import CalendarFinding
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link
+from workers.db.transactions import in_transaction
+from workers.linking.relink import audit
+from workers.privacy.redact import annotate_links, scrub_bots, scrub_meetings
+from workers.privacy.tombstones import ERASED, bury, pseudonym
+
+BATCH = 500
+_BODIES = 200
+_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ACTION = "erase"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What is held of a person, as far as erasing is concerned: ids alone.
+
+    `addresses` are theirs: those under which they host meetings, and those that were named.
+    """
+
+    external_id: str
+    user_ids: tuple[str, ...]
+    meeting_ids: tuple[str, ...]
+    bot_ids: tuple[str, ...]
+    addresses: tuple[str, ...]
+    copies: tuple[str, ...]
+
+    @property
+    def batches(self) -> int:
+        """How many steps erasing takes."""
+        parts = (self.meeting_ids, self.bot_ids, self.copies)
+        return sum(-(-len(part) // BATCH) for part in parts) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many rows held something and do no more; `links` are annotated, never deleted."""
+
+    meetings: int = 0
+    links: int = 0
+    payloads: int = 0
+    copies: int = 0
+    rejections: int = 0
+
+
+def holdings(connection: Connection, external_id: str, named: Iterable[str] = ()) -> Holdings:
+    """Look up what is held of a person; nothing is changed. `named` are addresses of theirs."""
+    names = (external_id, pseudonym(external_id))
+    theirs = select(Link.meeting_id, Link.bot_id, Link.calendar_user_id)
+    found = connection.execute(theirs.where(Link.external_id.in_(names))).all()
+    users = select(CalendarUser.id).where(CalendarUser.external_id.in_(names))
+    meetings = sorted({row.meeting_id for row in found})
+    addresses = {address.strip().lower() for address in named}
+    addresses |= _hosted_as(connection, meetings)
+    return Holdings(
+        external_id=external_id,
+        user_ids=tuple(sorted(connection.scalars(users))),
+        meeting_ids=tuple(meetings),
+        bot_ids=tuple(sorted({row.bot_id for row in found})),
+        addresses=tuple(sorted(addresses)),
+        copies=tuple(_copies(connection, addresses, set(meetings))),
+    )
+
+
+def _hosted_as(connection: Connection, meeting_ids: Sequence[str]) -> set[str]:
+    addresses: set[str] = set()
+    for part in batches(meeting_ids):
+        hosted = select(CalendarMeeting.organizer_email).where(
+            CalendarMeeting.id.in_(part), CalendarMeeting.is_hosted_by_me.is_(True)
+        )
+        addresses |= {address for address in connection.scalars(hosted) if address}
+    return addresses
+
+
+def _copies(connection: Connection, addresses: set[str], own: set[str]) -> list[str]:
+    # Other people's copies of a meeting name this person too.
+    if not addresses:
+        return []
+    named = select(MeetingPerson.meeting_id).where(MeetingPerson.email.in_(addresses))
+    return sorted(set(connection.scalars(named)) - own)
+
+
+@dataclass(frozen=True, slots=True)
+class Eraser:
+    """Erases what was looked up; `actor` is who asked, for the audit."""
+
+    engine: Engine
+    actor: str
+
+    def bury(self, external_id: str) -> None:
+        """Write the tombstone: no token is asked for this person from now on."""
+        in_transaction(self.engine, lambda connection: bury(connection, external_id, ERASED))
+
+    def erase(self, held: Holdings) -> Iterator[Erased]:
+        """Erase, a batch at a time; yields what was done so far. To be run to its end."""
+        done = Erased()
+        whose = pseudonym(held.external_id)
+        for part in batches(held.meeting_ids):
+            done = self._step(done, lambda c, part=part: _meetings(c, part, whose))
+            yield done
+        for part in batches(held.bot_ids):
+            done = self._step(done, lambda c, part=part: {"payloads": scrub_bots(c, part)})
+            yield done
+        for part in batches(held.copies):
+            done = self._step(done, lambda c, part=part: _take_out(c, part, held.addresses))
+            yield done
+        done = self._step(done, lambda connection: _rest(connection, held))
+        counts = asdict(done)
+        in_transaction(self.engine, lambda c: audit(c, self.actor, ACTION, whose, counts))
+        yield done
+
+    def _step(self, done: Erased, work: Any) -> Erased:
+        counts = in_transaction(self.engine, work)
+        return replace(done, **{name: getattr(done, name) + n for name, n in counts.items()})
+
+
+def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+    """Yield a sequence in parts: a transaction each."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _meetings(connection: Connection, part: Sequence[str], whose: str) -> dict[str, int]:
+    # Links first: by them the next steps, and a late settle, know whose the bots were.
+    links = annotate_links(connection, part, whose)
+    return {"links": links, "meetings": scrub_meetings(connection, part)}
+
+
+def _take_out(
+    connection: Connection, part: Sequence[str], addresses: Sequence[str]
+) -> dict[str, int]:
+    people = MeetingPerson.meeting_id.in_(part) & MeetingPerson.email.in_(addresses)
+    connection.execute(delete(MeetingPerson).where(people))
+    hosted = CalendarMeeting.id.in_(part) & CalendarMeeting.organizer_email.in_(addresses)
+    connection.execute(update(CalendarMeeting).where(hosted).values(organizer_email=None))
+    kept = select(CalendarMeeting.id, CalendarMeeting.attendees)
+    for row in connection.execute(kept.where(CalendarMeeting.id.in_(part))).all():
+        others = [one for one in row.attendees or [] if not _is_of(one, addresses)]
+        if others != (row.attendees or []):
+            one = update(CalendarMeeting).where(CalendarMeeting.id == row.id)
+            connection.execute(one.values(attendees=others))
+    return {"copies": len(part)}
+
+
+def _is_of(attendee: dict[str, Any], addresses: Sequence[str]) -> bool:
+    return str(attendee.get("email") or "").strip().lower() in addresses
+
+
+def _rest(connection: Connection, held: Holdings) -> dict[str, int]:
+    whose = pseudonym(held.external_id)
+    # The id of the user stays Recall's own word; it names nobody outside of it.
+    users = update(CalendarUser).where(CalendarUser.external_id == held.external_id)
+    connection.execute(users.values(external_id=whose))
+    findings = or_(
+        CalendarFinding.calendar_user_id.in_(held.user_ids),
+        CalendarFinding.subject.in_(held.user_ids),
+    )
+    connection.execute(delete(CalendarFinding).where(findings))
+    _rename_in_audit(connection, held.external_id, whose)
+    return {"rejections": _empty_rejections(connection, held.bot_ids)}
+
+
+def _rename_in_audit(connection: Connection, external_id: str, whose: str) -> None:
+    # Who did what to how many stays; to whom is told by the same name as in the links.
+    said = or_(
+        Audit.subject == external_id,
+        cast(Audit.details, String).contains(external_id, autoescape=True),
+    )
+    for row in connection.execute(select(Audit.id, Audit.subject, Audit.details).where(said)).all():
+        subject = whose if row.subject == external_id else row.subject
+        details = _renamed(row.details, external_id, whose)
+        changed = update(Audit).where(Audit.id == row.id)
+        connection.execute(changed.values(subject=subject, details=details))
+
+
+def _renamed(value: Any, name: str, other: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(item, name, other) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, name, other) for item in value]
+    return other if value == name else value
+
+
+def _empty_rejections(connection: Connection, bot_ids: Sequence[str]) -> int:
+    # A refused request names its bot only in its body, which nobody has read yet.
+    found = naming(connection, bot_ids)
+    for part in batches(found):
+        connection.execute(update(Rejection).where(Rejection.id.in_(part)).values(body=None))
+    return len(found)
+
+
+def naming(connection: Connection, bot_ids: Collection[str]) -> list[int]:
+    """Return the refused requests whose body names one of these bots."""
+    wanted, found, last = {bot_id.encode() for bot_id in bot_ids}, list[int](), 0
+    kept = select(Rejection.id, Rejection.body).where(Rejection.body.is_not(None))
+    # Some at a time: ten thousand bodies of 64 KiB are more than a dyno has.
+    while wanted:
+        after = kept.where(Rejection.id > last).order_by(Rejection.id).limit(_BODIES)
+        rows = connection.execute(after).all()
+        found += [row.id for row in rows if wanted.intersection(_UUID.findall(row.body.lower()))]
+        if len(rows) < _BODIES:
+            break
+        last = rows[-1].id
+    return found

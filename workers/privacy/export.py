@@ -1,0 +1,105 @@
+"""Everything held about a calendar user, section by section, as it lies in the tables.
+
+Encrypted tokens are not exported: of a token there is only until when it is good.
+"""
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, or_, select
+from sqlalchemy.orm import DeclarativeBase
+
+from models.core.title_words import TITLE_COLUMNS
+from models.queries.findings import CalendarFinding
+from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import (
+    CalendarMeeting,
+    CalendarToken,
+    CalendarUser,
+    ErasedUser,
+    MeetingPerson,
+)
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link, LinkAttempt
+from workers.calendar_tokens.crypto import external_id_hash
+from workers.privacy.erase import Holdings, batches, naming
+from workers.privacy.tombstones import pseudonym
+
+Row = dict[str, Any]
+Section = tuple[str, Iterator[Row]]
+# Keys and values of the sender's and of ours that say nothing of the person, or say it again.
+_LEFT_OUT = frozenset(
+    {"headers", "ciphertext", "fingerprint", "external_id_hash", "lease_token"}
+    | ({*TITLE_COLUMNS} - {"title"})
+)
+
+
+def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
+    """Yield each table's name with its rows, to be read in this order, one after the other."""
+
+    def of(table: type[DeclarativeBase], column: Any, keys: Sequence[Any]) -> Iterator[Row]:
+        return _rows(connection, table, column.in_, keys)
+
+    # By both names: what came back under the second one is held as well.
+    names = (held.external_id, pseudonym(held.external_id))
+    key = [external_id_hash(held.external_id)]
+    yield "calendar_users", of(CalendarUser, CalendarUser.external_id, names)
+    yield "links", of(Link, Link.external_id, names)
+    yield "calendar_meetings", of(CalendarMeeting, CalendarMeeting.id, held.meeting_ids)
+    yield "meeting_people", of(MeetingPerson, MeetingPerson.meeting_id, held.meeting_ids)
+    yield "others_copies", _naming_meetings(connection, held)
+    yield "bots", of(Bot, Bot.id, held.bot_ids)
+    yield "bot_statuses", of(BotStatus, BotStatus.bot_id, held.bot_ids)
+    yield "deliveries", of(Delivery, Delivery.bot_id, held.bot_ids)
+    yield "link_attempts", of(LinkAttempt, LinkAttempt.bot_id, held.bot_ids)
+    yield "rejections", of(Rejection, Rejection.id, naming(connection, held.bot_ids))
+    yield "calendar_findings", _findings(connection, held)
+    yield "calendar_tokens", of(CalendarToken, CalendarToken.external_id_hash, key)
+    yield "erased_users", of(ErasedUser, ErasedUser.external_id_hash, key)
+    yield "audit", of(Audit, Audit.subject, names)
+
+
+def _naming_meetings(connection: Connection, held: Holdings) -> Iterator[Row]:
+    # Of other people's copies only that this person is named in them: the rest is theirs.
+    for part in batches(held.copies):
+        named = select(MeetingPerson.__table__).where(
+            MeetingPerson.meeting_id.in_(part), MeetingPerson.email.in_(held.addresses)
+        )
+        for row in connection.execute(named).mappings():
+            yield dict(row)
+
+
+def _findings(connection: Connection, held: Holdings) -> Iterator[Row]:
+    def theirs(part: Sequence[Any]) -> Any:
+        return or_(CalendarFinding.calendar_user_id.in_(part), CalendarFinding.subject.in_(part))
+
+    return _rows(connection, CalendarFinding, theirs, held.user_ids)
+
+
+def _rows(
+    connection: Connection,
+    table: type[DeclarativeBase],
+    condition: Callable[[Sequence[Any]], Any],
+    keys: Sequence[Any],
+) -> Iterator[Row]:
+    kept = table.__table__
+    if not isinstance(kept, Table):
+        raise TypeError(f"{table.__name__} is no table")
+    for part in batches(keys):
+        wanted = select(kept).where(condition(part)).order_by(*kept.primary_key)
+        # Not all at once: a busy person's payloads may be hundreds of megabytes.
+        options = {"stream_results": True, "yield_per": 200}
+        for row in connection.execute(wanted, execution_options=options).mappings():
+            yield {k: _shown(v) for k, v in row.items() if k not in _LEFT_OUT}
+
+
+def _shown(value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    # A body as it came; what is no text is told in base64.
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}

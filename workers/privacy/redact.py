@@ -1,0 +1,103 @@
+"""What is emptied when a user is erased, and emptied again when a late webhook brings it back.
+
+Link rows, times, statuses and ids of Recall's stay: they say that something happened, not to whom.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, delete, exists, null, or_, select, update
+
+from models.core.title_words import TITLE_COLUMNS
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import CalendarMeeting, ErasedUser, MeetingPerson
+from models.tables.delivery import Delivery
+from models.tables.link import Link, LinkAttempt
+from workers.privacy.tombstones import USER_ERASED, erased_names, is_erased
+
+_DETAILS = (
+    *TITLE_COLUMNS,
+    "ical_uid",
+    "organizer_email",
+    "will_record_reason",
+    "attendees",
+    "details",
+)
+_BOT_DETAILS = ("meeting_url", "bot_name", "bot_metadata", "last_error")
+
+
+def scrub_meetings(connection: Connection, meeting_ids: Collection[str]) -> int:
+    """Empty meetings of what they tell of people; returns how many told anything."""
+    # Look-up by address is by this table: nobody may be found by it any more.
+    people = delete(MeetingPerson).where(MeetingPerson.meeting_id.in_(meeting_ids))
+    connection.execute(people)
+    tells = [getattr(CalendarMeeting, name).is_not(None) for name in _DETAILS]
+    unmarked = or_(CalendarMeeting.reason.is_(None), CalendarMeeting.reason != USER_ERASED)
+    theirs = update(CalendarMeeting).where(
+        CalendarMeeting.id.in_(meeting_ids), or_(unmarked, *tells)
+    )
+    emptied: dict[str, Any] = dict.fromkeys(_DETAILS, null())
+    emptied |= {"state": "unfetchable", "reason": USER_ERASED}
+    return connection.execute(theirs.values(emptied)).rowcount
+
+
+def scrub_bots(connection: Connection, bot_ids: Collection[str]) -> int:
+    """Empty payloads and errors of bots of erased users, and what the bots themselves tell.
+
+    A bot that served somebody else as well keeps its meeting's address, which is theirs too.
+    """
+    erased = erased_bots(connection, bot_ids)
+    if not erased:
+        return 0
+    others = exists().where(Link.bot_id == Bot.id, ~is_erased())
+    tells = or_(*(getattr(Bot, name).is_not(None) for name in _BOT_DETAILS))
+    alone = update(Bot).where(Bot.id.in_(erased), ~others, tells)
+    connection.execute(alone.values(dict.fromkeys(_BOT_DETAILS, null())))
+    # An error quotes what Recall answered, and that may be anything.
+    attempts = update(LinkAttempt).where(LinkAttempt.bot_id.in_(erased))
+    connection.execute(attempts.where(LinkAttempt.error.is_not(None)).values(error=null()))
+    return empty_bodies(connection, erased)
+
+
+def erased_bots(connection: Connection, bot_ids: Iterable[str]) -> list[str]:
+    """Return which of these bots served an erased user."""
+    # Nobody was ever erased: most workspaces stop here.
+    any_erased = exists().where(ErasedUser.lifted_at.is_(None))
+    found = select(Link.bot_id).where(any_erased, Link.bot_id.in_(list(bot_ids)), is_erased())
+    return sorted(set(connection.scalars(found)))
+
+
+def empty_bodies(connection: Connection, bot_ids: Collection[str]) -> int:
+    """Empty the payloads of these bots' deliveries; returns how many held any."""
+    theirs = update(Delivery).where(Delivery.bot_id.in_(bot_ids), Delivery.body != b"")
+    return connection.execute(theirs.values(body=b"")).rowcount
+
+
+def empty_late_bodies(connection: Connection, limit: int) -> int:
+    """Empty payloads that came after their user was erased and that nothing applies."""
+    # By the names, which an index finds: the links themselves may be millions.
+    bots = select(Link.bot_id).where(Link.external_id.in_(erased_names()))
+    late = select(Delivery.id).where(Delivery.bot_id.in_(bots), Delivery.body != b"").limit(limit)
+    return connection.execute(
+        update(Delivery).where(Delivery.id.in_(late)).values(body=b"")
+    ).rowcount
+
+
+def annotate_links(
+    connection: Connection, meeting_ids: Collection[str] | Select[str], whose: str
+) -> int:
+    """Say at each link that its user is erased; a link that recorded nothing yet ends.
+
+    `whose` replaces the external_id. Returns how many links did not say so yet.
+    """
+    # What was recorded was recorded: only a link that came to nothing ends.
+    sealed = exists().where(Bot.id == Link.bot_id, Bot.sealed_at.is_not(None))
+    ended_at = case(
+        (sealed, Link.ended_at), (Link.ended_at.is_(None), db_now()), else_=Link.ended_at
+    )
+    is_news = or_(~is_erased(), Link.external_id != whose)
+    theirs = update(Link).where(Link.meeting_id.in_(meeting_ids), is_news)
+    values = {"external_id": whose, "end_reason": USER_ERASED, "ended_at": ended_at}
+    done = connection.execute(theirs.values(values).execution_options(synchronize_session=False))
+    return done.rowcount

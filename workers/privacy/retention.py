@@ -1,0 +1,123 @@
+"""How long bodies and call records stay; ids and links stay for good."""
+
+import time
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import Connection, Engine, Table, and_, delete, select, update
+
+from models.core.sanitize import utc_time
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.calendar import CalendarToken
+from models.tables.connect_link import ConnectLink
+from models.tables.delivery import Delivery
+from models.tables.ledger import Rejection
+from models.tables.link import LinkAttempt
+from models.tables.workspace_state import WorkspaceState
+from workers.db.upsert import upsert
+from workers.privacy.redact import empty_late_bodies
+
+EVERY_SECONDS = 3600.0
+SOON_SECONDS = 60.0
+DAY_SECONDS = 86_400.0
+BATCH = 500
+# A sweep has other things to do: what is left over waits for the next one.
+MOST_BATCHES = 20
+EMPTIED = "bodies_emptied"
+_STATE = cast("Table", WorkspaceState.__table__)
+
+
+class Retention:
+    """Empties old bodies, deletes old attempts and expired tokens, a little at a time."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._next_at = 0.0
+
+    def purge_when_due(self) -> int:
+        """Purge once an hour; returns how many rows were changed."""
+        if time.monotonic() < self._next_at:
+            return 0
+        purged = self.purge()
+        # A busy week fills more than one purge empties.
+        is_more = purged >= BATCH * MOST_BATCHES
+        self._next_at = time.monotonic() + (SOON_SECONDS if is_more else EVERY_SECONDS)
+        return purged
+
+    def purge(self) -> int:
+        """Purge now, in batches; returns how many rows were changed."""
+        total = 0
+        for step in (
+            self._empty_bodies,
+            self._empty_rejections,
+            self._empty_late,
+            self._delete_attempts,
+            self._delete_tokens,
+            self._delete_connect_links,
+        ):
+            for _ in range(MOST_BATCHES):
+                with self._engine.begin() as connection:
+                    changed = step(connection)
+                total += changed
+                if changed < BATCH:
+                    break
+        return total
+
+    def _empty_bodies(self, connection: Connection) -> int:
+        # From where the last purge ended: the emptied rows before it are never looked at again.
+        since = _emptied_until(connection)
+        before = db_now(-self._settings.retain_payload_days * DAY_SECONDS)
+        is_old = and_(Delivery.received_at < before, Delivery.body != b"")
+        old = select(Delivery.id, Delivery.received_at).where(is_old)
+        if since is not None:
+            old = old.where(Delivery.received_at >= since)
+        rows = connection.execute(old.order_by(Delivery.received_at).limit(BATCH)).all()
+        if rows:
+            emptied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
+            connection.execute(emptied.values(body=b""))
+            _note_emptied(connection, rows[-1].received_at)
+        return len(rows)
+
+    def _empty_rejections(self, connection: Connection) -> int:
+        # Theirs are payloads too; without one a refused request cannot be checked again.
+        before = db_now(-self._settings.retain_payload_days * DAY_SECONDS)
+        is_old = and_(Rejection.received_at < before, Rejection.body.is_not(None))
+        old = select(Rejection.id).where(is_old).limit(BATCH)
+        emptied = update(Rejection).where(Rejection.id.in_(old)).values(body=None)
+        return connection.execute(emptied).rowcount
+
+    def _empty_late(self, connection: Connection) -> int:
+        # `recording.done` and its like are kept and never applied, so no applier sees them.
+        return empty_late_bodies(connection, BATCH)
+
+    def _delete_attempts(self, connection: Connection) -> int:
+        before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)
+        old = select(LinkAttempt.id).where(LinkAttempt.finished_at < before).limit(BATCH)
+        return connection.execute(delete(LinkAttempt).where(LinkAttempt.id.in_(old))).rowcount
+
+    def _delete_tokens(self, connection: Connection) -> int:
+        # The desk never reads an expired one; this is only to keep no secret longer than needed.
+        key = CalendarToken.external_id_hash
+        old = select(key).where(CalendarToken.expires_at < db_now()).limit(BATCH)
+        return connection.execute(delete(CalendarToken).where(key.in_(old))).rowcount
+
+    def _delete_connect_links(self, connection: Connection) -> int:
+        # A day: the way back from a provider's page ends long before.
+        key = ConnectLink.link_hash
+        old = select(key).where(ConnectLink.expires_at < db_now(-DAY_SECONDS)).limit(BATCH)
+        return connection.execute(delete(ConnectLink).where(key.in_(old))).rowcount
+
+
+def _emptied_until(connection: Connection) -> datetime | None:
+    noted = select(WorkspaceState.value, db_now().label("now"))
+    row = connection.execute(noted.where(WorkspaceState.key == EMPTIED)).one_or_none()
+    until = utc_time(row.value.get("until")) if row else None
+    # A time to come would keep bodies for ever.
+    return until if row and until and until <= row.now else None
+
+
+def _note_emptied(connection: Connection, until: datetime) -> None:
+    row = {"key": EMPTIED, "value": {"until": until.isoformat()}, "updated_at": until}
+    upsert(connection, _STATE, [row], update=("value", "updated_at"))

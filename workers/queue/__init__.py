@@ -1,0 +1,1 @@
+"""RQ's one queue, and the connections to Redis."""

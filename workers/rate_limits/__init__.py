@@ -1,0 +1,1 @@
+"""Recall's rate limits, shared by all workers."""

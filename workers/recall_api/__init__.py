@@ -1,0 +1,1 @@
+"""Recall's API: transport, clients, schemas, errors and retries."""

@@ -1,0 +1,91 @@
+"""Pages of List Bots (https://docs.recall.ai/reference/bot_list)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from models.core.bot_status import LONGEST_WORD, MOST_AHEAD, Status, is_code
+from models.core.sanitize import plain_uuid, utc_time
+from workers.recall_api import parsing
+from workers.recall_api.errors import Endpoint, RecallError
+from workers.recall_api.paging import read_page
+from workers.recall_api.schemas import listed, read_object
+
+PATH = "bot/"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBot:
+    """One bot of a list, with the statuses that can be used."""
+
+    id: str
+    statuses: tuple[Status, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BotPage:
+    """One page: its bots, how many there are in all, and the path of the next page."""
+
+    bots: tuple[ListedBot, ...]
+    unusable: int
+    count: int | None
+    next_path: str | None
+
+
+def first_path(after: datetime | None, before: datetime | None) -> str:
+    """Return the path of the first page of the bots that joined within these times."""
+    given = {"join_at_after": after, "join_at_before": before}
+    query = urlencode({name: time.isoformat() for name, time in given.items() if time})
+    return f"{PATH}?{query}" if query else PATH
+
+
+def page_of(path: str) -> int:
+    """Return which page a path asks for; the first where it does not say."""
+    text = dict(parse_qsl(urlsplit(path).query)).get("page", "1")
+    return int(text[:9]) if text.isascii() and text.isdigit() else 1
+
+
+def at_page(path: str, page: int) -> str:
+    """Return the same path for another page."""
+    # Whatever else Recall put into its own link is kept.
+    others = [(k, v) for k, v in parse_qsl(urlsplit(path).query) if k != "page"]
+    return f"{PATH}?{urlencode([*others, ('page', str(page))])}"
+
+
+def read_bot_page(raw: bytes, base_url: str, now: datetime) -> BotPage:
+    """Read a page; RecallError (unreadable) for no page, (wrong_body) for a foreign `next`."""
+    # An object: a plain array would be a part of this list, which is paged.
+    page = read_page(read_object(raw, Endpoint.BOTS), PATH, base_url, Endpoint.BOTS)
+    found = [_read_bot(item, now) for item in page.items if isinstance(item, dict)]
+    bots = tuple({bot.id: bot for bot in found if bot}.values())
+    # The last of two equal ids stands; each item that is no bot is told of.
+    unusable = len(page.items) - sum(bot is not None for bot in found)
+    return BotPage(bots, unusable, page.count, page.next_path)
+
+
+def _read_bot(item: dict[str, Any], now: datetime) -> ListedBot | None:
+    bot_id = plain_uuid(item.get("id"))
+    if bot_id is None:
+        return None
+    try:
+        changes = listed(item, "status_changes", Endpoint.BOTS)
+    except RecallError:
+        # One bot's history in part: its row is told of, and the list goes on.
+        return None
+    return ListedBot(bot_id, tuple(_statuses(changes, now + MOST_AHEAD)))
+
+
+def _statuses(value: object, latest: datetime) -> Iterator[Status]:
+    for item in parsing.objects(value):
+        # The spec says texts, captures show nulls: what cannot be used is left out.
+        code, at = item.get("code"), utc_time(item.get("created_at"))
+        if isinstance(code, str) and is_code(code) and at is not None and at <= latest:
+            sub_code = parsing.text(item.get("sub_code")) or None
+            yield Status(
+                code,
+                at,
+                sub_code[:LONGEST_WORD] if sub_code else None,
+                parsing.text(item.get("message")) or None,
+            )

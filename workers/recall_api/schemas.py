@@ -1,0 +1,232 @@
+"""Recall's answers as typed values: what is needed is read, what is strange is survived."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NoReturn
+
+from models.core.sanitize import is_clamped, plain_uuid, storable, utc_time
+from models.tables.base import longest
+from models.tables.calendar import CalendarMeeting
+from models.tables.link import Link
+from workers.recall_api import parsing
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+
+EXTERNAL_ID_LIMIT = longest(Link.external_id)
+LONGEST_TOKEN = 4096
+ICAL_UID_LIMIT = longest(CalendarMeeting.ical_uid)
+_DETAILS = (
+    "platform",
+    "platform_id",
+    "zoom_invite",
+    "teams_invite",
+    "meet_invite",
+    "webex_invite",
+    "goto_meeting_invite",
+    "bot_id",
+    "override_should_record",
+    "visibility",
+)
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingRef:
+    """One item of a bot's `calendar_meetings`; `external_id` is exactly as Recall spelt it."""
+
+    meeting_id: str
+    start_time: datetime
+    end_time: datetime
+    calendar_user_id: str | None
+    external_id: str | None
+    # Times that no calendar of ours has, as Recall wrote them: see `utc_time`.
+    clamped: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BotBody:
+    """What a bot says of itself (https://docs.recall.ai/reference/bot_retrieve)."""
+
+    meetings: tuple[MeetingRef, ...]
+    unusable: int
+    meeting_url: dict[str, Any] | None
+    meeting_platform: str | None
+    bot_name: str | None
+    metadata: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingBody:
+    """What a calendar meeting says of itself (https://docs.recall.ai/reference/calendar_meetings_retrieve)."""
+
+    start_time: datetime | None
+    end_time: datetime | None
+    title: str | None
+    ical_uid: str | None
+    organizer_email: str | None
+    calendar_platform: str | None
+    meeting_platform: str | None
+    is_recurring: bool | None
+    is_external: bool | None
+    is_hosted_by_me: bool | None
+    will_record: bool | None
+    will_record_reason: str | None
+    attendees: tuple[dict[str, Any], ...]
+    people: frozenset[str]
+    details: dict[str, Any]
+
+
+def read_object(raw: bytes, endpoint: Endpoint) -> Body:
+    """Parse a JSON object; RecallError (unreadable) for anything else."""
+    value = read_json(raw, endpoint)
+    if not isinstance(value, dict):
+        raise unreadable(endpoint, "not a JSON object")
+    return value
+
+
+def read_json(raw: bytes, endpoint: Endpoint) -> object:
+    """Parse JSON; RecallError (unreadable) for anything else."""
+    try:
+        # Decoded here: json.loads would also guess UTF-16, and NaN is no JSON.
+        value: object = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise unreadable(endpoint, "not JSON") from None
+    return value
+
+
+def unreadable(endpoint: Endpoint, detail: str) -> RecallError:
+    """Return what a 200 comes to whose body is of no use."""
+    return RecallError(Fault.UNREADABLE, endpoint, status=200, detail=detail)
+
+
+def listed(body: Body, key: str, endpoint: Endpoint) -> list[Any] | None:
+    """Read a list within a body, None for another shape.
+
+    RecallError (unreadable) for a page that says there are more.
+    """
+    value = body.get(key)
+    if isinstance(value, dict) and isinstance(value.get("results"), list):
+        # Nothing says where the others of a list within a body would be asked for.
+        if value.get("next"):
+            raise unreadable(endpoint, f"{key} came in part")
+        value = value["results"]
+    return value if isinstance(value, list) else None
+
+
+def read_bot(body: Body, bot_id: str) -> BotBody:
+    """Read a bot's body; RecallError when it is another bot's or has no usable meeting list."""
+    if plain_uuid(body.get("id")) != bot_id:
+        raise RecallError(Fault.WRONG_BODY, Endpoint.BOT, status=200, detail="another bot's body")
+    items = listed(body, "calendar_meetings", Endpoint.BOT)
+    # Null and missing are an ad hoc bot's; another shape is a fault, which may pass.
+    if items is None and body.get("calendar_meetings") is not None:
+        raise unreadable(Endpoint.BOT, "calendar_meetings is not a list")
+    # The last of two equal ids stands; order is otherwise kept.
+    refs = [_read_ref(item) for item in items or ()]
+    meetings = {ref.meeting_id: ref for ref in refs if ref}
+    url = body.get("meeting_url")
+    return BotBody(
+        meetings=tuple(meetings.values()),
+        unusable=refs.count(None),
+        meeting_url=parsing.json_object(url),
+        meeting_platform=parsing.text(url.get("platform")) if isinstance(url, dict) else None,
+        bot_name=parsing.text(body.get("bot_name")),
+        metadata=parsing.metadata(body.get("metadata")),
+    )
+
+
+def read_token(body: Body) -> str:
+    """Read a calendar token; RecallError when it could not be sent as a header."""
+    token = body.get("token")
+    fits = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN
+    if not isinstance(token, str) or not fits or not all("!" <= c <= "~" for c in token):
+        raise unreadable(Endpoint.AUTHENTICATE, "no usable token")
+    return token
+
+
+def read_meeting(body: Body, meeting_id: str) -> MeetingBody:
+    """Read a meeting's body; RecallError when it is another meeting's."""
+    if plain_uuid(body.get("id")) != meeting_id:
+        raise RecallError(
+            Fault.WRONG_BODY, Endpoint.MEETING, status=200, detail="another meeting's body"
+        )
+    # An attendee may be in one of the two lists alone, and guests may be hidden from this user.
+    listed_attendees = parsing.objects(listed(body, "attendees", Endpoint.MEETING))
+    attendees = tuple(_attendee(item) for item in listed_attendees)
+    organizer = parsing.email(body.get("organizer_email"))
+    people = {parsing.email(item.get("email")) for item in attendees} | {organizer}
+    emails = listed(body, "attendee_emails", Endpoint.MEETING) or ()
+    people |= {parsing.email(item) for item in emails}
+    return MeetingBody(
+        start_time=utc_time(body.get("start_time")),
+        end_time=utc_time(body.get("end_time")),
+        title=parsing.text(body.get("title")),
+        ical_uid=parsing.text(body.get("ical_uid"), ICAL_UID_LIMIT),
+        organizer_email=organizer,
+        calendar_platform=parsing.text(body.get("calendar_platform")),
+        meeting_platform=parsing.text(body.get("meeting_platform")),
+        is_recurring=parsing.flag(body.get("is_recurring")),
+        is_external=parsing.flag(body.get("is_external")),
+        is_hosted_by_me=parsing.flag(body.get("is_hosted_by_me")),
+        will_record=parsing.flag(body.get("will_record")),
+        will_record_reason=parsing.text(body.get("will_record_reason")),
+        attendees=attendees,
+        people=frozenset(email for email in people if email),
+        details=marked(
+            parsing.json_object({key: body[key] for key in _DETAILS if key in body}), _clamped(body)
+        ),
+    )
+
+
+def marked(details: Mapping[str, Any] | None, clamped: Mapping[str, str]) -> dict[str, Any]:
+    """Return a meeting's details with its clamped times as Recall wrote them, under `clamped`."""
+    details = dict(details or {})
+    if clamped:
+        details["clamped"] = {**clamped, **details.get("clamped", {})}
+    return details
+
+
+def is_usable_external_id(external_id: str) -> bool:
+    """Whether a token may be asked for this id: altered, it would create another user."""
+    return bool(external_id.strip()) and storable(external_id, EXTERNAL_ID_LIMIT) == external_id
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _read_ref(item: object) -> MeetingRef | None:
+    if not isinstance(item, dict):
+        return None
+    meeting_id = plain_uuid(item.get("id"))
+    start, end = utc_time(item.get("start_time")), utc_time(item.get("end_time"))
+    if not meeting_id or not start or not end:
+        return None
+    user = item.get("calendar_user")
+    user = user if isinstance(user, dict) else {}
+    external_id = user.get("external_id")
+    return MeetingRef(
+        meeting_id=meeting_id,
+        start_time=start,
+        end_time=end,
+        calendar_user_id=plain_uuid(user.get("id")),
+        # A number is not coerced: asking a token for its text would create a second user.
+        external_id=external_id if isinstance(external_id, str) else None,
+        clamped=_clamped(item),
+    )
+
+
+def _clamped(item: Body) -> dict[str, str]:
+    times = {name: item.get(name) for name in ("start_time", "end_time")}
+    return {name: storable(str(text), 64) for name, text in times.items() if is_clamped(text)}
+
+
+def _attendee(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": parsing.text(item.get("name")),
+        "email": parsing.text(item.get("email")),
+        "is_organizer": parsing.flag(item.get("is_organizer")),
+        "status": parsing.text(item.get("status")),
+    }

@@ -1,0 +1,181 @@
+"""Calls to Recall over httpx, each of which ends by its deadline."""
+
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from json import dumps
+from typing import cast
+
+import certifi
+import httpcore
+import httpx
+
+from models.core.settings import SettingsError
+from workers.recall_api.deadline import Deadline, DeadlineBackend, DeadlineStream
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+# A hundred bots with signed media links, or a year's meetings, are more than one body.
+LIST_BYTES = 32 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+KEPT_SECONDS = 60.0
+KEPT_CONNECTIONS = 64
+USER_AGENT = "recall-links"
+_HEADERS = {
+    "accept": "application/json",
+    # A few kilobytes may unpack to hundreds of megabytes.
+    "accept-encoding": "identity",
+    "user-agent": USER_AGENT,
+}
+# A read's and a write's time is the call's deadline, which the network backend keeps.
+_TIMEOUT = httpx.Timeout(None, connect=CONNECT_SECONDS)
+_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+)
+
+
+class BodyTooLargeError(Exception):
+    """An answer is over the limit (2 MiB for one thing); the rest of it was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: status, headers, and the body's bytes as they were sent."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class _ResponseStream(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _httpx_errors():
+            yield from cast("Iterable[bytes]", self._response.stream)
+
+    def close(self) -> None:
+        # Before the pool may lend this connection to another thread.
+        stream = self._response.extensions.get("network_stream")
+        if isinstance(stream, DeadlineStream):
+            lengths = [v for k, v in self._response.headers if k.lower() == b"content-length"]
+            stream.finish(lengths)
+        self._response.close()
+
+
+class DeadlineTransport(httpx.BaseTransport):
+    """A pool of connections that keeps each thread's deadline."""
+
+    def __init__(self, context: ssl.SSLContext, deadline: Deadline) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            # As many as threads call at once: waiting for one would outlast a deadline.
+            max_connections=None,
+            max_keepalive_connections=KEPT_CONNECTIONS,
+            keepalive_expiry=KEPT_SECONDS,
+            network_backend=DeadlineBackend(deadline),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; httpx.TransportError."""
+        url = request.url
+        where = httpcore.URL(
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+        )
+        sent = httpcore.Request(
+            request.method,
+            where,
+            headers=request.headers.raw,
+            content=cast("Iterable[bytes]", request.stream),
+            extensions=request.extensions,
+        )
+        with _httpx_errors():
+            response = self._pool.handle_request(sent)
+        # httpx would build the request that a redirect asks for, though it is not to follow it.
+        headers = [one for one in response.headers if one[0].lower() != b"location"]
+        return httpx.Response(
+            response.status,
+            headers=headers,
+            stream=_ResponseStream(response),
+            extensions=response.extensions,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+
+class HttpClient:
+    """Makes calls, each with a deadline of its own; may be shared by threads."""
+
+    def __init__(self, context: ssl.SSLContext, most_bytes: int = MAX_BODY_BYTES) -> None:
+        self._deadline = Deadline()
+        self._most_bytes = most_bytes
+        self._client = httpx.Client(
+            transport=DeadlineTransport(context, self._deadline),
+            headers=_HEADERS,
+            # A cookie would carry one user's state into the next one's call.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=_TIMEOUT,
+            # Proxies and .netrc would show the key to others; so would a redirect.
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        json: object = None,
+        *,
+        seconds: float,
+    ) -> Answer:
+        """Make one call of at most `seconds`; httpx.TransportError or BodyTooLargeError."""
+        self._deadline.start(seconds)
+        sent = dict(headers)
+        content = None
+        if json is not None:
+            sent["content-type"] = "application/json"
+            content = dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        try:
+            with self._client.stream(method, url, headers=sent, content=content) as response:
+                return self._read(response)
+        except UnicodeError:
+            raise httpx.LocalProtocolError("what no request can carry") from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _read(self, response: httpx.Response) -> Answer:
+        body = bytearray()
+        # As it came: a compressed body was not asked for, and is not unpacked.
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > self._most_bytes:
+                raise BodyTooLargeError
+        return Answer(response.status_code, response.headers, bytes(body))
+
+
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    try:
+        yield
+    except _ERRORS as error:
+        # Of a header that cannot be sent the words show the value, which may be the key.
+        words = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)
+        raise getattr(httpx, type(error).__name__)(words) from None
+
+
+def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Load the trusted roots once: 35 ms that a client would otherwise spend each."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or certifi.where())
+    except OSError:
+        raise SettingsError("SSL_CERT_FILE: must be a file of certificates in PEM") from None

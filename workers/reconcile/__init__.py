@@ -1,0 +1,1 @@
+"""Comparing our bots with List Bots."""

@@ -1,0 +1,173 @@
+"""Reconcile: every bot that List Bots knows of a time, against what webhooks told.
+
+https://docs.recall.ai/reference/bot_list says nothing of the order, so pages may shift under us:
+repeats cost nothing, and a pass that may have skipped a bot is made again.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.tables.base import db_now
+from workers.db.transactions import in_transaction
+from workers.linking.apply_deliveries import apply_all
+from workers.linking.relink import STAGGER_SECONDS
+from workers.linking.stats import add_tallies
+from workers.rate_limits.buckets import Bucket
+from workers.recall_api.bot_list import BotPage, first_path, page_of, read_bot_page
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.client import Ask
+from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.paging import Trail, is_too_short
+from workers.recall_api.retry_policy import Then, decide
+from workers.reconcile.merge import merge
+from workers.reconcile.runs import Position, Progress, begin, count_held, note, take_up
+
+# Who joined the day before may have ended since.
+MARGIN = timedelta(days=1)
+MOST_PASSES = 3
+# A page that fails so often in a row ends the run; it goes on where it stood.
+MOST_TRIES = 6
+LONGEST_PAUSE = 60.0
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Makes or continues one run; `ring` is called after a page that made bots due."""
+
+    engine: Engine
+    client: CalendarClient
+    bucket: Bucket
+    base_url: str
+    ring: Callable[[], object] = lambda: None
+    pause: Callable[[float], None] = time.sleep
+    _seen: set[str] = field(default_factory=set)
+    _trail: Trail = field(default_factory=lambda: Trail(Endpoint.BOTS))
+
+    def open(self, since: datetime | None, *, afresh: bool = False) -> Progress:
+        """Take up the unfinished run of this `since`, or begin one; RunUnderWayError."""
+        with self.engine.begin() as connection:
+            taken_up = None if afresh else take_up(connection, since)
+            if taken_up is not None:
+                return taken_up
+            now = connection.execute(select(db_now())).scalar_one()
+            # A window that is over: bots scheduled meanwhile would shift its pages all the time.
+            before = None if since is None else now
+            after = None if since is None else since - MARGIN
+            return begin(connection, since, Position(first_path(after, before)))
+
+    def run(
+        self, progress: Progress, on_page: Callable[[Progress], None] = lambda _: None
+    ) -> Progress:
+        """Go through the list to its end; a page that cannot be had ends the run unfinished."""
+        self._seen = set(progress.position.ids)
+        while not progress.is_over:
+            try:
+                progress = self._take_in(progress, self._page(progress.position.path))
+            except RecallError as error:
+                return self.interrupt(progress, str(error))
+            except SQLAlchemyError:
+                raise
+            except Exception as error:
+                # Whatever it was, the next call must not wait for a run that nobody is at.
+                self.interrupt(progress, type(error).__name__)
+                raise
+            on_page(progress)
+        return progress
+
+    def interrupt(self, progress: Progress, why: str) -> Progress:
+        """Note that nobody is at the run any more; it can be taken up at once."""
+        stopped = replace(progress, error=why)
+        in_transaction(self.engine, lambda connection: note(connection, stopped))
+        return stopped
+
+    def _page(self, path: str) -> BotPage:
+        self._trail.enter(path)
+        attempt = 1
+        while True:
+            try:
+                return self._ask(path)
+            except RecallError as error:
+                decision = decide(error, attempt)
+                if decision.then not in (Then.RETRY, Then.CLOSE_BUCKET) or attempt >= MOST_TRIES:
+                    raise
+                longest = min(decision.longest, LONGEST_PAUSE)
+                self.pause(random.uniform(min(decision.shortest, longest), longest))  # noqa: S311
+                attempt += 1
+
+    def _ask(self, path: str) -> BotPage:
+        try:
+            raw = self.client.by_key(Ask(Endpoint.BOTS, path), self.bucket)
+        except RecallError as error:
+            # The list has become shorter than the page we were sent to.
+            if error.fault is Fault.NOT_FOUND and page_of(path) > 1:
+                return BotPage((), 0, 0, None)
+            raise
+        return read_bot_page(raw, self.base_url, datetime.now(UTC))
+
+    def _take_in(self, before: Progress, page: BotPage) -> Progress:
+        # What has arrived but was not applied yet was not missed.
+        apply_all(self.engine)
+        ids = [bot.id for bot in page.bots]
+        fresh = len(set(ids) - self._seen)
+        self._seen.update(ids)
+        self._trail.leave(fresh)
+        read = replace(
+            before,
+            pages=before.pages + 1,
+            unusable=before.unusable + page.unusable,
+            position=before.position.after(tuple(ids), fresh, page.count),
+        )
+        turned = self._turn(read, page.next_path)
+        done = in_transaction(self.engine, lambda connection: _write(connection, turned, page))
+        if done.bots_due > before.bots_due:
+            self.ring()
+        return done
+
+    def _turn(self, progress: Progress, next_path: str | None) -> Progress:
+        position = progress.position
+        if next_path is not None:
+            return replace(progress, position=replace(position, path=next_path))
+        seen = max(progress.bots_seen, position.seen)
+        if position.may_have_skipped and position.passes < MOST_PASSES:
+            # Whatever moved to a page that was read already is found by reading them again.
+            self._seen.clear()
+            self._trail = Trail(Endpoint.BOTS)
+            again = Position(position.start, start=position.start, passes=position.passes + 1)
+            return replace(progress, position=again, bots_seen=seen)
+        is_complete = not position.may_have_skipped
+        return replace(progress, bots_seen=seen, is_over=True, is_complete=is_complete)
+
+
+def _judged(connection: Connection, done: Progress) -> Progress:
+    held = count_held(connection, done)
+    if not is_too_short(done.bots_seen, held):
+        return done
+    listed = f"Recall lists {done.bots_seen} bots where {held} are held"
+    error = f"list_too_short: {listed}, which is too short to be believed"
+    return replace(done, is_complete=False, error=error)
+
+
+def _write(connection: Connection, progress: Progress, page: BotPage) -> Progress:
+    now = connection.execute(select(db_now())).scalar_one()
+    # As a relink does: thousands put back at once must not delay the bots of this minute.
+    waited = (now - progress.started_at).total_seconds()
+    first_in = max(0.0, progress.bots_due * STAGGER_SECONDS - waited)
+    merged = merge(connection, page.bots, now, first_in, STAGGER_SECONDS)
+    done = replace(
+        progress,
+        bots_missed=progress.bots_missed + merged.bots_missed,
+        statuses_missed=progress.statuses_missed + merged.statuses_missed,
+        bots_due=progress.bots_due + merged.bots_due,
+    )
+    if done.is_over:
+        done = _judged(connection, done)
+    note(connection, done)
+    counts = {"bot": merged.bots_missed, "status": merged.statuses_missed}
+    add_tallies(connection, {("missed", what): n for what, n in counts.items() if n})
+    return done
