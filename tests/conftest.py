@@ -33,7 +33,7 @@ from tests.lab.servers import Server, ServerUnavailableError, start_redis
 from tests.lab.signals import end_as_by_ctrl_c
 from tests.title_writes import guard_titles
 from webhook.app import create_app, resources_of
-from webhook.commands import environment
+from webhook.cli import environment
 from workers.linking import context
 from workers.linking.context import Tools
 from workers.recall_api.transport import make_ssl_context

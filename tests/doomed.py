@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 
 POINTS = {
-    "before the commit": "webhook.inbox:Inbox.store:before",
-    "between commit and answer": "webhook.inbox:Inbox.store:after",
+    "before the commit": "webhook.receiver.storage:Inbox.store:before",
+    "between commit and answer": "webhook.receiver.storage:Inbox.store:after",
     "job taken": "workers.processes.rq_worker:DrainWorker.execute_job:before",
     "job prepared": "workers.processes.rq_worker:DrainJob.drain:before",
     "applying, deliveries read": "workers.linking.apply_deliveries:_apply:before",

@@ -31,8 +31,8 @@ from tests.list_walk import Question, Row
 from tests.population import an_id
 from tests.rows import add_bot, add_delivery, later
 from tests.typing_it import Typist
-from webhook.access import BEARER
 from webhook.app import create_app, resources_of
+from webhook.web.auth import BEARER
 
 BOTS_WRITTEN = 60
 Text = Callable[[QueryableAttribute[Any]], str]

@@ -17,8 +17,8 @@ from tests.console_client import COOKIE, READ, WRITE, form_token
 from tests.lab.recall import FakeRecall
 from tests.population import an_id
 from tests.rows import add_bot, bot_row, rows
-from webhook.access import BEARER, SAFE_METHODS
 from webhook.app import create_app, resources_of
+from webhook.web.auth import BEARER, SAFE_METHODS
 
 BOT = an_id(9, 1)
 VALUES = {"bot_id": BOT, "platform": "google", "filename": "console.css"}

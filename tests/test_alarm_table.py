@@ -19,8 +19,8 @@ from tests.console_client import READ
 from tests.fakes import BOT, MEETINGS
 from tests.rows import add_delivery
 from tests.test_alarms import HOUR, a_refused_workspace, a_worker, last_delivery, tally
-from webhook.access import BEARER
-from webhook.cli import cli
+from webhook.cli.main import cli
+from webhook.web.auth import BEARER
 
 Run = Callable[..., Result]
 EACH = pytest.mark.parametrize("kind", ALARMS, ids=lambda kind: kind.name)

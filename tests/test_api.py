@@ -30,8 +30,8 @@ from tests.console_client import READ, WRITE
 from tests.fakes import BOT
 from tests.population import bot_id, meeting_id, populate
 from tests.rows import add_bot, add_delivery, bot_row, later, rows
-from webhook.access import BEARER
 from webhook.app import create_app, resources_of
+from webhook.web.auth import BEARER
 
 BOTS = 500
 

@@ -14,9 +14,9 @@ from models.core.title_words import title_columns
 from models.tables.calendar import CalendarMeeting
 from tests.conftest import SECRET, MakeSettings
 from tests.population import bot_id, populate
-from webhook import cli
-from webhook.access import BEARER
 from webhook.app import create_app, resources_of
+from webhook.cli import main
+from webhook.web.auth import BEARER
 
 READ = "read-token-0123456789"
 # A title anybody can give a meeting that they invite somebody to.
@@ -40,7 +40,7 @@ def run(
         monkeypatch.setattr(sys, "argv", ["recall-links", *words])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
@@ -97,7 +97,7 @@ def test_a_title_in_a_table_moves_no_cursor(
     populate(engine, 3)
     with engine.begin() as connection:
         connection.execute(update(CalendarMeeting).values(title_columns(TITLE)))
-    monkeypatch.setattr("webhook.commands.output.is_terminal", lambda: on_a_terminal)
+    monkeypatch.setattr("webhook.cli.output.is_terminal", lambda: on_a_terminal)
     monkeypatch.setenv("COLUMNS", "400")
     code, out, _ = run("links")
     assert code == 0

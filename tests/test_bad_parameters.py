@@ -10,11 +10,11 @@ from flask.testing import FlaskClient
 
 from models.queries.registry import LISTS, ListKind
 from tests.conftest import MakeSettings
-from webhook import cli
-from webhook.access import BEARER
 from webhook.app import create_app, resources_of
-from webhook.asked import query_model
-from webhook.putback import PutBackRequest
+from webhook.cli import main
+from webhook.services.relink import PutBackRequest
+from webhook.web.auth import BEARER
+from webhook.web.params import query_model
 
 TOKEN = "write-token-0123456789"
 # Too long for every text, and no number, time, id, choice or switch.
@@ -87,7 +87,7 @@ def commands(
 # A flag takes no value that could be wrong.
 OPTIONS = [
     (words, option.opts[0])
-    for words, command in commands(cli.cli)
+    for words, command in commands(main.cli)
     for option in command.params
     if isinstance(option, click.Option) and not option.is_flag and option.name != "form"
 ]
@@ -110,7 +110,7 @@ def test_a_command_names_the_option_that_it_refuses(
     monkeypatch.setenv("PUBLIC_URL", "https://links.example")
     monkeypatch.setattr(sys, "argv", ["recall-links", *words, option, NONSENSE, *needed(words)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, ""), said.err
     assert option in said.err
@@ -120,7 +120,7 @@ def test_a_command_names_the_option_that_it_refuses(
 
 def needed(words: tuple[str, ...]) -> list[str]:
     """The arguments that a command cannot do without."""
-    command: click.Command = cli.cli
+    command: click.Command = main.cli
     for word in words:
         assert isinstance(command, click.Group)
         command = command.commands[word]

@@ -19,10 +19,10 @@ from tests.lab.events import lifecycle
 from tests.lab.recall import FakeRecall
 from tests.lab.sender import Sender
 from tests.running import environ_for, until, web_alone
-from webhook.batch import BatchDispatcher
-from webhook.inbox import DatabaseAwayError, Inbox
-from webhook.insert import MOST_ROWS, Outcome, Row, Stored
-from webhook.waiter import current_waiter, hand_in
+from webhook.receiver.batch_wait import current_waiter, hand_in
+from webhook.receiver.insert import MOST_ROWS, Outcome, Row, Stored
+from webhook.receiver.storage import DatabaseAwayError, Inbox
+from webhook.serving.batch_dispatcher import BatchDispatcher
 
 PATH = "/webhooks/recall"
 

@@ -18,9 +18,9 @@ from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.rows import rows
 from webhook.app import create_app, resources_of
-from webhook.cli import cli
-from webhook.commands.output import NOTHING_FOUND, USAGE
-from webhook.doctor_calendar import examine_calendar
+from webhook.cli.main import cli
+from webhook.cli.output import NOTHING_FOUND, USAGE
+from webhook.doctor.calendar import examine_calendar
 from workers.calendar_tokens.crypto import external_id_hash
 
 Run = Callable[..., Result]

@@ -26,8 +26,8 @@ from tests.lab.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall
 from tests.rows import rows
 from webhook.app import create_app, resources_of
-from webhook.calendar_failures import FAILURES, Failure, known_failure
-from webhook.calendar_state import StateCookies
+from webhook.calendar.oauth_errors import FAILURES, Failure, known_failure
+from webhook.calendar.oauth_state import StateCookies
 from workers.calendar_tokens.crypto import external_id_hash
 
 MakeClient = Callable[..., FlaskClient]

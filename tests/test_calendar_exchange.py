@@ -34,7 +34,7 @@ from tests.lab.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall
 from tests.rows import count, rows
 from webhook.app import create_app, resources_of
-from webhook.caller_limit import CallerLimit
+from webhook.calendar.throttle import CallerLimit
 from workers.calendar_tokens.crypto import external_id_hash
 
 PATH = "/calendar/auth-token"

@@ -16,8 +16,8 @@ from tests.calendar_rig import PUBLIC, ask, calendar_settings, proof
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
 from webhook.app import create_app, resources_of
-from webhook.calendar_state import MOST_TRIPS
-from webhook.cli import cli
+from webhook.calendar.oauth_state import MOST_TRIPS
+from webhook.cli.main import cli
 
 BOTH = pytest.mark.parametrize("platform", ["google", "microsoft"])
 

@@ -16,7 +16,7 @@ from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.rows import rows
 from tests.told import link, teller, told
-from webhook.classify import classify
+from webhook.receiver.events import classify
 from workers.recall_api.bot_list import read_bot_page
 from workers.recall_api.schemas import read_bot
 

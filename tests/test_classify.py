@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.core.sanitize import EARLIEST
-from webhook.classify import Classified, classify
+from webhook.receiver.events import Classified, classify
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOT = "0c6b1f52-7a90-4f0e-9d7c-3f1f0f5f8a11"

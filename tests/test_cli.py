@@ -30,7 +30,7 @@ from tests.population import bot_id, meeting_id, populate
 from tests.rows import add_bot, add_delivery, rows, set_bot
 from tests.test_alarms import a_worker
 from tests.typing_it import Typist, a_zygote
-from webhook.cli import cli
+from webhook.cli.main import cli
 
 HOSTILE = "\x1b[2J\x1b[31mred\x9b1m\r\nFORGED line\t[bold]loud[/] \\[red]x :bomb: \u202eevil"
 BOTS = 60
@@ -397,7 +397,7 @@ def test_it_runs_as_heroku_runs_it(ada: Typist, tmp_path: Path, database_url: st
 @on_sqlite
 def test_it_runs_as_the_module_it_is(ada: Typist) -> None:
     """The exit code is the process's own, and so is the one line."""
-    command = [sys.executable, "-m", "webhook.cli", "status"]
+    command = [sys.executable, "-m", "webhook.cli.main", "status"]
     url = "sqlite:////no/such/folder/x.db"
     environ = ada.environ | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environ, check=False, capture_output=True, cwd="/")

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.lab.stack import environment
 from tests.lab.up import read_settings
 from tests.typing_it import Typist, a_zygote
-from webhook.cli import cli
+from webhook.cli.main import cli
 
 ROOMS = ("bin", "dev", "Procfile", "models", "webhook", "workers", "migrations")
 OURS = str(ROOT / "bin" / "recall-links")
@@ -40,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
 def ask(folder: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line as it is installed, in a folder."""
     environ = environment(PYTHONPATH=ROOT, **settings)
-    command = [sys.executable, "-m", "webhook.cli", *words]
+    command = [sys.executable, "-m", "webhook.cli.main", *words]
     return subprocess.run(
         command, cwd=folder, env=environ, check=False, capture_output=True, text=True
     )

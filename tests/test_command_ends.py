@@ -15,7 +15,7 @@ from tests.lab.recall import FakeRecall
 from tests.lab.servers import free_port
 from tests.rows import add_bot, rows
 from tests.typing_it import Typist, a_zygote
-from webhook.cli import cli
+from webhook.cli.main import cli
 
 WHO = "ines"
 # What each command needs to be right; a new command is added here.

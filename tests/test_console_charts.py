@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from models.queries.service_status import Hour
-from webhook.console_charts import BAR, GAP, HEIGHT, WIDTH, chart, latency
+from webhook.console.charts import BAR, GAP, HEIGHT, WIDTH, chart, latency
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 

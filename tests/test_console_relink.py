@@ -14,7 +14,7 @@ from tests.console_client import WRITE, form_token, logged_in, post
 from tests.furnished import GIVEN_UP, RETRIED, furnish
 from tests.population import bot_id
 from tests.rows import bot_row, rows
-from webhook.access import BEARER
+from webhook.web.auth import BEARER
 
 PAGES = [
     "/console/",

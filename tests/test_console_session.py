@@ -75,7 +75,7 @@ def test_a_forged_or_old_cookie_opens_nothing(app: Flask, monkeypatch: pytest.Mo
         stranger = app.test_client()
         stranger.set_cookie(COOKIE, forged)
         assert stranger.get("/console/").status_code == 302
-    monkeypatch.setattr("webhook.access.SESSION_SECONDS", -1)
+    monkeypatch.setattr("webhook.web.auth.SESSION_SECONDS", -1)
     assert client.get("/console/").status_code == 302
 
 

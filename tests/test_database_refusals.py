@@ -17,7 +17,7 @@ from tests.lab.pgbouncer import start_pgbouncer
 from tests.lab.postgres import start_postgres, stop_postgres
 from tests.lab.servers import Server, ServerUnavailableError, free_port
 from webhook.app import create_app, resources_of
-from webhook.doctor import examine_database
+from webhook.doctor.system import examine_database
 
 PASSWORD = "s3cret-word"
 # What each address is refused with, and a word of what is to be done.

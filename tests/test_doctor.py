@@ -21,9 +21,9 @@ from tests.lab.servers import Server, free_port
 from tests.lab.signing import new_secret
 from tests.rows import add_delivery
 from tests.test_alarms import a_worker
-from webhook.doctor import examine_database, examine_redis, examine_settings, skew
-from webhook.doctor_recall import examine_recall
-from webhook.finding import Finding
+from webhook.doctor.recall import examine_recall
+from webhook.doctor.result import Finding
+from webhook.doctor.system import examine_database, examine_redis, examine_settings, skew
 from workers.queue.jobs import quick_redis
 
 PRINT = Settings.read({"RECALL_WEBHOOK_SECRETS": SECRET}).recall_webhook_secrets[0].fingerprint

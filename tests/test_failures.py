@@ -42,7 +42,7 @@ class Log:
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     """What a request's failure is told to."""
     log = Log()
-    monkeypatch.setattr("webhook.problem.logger", log)
+    monkeypatch.setattr("webhook.web.problems.logger", log)
     return log
 
 
@@ -112,7 +112,7 @@ def test_an_error_of_http_stays_what_it_is(reader: FlaskClient) -> None:
 
 def type_links(database_url: str) -> tuple[int, list[str]]:
     """Type `recall-links links`: its exit code, and the lines of its standard error."""
-    command = [sys.executable, "-m", "webhook.cli", "links"]
+    command = [sys.executable, "-m", "webhook.cli.main", "links"]
     environ = environment(DATABASE_URL=database_url)
     done = subprocess.run(
         command, env=environ, cwd=ROOT, check=False, capture_output=True, text=True

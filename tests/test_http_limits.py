@@ -21,8 +21,8 @@ from tests.lab.recall import FakeRecall
 from tests.lab.sender import Sender
 from tests.lab.stack import Process
 from tests.running import environ_for, until, web_alone
-from webhook.body_buffer import LARGE_BYTES_IN_ALL, SMALL_BYTES
-from webhook.http_channel import DISCARD_BYTES, MOST_PIPELINED, Channel, Common
+from webhook.serving.body_buffer import LARGE_BYTES_IN_ALL, SMALL_BYTES
+from webhook.serving.http_channel import DISCARD_BYTES, MOST_PIPELINED, Channel, Common
 
 PATH = "/webhooks/recall"
 MIB = 1024 * 1024

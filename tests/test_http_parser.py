@@ -8,9 +8,9 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.buffers import OverflowableBuffer
 
-from webhook.body_buffer import SMALL_BYTES, Room
-from webhook.chunked import CHUNKS_TO_SPARE, LONGEST_LINE, MOST_TRAILERS, ChunkedBody
-from webhook.http_parser import Refusal, RequestParser
+from webhook.serving.body_buffer import SMALL_BYTES, Room
+from webhook.serving.chunked import CHUNKS_TO_SPARE, LONGEST_LINE, MOST_TRAILERS, ChunkedBody
+from webhook.serving.http_parser import Refusal, RequestParser
 
 MOST_BYTES = 5000
 GOOD_CHUNKS = [

@@ -17,8 +17,8 @@ from models.core.settings import Settings
 from tests.conftest import MakeSettings, migrate, new_database
 from tests.lab.postgres import stop_postgres
 from tests.lab.servers import Server
-from webhook.inbox import LANES, STORE_SECONDS, DatabaseAwayError, Inbox
-from webhook.insert import MOST_ROWS, Outcome, Stored
+from webhook.receiver.insert import MOST_ROWS, Outcome, Stored
+from webhook.receiver.storage import LANES, STORE_SECONDS, DatabaseAwayError, Inbox
 
 LIMIT = 5.0
 

@@ -18,8 +18,8 @@ from tests.rows import rows
 from tests.test_inbox import copies, row, soon
 from tests.test_receiver import NOW, done, post
 from webhook.app import create_app, resources_of
-from webhook.inbox import DatabaseAwayError, Inbox, LockedError
-from webhook.insert import MOST_ROWS, Stored
+from webhook.receiver.insert import MOST_ROWS, Stored
+from webhook.receiver.storage import DatabaseAwayError, Inbox, LockedError
 
 # What a row may hold, by the error that each driver or server has for it.
 BAD: dict[str, dict[str, object]] = {
@@ -90,7 +90,7 @@ def test_whatever_one_row_holds_the_others_are_stored(
 ) -> None:
     """In a batch and alone; and the next ones on the same connections."""
     # To show a traceback with its variables takes longer than a batch has.
-    monkeypatch.setattr("webhook.inbox.logger.error", lambda *_, **__: None)
+    monkeypatch.setattr("webhook.receiver.storage.logger.error", lambda *_, **__: None)
     for place in (0, 7, MOST_ROWS - 1):
         batch = [row(f"{place}-{n}") for n in range(MOST_ROWS)]
         batch[place] |= BAD[bad]

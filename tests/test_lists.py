@@ -15,7 +15,7 @@ from tests.conftest import new_database
 from tests.list_surfaces import Walker, a_walker
 from tests.list_walk import FIELDS, NAMES, identities, identity, questions
 from tests.typing_it import a_zygote
-from webhook.putback import PutBackRequest
+from webhook.services.relink import PutBackRequest
 
 
 @pytest.fixture(scope="module")

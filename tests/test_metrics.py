@@ -16,8 +16,8 @@ from tests.lab.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.rows import add_bot, add_delivery
 from tests.test_alarms import a_refused_workspace
-from webhook.access import BEARER
 from webhook.app import create_app, resources_of
+from webhook.web.auth import BEARER
 from workers.linking.drain import Drain
 from workers.linking.stats import LATENCY_BUCKETS, add_tallies
 from workers.processes.heartbeat import Heartbeat

@@ -19,8 +19,8 @@ from tests.lab.recall import FakeRecall
 from tests.lab.shapes import Bot as FakeBot
 from tests.rows import add_bot, add_delivery, bot_row, count, rows
 from tests.told import Tell, teller, told
-from webhook.metrics import SqlCollector
-from webhook.reader import Reader
+from webhook.monitoring.metrics import SqlCollector
+from webhook.services.reader import Reader
 from workers.linking.apply_deliveries import apply_all
 from workers.linking.drain import Drain
 from workers.rate_limits.buckets import Bucket, Buckets, Grant, LocalLimits, SteadyLimits

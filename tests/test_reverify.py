@@ -30,8 +30,8 @@ from tests.lab.signing import new_secret, sign
 from tests.rows import count, rows
 from tests.running import environ_for, running, until
 from webhook.app import create_app, resources_of
-from webhook.inbox import Inbox
-from webhook.reverify import BATCH, Reverified, reverify, unresolved
+from webhook.receiver.reverify import BATCH, Reverified, reverify, unresolved
+from webhook.receiver.storage import Inbox
 
 PATH = "/webhooks/recall"
 ROOT = Path(__file__).parent.parent
@@ -234,7 +234,7 @@ def test_from_a_wrong_secret_to_links(engine: Engine, database_url: str, tmp_pat
 def command(environ: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line as an operator does."""
     return subprocess.run(
-        [sys.executable, "-m", "webhook.cli", *words],
+        [sys.executable, "-m", "webhook.cli.main", *words],
         cwd="/",
         env=environ | {"PYTHONPATH": str(ROOT)},
         check=False,

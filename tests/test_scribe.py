@@ -11,7 +11,7 @@ from models.tables.base import db_now
 from models.tables.ledger import TOTAL, Rejection, Tally
 from tests.rows import count, rows
 from tests.running import until
-from webhook.scribe import (
+from webhook.receiver.rejections import (
     LARGEST_BODY,
     MOST_ROWS,
     MOST_WAITING,

@@ -24,7 +24,7 @@ from tests.lab.sender import Sender
 from tests.lab.stack import Process, procfile
 from tests.running import environ_for, until
 from webhook.app import create_app, resources_of
-from webhook.server import WebServer
+from webhook.serving.waitress_server import WebServer
 
 PATH = "/webhooks/recall"
 
@@ -201,7 +201,9 @@ def test_a_queue_of_requests_is_told_of_once_a_second(
 ) -> None:
     """Waitress would for each of them, at the busiest time."""
     said: list[str] = []
-    monkeypatch.setattr("webhook.server.logger.warning", lambda told, *_: said.append(told))
+    monkeypatch.setattr(
+        "webhook.serving.waitress_server.logger.warning", lambda told, *_: said.append(told)
+    )
     settings = Settings.read({"DATABASE_URL": f"sqlite:///{database}", "PORT": "0"})
     app = create_app(settings)
     server = WebServer(app, settings)

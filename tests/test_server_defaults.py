@@ -23,7 +23,7 @@ from tests.lab.servers import Server
 from tests.rows import rows
 from tests.test_pooler import pooled
 from webhook.app import create_app, resources_of
-from webhook.doctor import examine_database
+from webhook.doctor.system import examine_database
 from workers.linking import context
 from workers.linking.drain import Drain
 from workers.recall_api.transport import make_ssl_context

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.core.setting_names import OTHER_NAMES
 from models.core.settings import Settings, SettingsError
 from tests.setting_spellings import BAD, BESIDE, GOOD, HIDDEN, shown
-from webhook.doctor import examine_settings
+from webhook.doctor.system import examine_settings
 
 ROOT = Path(__file__).parent.parent
 FIELDS = list(Settings.model_fields)
@@ -95,8 +95,8 @@ def test_no_value_is_a_traceback(name: str, before: str, after: str) -> None:
 ENTRANCES = {
     "web": ["-m", "webhook"],
     "worker": ["-m", "workers"],
-    "doctor": ["-m", "webhook.cli", "doctor"],
-    "db upgrade": ["-m", "webhook.cli", "db", "upgrade"],
+    "doctor": ["-m", "webhook.cli.main", "doctor"],
+    "db upgrade": ["-m", "webhook.cli.main", "db", "upgrade"],
     "release": ["-m", "alembic", "upgrade", "head"],
 }
 

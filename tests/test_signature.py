@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.core.credentials import WebhookSecret
-from webhook.signature import Reason, UnverifiedError, verify
+from webhook.receiver.signature import Reason, UnverifiedError, verify
 
 NOW = 1_790_000_000
 SECRET = "whsec_" + base64.b64encode(b"first secret of the tests").decode()

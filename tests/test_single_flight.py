@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from webhook.single_flight import SingleFlight
+from webhook.calendar.single_flight import SingleFlight
 
 
 class Held:

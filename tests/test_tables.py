@@ -16,9 +16,9 @@ from models.core.settings import Settings
 from models.queries.registry import LISTS, ListKind
 from tests.furnished import furnish
 from tests.typing_it import Typist, a_zygote
-from webhook.commands.lists import SHOWN
-from webhook.commands.output import fields_of
-from webhook.commands.table import Column, fitting_table
+from webhook.cli.lists import SHOWN
+from webhook.cli.output import fields_of
+from webhook.cli.table import Column, fitting_table
 
 WIDTHS = (60, 80, 100, 132, 200)
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

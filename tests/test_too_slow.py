@@ -12,8 +12,8 @@ from models.core.engine import make_engine
 from models.core.settings import Settings
 from tests.conftest import new_database
 from tests.console_client import READ, logged_in
-from webhook import cli
 from webhook.app import create_app, resources_of
+from webhook.cli import main
 
 ROUTES = ("/api/links?title=weekly", "/api/bots", "/console/links?title=weekly", "/console/bots")
 
@@ -52,6 +52,6 @@ def test_the_command_line_asks_for_it_in_one_line(
     monkeypatch.setenv("DATABASE_URL", slow_url)
     monkeypatch.setattr(sys, "argv", ["recall-links", "links", "--title", "weekly"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"recall-links: {TOO_SLOW}\n"

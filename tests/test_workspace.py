@@ -12,8 +12,8 @@ from models.queries.findings import CALENDAR_SWEEP
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.workspace_state import WorkspaceState
-from webhook.metrics import SqlCollector
-from webhook.reader import Reader
+from webhook.monitoring.metrics import SqlCollector
+from webhook.services.reader import Reader
 from workers.calendars.schedule import claim_night
 from workers.recall_api.circuit import CLOSED, close_bucket, read_workspace
 

@@ -21,7 +21,7 @@ from tests.rows import count
 from tests.running import until
 from tests.test_receiver import NOW, done, post
 from webhook.app import create_app, resources_of
-from webhook.write_check import TRY_SECONDS, LastWrite, WriteCheck
+from webhook.receiver.write_check import TRY_SECONDS, LastWrite, WriteCheck
 
 SAID = {"postgresql": "no room", "sqlite": "database or disk is full"}
 # SQLite's limit is each connection's own, and never below what there is.
@@ -88,7 +88,7 @@ def test_readyz_finds_a_full_disk_that_no_webhook_has_met(
     make_settings: MakeSettings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a try in the background, which leaves nothing; and another finds it mended."""
-    monkeypatch.setattr("webhook.write_check.TRY_SECONDS", 0)
+    monkeypatch.setattr("webhook.receiver.write_check.TRY_SECONDS", 0)
     before = count(engine, Delivery)
     with full(engine), an_app(make_settings) as client:
         until(lambda: database(client) != "ok", "readyz saying no", 20)

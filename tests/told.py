@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from tests.lab.recall import FakeRecall
 from tests.rows import add_delivery
 from tests.running import environ_for
-from webhook.cli import cli
+from webhook.cli.main import cli
 from workers.linking.context import Tools
 from workers.linking.drain import Drain
 from workers.shutdown import Stop

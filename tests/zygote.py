@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from webhook.cli import main
+from webhook.cli.main import main
 
 
 def serve() -> None:

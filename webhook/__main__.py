@@ -13,7 +13,7 @@ from models.core.logging import set_up_logging
 from models.core.sentry import set_up_sentry
 from models.core.settings import Settings, SettingsError
 from webhook.app import create_app, resources_of
-from webhook.server import WebServer
+from webhook.serving.waitress_server import WebServer
 
 
 def main() -> int:

@@ -7,15 +7,20 @@ from flask import Flask, Response
 
 from models.core.engine import make_engine
 from models.core.settings import Settings
-from webhook import api, calendar, console, health, metrics, problem, receiver
-from webhook.access import Access
-from webhook.care_desk import CareDesk
-from webhook.inbox import Inbox
-from webhook.putback import PutBack
-from webhook.reader import Reader
-from webhook.ringer import Ringer
-from webhook.scribe import Scribe
-from webhook.write_check import WriteCheck
+from webhook.api import views as api
+from webhook.calendar import blueprint as calendar
+from webhook.console import blueprint as console
+from webhook.monitoring import health, metrics
+from webhook.receiver import views as receiver
+from webhook.receiver.rejections import Scribe
+from webhook.receiver.storage import Inbox
+from webhook.receiver.wakeup import Ringer
+from webhook.receiver.write_check import WriteCheck
+from webhook.services.calendar_actions import CareDesk
+from webhook.services.reader import Reader
+from webhook.services.relink import PutBack
+from webhook.web import problems
+from webhook.web.auth import Access
 from workers.queue.jobs import Bell, queue_name, quick_redis
 
 READ_CONNECTIONS = 2
@@ -55,7 +60,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.url_map.merge_slashes = False
     resources = Resources(settings)
     app.extensions["recall-links"] = resources
-    problem.init_app(app)
+    problems.init_app(app)
     taking = receiver.Receiver(settings, resources.inbox, resources.ringer, resources.scribe, clock)
     app.register_blueprint(receiver.blueprint(taking))
     app.register_blueprint(health.blueprint(resources.health))

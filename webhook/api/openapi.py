@@ -1,0 +1,166 @@
+"""The API's description (OpenAPI 3.1), made from the same types that the routes use."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from models.queries.alerts import Alarm
+from models.queries.registry import LISTS, ListKind
+from models.queries.rows import Explained
+from models.queries.service_status import Overview
+from webhook.services.relink import Done, Preview, PutBackRequest
+from webhook.web.params import query_model
+
+REFS = "#/components/schemas/{model}"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What every error says (RFC 9457); `parameter` where one is at fault."""
+
+    title: str
+    status: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Overview):
+    """How the service stands, and what should worry somebody."""
+
+    alarms: list[Alarm]
+
+
+@dataclass(frozen=True, slots=True)
+class PutBackOne:
+    """One bot was put back."""
+
+    bot_id: str
+    relinked: int
+
+
+def document() -> Json:
+    """Return the whole description."""
+    schemas: Json = {}
+    bot_id = _path_parameter("bot_id", "the bot's id, a UUID")
+    paths: Json = {f"/api/{kind.name}": {"get": _list(kind, schemas)} for kind in LISTS}
+    paths |= {
+        "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
+        "/api/status": {"get": _read("How the service stands", Status, schemas)},
+        "/api/bots/{bot_id}/relink": {
+            "post": _change("Look one bot up again, whole", schemas, {"202": PutBackOne}, bot_id)
+        },
+        "/api/relink": {
+            "post": _change(
+                "Look the bots of a filter up again; with `preview` say which they are",
+                schemas,
+                {"200": Preview, "202": Done},
+                body=PutBackRequest,
+            )
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "recall-links", "version": "1", "description": __doc__},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"bearer": []}],
+    }
+
+
+def _list(kind: ListKind, schemas: Json) -> Json:
+    row = _reference(kind.row, schemas)
+    page = {
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {
+            "items": {"type": "array", "items": row},
+            "next": {"type": ["string", "null"], "description": "the next page's cursor"},
+        },
+    }
+    content = {"application/json": {"schema": page}, "text/csv": {"schema": {"type": "string"}}}
+    answer = {"description": "A page of the list; as CSV the whole list", "content": content}
+    return {
+        "operationId": f"list_{kind.name}",
+        "summary": kind.summary,
+        "parameters": _query_parameters(query_model(kind.wanted), schemas),
+        "responses": {"200": answer, **_problems(schemas, 400, 401, 503)},
+    }
+
+
+def _read(summary: str, answer: type, schemas: Json, *parameters: Json) -> Json:
+    ok = _answer(summary, _reference(answer, schemas))
+    codes = (400, 401, 404, 503) if parameters else (401, 503)
+    return {
+        "operationId": summary.lower().replace(" ", "_").replace(",", ""),
+        "summary": summary,
+        "parameters": list(parameters),
+        "responses": {"200": ok, **_problems(schemas, *codes)},
+    }
+
+
+def _change(
+    summary: str,
+    schemas: Json,
+    answers: dict[str, type],
+    *parameters: Json,
+    body: type[BaseModel] | None = None,
+) -> Json:
+    content = {code: _answer(summary, _reference(kind, schemas)) for code, kind in answers.items()}
+    operation: Json = {
+        "operationId": "relink_many" if body else "relink_one",
+        "summary": summary,
+        "parameters": list(parameters),
+        "responses": {**content, **_problems(schemas, 400, 401, 403, 404, 503)},
+    }
+    if body is not None:
+        schema = {"application/json": {"schema": _reference(body, schemas)}}
+        operation["requestBody"] = {"required": True, "content": schema}
+    return operation
+
+
+def _reference(kind: type, schemas: Json) -> Json:
+    made = TypeAdapter(kind).json_schema(ref_template=REFS, mode="serialization")
+    schemas.update(made.pop("$defs", {}))
+    schemas[kind.__name__] = made
+    return {"$ref": REFS.format(model=kind.__name__)}
+
+
+def _query_parameters(model: type[BaseModel], schemas: Json) -> list[Json]:
+    made = model.model_json_schema(ref_template=REFS)
+    schemas.update(made.pop("$defs", {}))
+    return [_parameter(name, schema) for name, schema in made["properties"].items()]
+
+
+def _parameter(name: str, schema: Json) -> Json:
+    schema = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    # In a query string nothing is told from null by leaving it out.
+    choices = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]
+    schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
+    words = schema.pop("description", "")
+    return {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
+
+
+def _path_parameter(name: str, words: str) -> Json:
+    schema = {"type": "string", "format": "uuid"}
+    return {"name": name, "in": "path", "required": True, "description": words, "schema": schema}
+
+
+def _answer(words: str, schema: Json, kind: str = "application/json") -> Json:
+    return {"description": words, "content": {kind: {"schema": schema}}}
+
+
+def _problems(schemas: Json, *codes: int) -> Json:
+    schema = _reference(Problem, schemas)
+    words = {
+        400: "A parameter does not fit; it is named",
+        401: "No token, or a wrong one",
+        403: "The token may read, not change",
+        404: "No webhook has told of this bot",
+        503: "No token is set here, or the database is away",
+    }
+    return {str(code): _answer(words[code], schema, "application/problem+json") for code in codes}

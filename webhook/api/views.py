@@ -1,0 +1,124 @@
+"""The JSON and CSV API: typed reads out, and the one change that operators make: relink."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from models.core.sanitize import plain_uuid
+from models.core.serialize import plain
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.bot_detail import explain
+from models.queries.registry import LISTS, ListKind
+from models.queries.service_status import overview
+from webhook.api.openapi import document
+from webhook.services.reader import Reader
+from webhook.services.relink import PutBack, PutBackRequest
+from webhook.web.auth import Access, current_caller
+from webhook.web.csv_export import csv_lines
+from webhook.web.params import BadParameterError, Cursors, query_model, read_json, read_query
+from webhook.web.problems import problem
+
+PREFIX = "/api"
+
+View = Callable[..., Response]
+
+
+class Api:
+    """What the routes do; each answers with JSON, CSV or a problem document."""
+
+    def __init__(self, settings: Settings, reader: Reader, put_back: PutBack) -> None:
+        self._reader = reader
+        self._put_back = put_back
+        self._cursors = Cursors(settings)
+
+    def listing(self, kind: ListKind) -> View:
+        """Return the view of one list."""
+        asked_model = query_model(kind.wanted)
+
+        def view() -> Response:
+            asked: Any = read_query(request, asked_model)
+            listing = kind.listing(asked, self._reader.dialect)
+            if asked.format == "csv" or (asked.format is None and _wants_csv()):
+                lines = csv_lines(self._reader.stream(listing), kind.row)
+                return _csv(lines, f"{kind.name}.csv")
+            name = f"{kind.name} by {listing.order[0]}"
+            after = self._cursors.read(name, asked.cursor, listing)
+            page = self._reader.read(lambda c: listing.page(c, asked.limit, after))
+            return _json({"items": page.rows, "next": self._cursors.write(name, page.next)})
+
+        return view
+
+    def bot(self, bot_id: str) -> Response:
+        """Explain one bot."""
+        found = self._reader.read(lambda c: explain(c, _known_form(bot_id)))
+        return _json(found) if found else _unknown(bot_id)
+
+    def status(self) -> Response:
+        """Say how the service stands, and what should worry somebody."""
+
+        def read(connection: Any) -> dict[str, Any]:
+            found = overview(connection)
+            return {"overview": found, "alarms": alarms(connection, found)}
+
+        found = self._reader.read(read)
+        return _json({**plain(found["overview"]), "alarms": found["alarms"]})
+
+    def relink_one(self, bot_id: str) -> Response:
+        """Make one bot due again, whole."""
+        done = self._put_back.one(_known_form(bot_id), current_caller().name)
+        return _json({"bot_id": bot_id, "relinked": 1}, 202) if done else _unknown(bot_id)
+
+    def relink_many(self) -> Response:
+        """Make the bots of a filter due again, or preview which they are."""
+        wanted = read_json(request, PutBackRequest)
+        if wanted.preview:
+            return _json(self._put_back.preview(wanted))
+        return _json(self._put_back.many(wanted, current_caller().name), 202)
+
+
+def blueprint(api: Api, access: Access) -> Blueprint:
+    """Return the routes, every one behind a token."""
+    routes = Blueprint("api", __name__, url_prefix=PREFIX)
+    routes.before_request(access.guard)
+    for kind in LISTS:
+        routes.add_url_rule(f"/{kind.name}", kind.name, api.listing(kind))
+    routes.add_url_rule("/bots/<bot_id>", "bot", api.bot)
+    routes.add_url_rule("/status", "status", api.status)
+    routes.add_url_rule("/bots/<bot_id>/relink", "relink_one", api.relink_one, methods=["POST"])
+    routes.add_url_rule("/relink", "relink_many", api.relink_many, methods=["POST"])
+    routes.add_url_rule("/openapi.json", "openapi", lambda: _json(document()))
+    routes.register_error_handler(BadParameterError, _bad_parameter)
+    return routes
+
+
+def _bad_parameter(error: Exception) -> Response:
+    parameter = getattr(error, "parameter", "")
+    return problem(400, str(error), parameter=parameter)
+
+
+def _known_form(bot_id: str) -> str:
+    if (found := plain_uuid(bot_id)) is None:
+        raise BadParameterError("bot_id", "must be a UUID of 36 characters")
+    return found
+
+
+def _unknown(bot_id: str) -> Response:
+    return problem(404, "no webhook has told of this bot", bot_id=bot_id)
+
+
+def _wants_csv() -> bool:
+    best = request.accept_mimetypes.best_match(["application/json", "text/csv"])
+    return best == "text/csv"
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(json.dumps(plain(value)), status, mimetype="application/json")
+
+
+def _csv(lines: Iterator[str], name: str) -> Response:
+    response = Response(lines, mimetype="text/csv")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

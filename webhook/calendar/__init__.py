@@ -1,0 +1,1 @@
+"""The calendar companion: connecting calendars in the browser."""

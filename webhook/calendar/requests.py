@@ -1,0 +1,93 @@
+"""Requests of browsers' pages for the calendar companion: whose, from where, how often."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from flask import Request, Response, request
+
+from models.core.settings import Settings
+from webhook.calendar.cors import Cors
+from webhook.calendar.jwt_auth import Proof, RefusedError
+from webhook.calendar.throttle import CallerLimit
+from webhook.web.auth import SAFE_METHODS
+from webhook.web.problems import problem
+from workers.calendar_tokens.crypto import UserErasedError
+from workers.recall_api.errors import RecallError
+
+MOST_BYTES = 16 * 1024
+RETRY_SECONDS = 5
+
+Answer = Callable[[str, dict[str, Any]], Response]
+
+
+class Desk:
+    """Takes JSON from browsers' pages: checks the origin, who asks, and how often."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._cors = Cors(settings)
+        self._proof = Proof(settings)
+        self._limit = CallerLimit()
+
+    def serve(self, asked: Request, answer: Answer) -> Response:
+        """Answer one request by the proved user's id and the JSON; every refusal is a problem."""
+        return self._cors.before(asked) or self._answered(asked, answer)
+
+    def let_read(self, answer: Response) -> Response:
+        """Let the page that asks read an answer, whoever gave it: for after_request."""
+        # The pages of ours that people look at are nobody's to read.
+        return answer if request.method in SAFE_METHODS else self._cors.after(request, answer)
+
+    def _answered(self, asked: Request, answer: Answer) -> Response:
+        try:
+            body = _read(asked)
+            external_id = self._proof.user(asked, body)
+        except RefusedError as error:
+            return _refused(error)
+        # A page in a loop asks hundreds of times: nobody else is to pay for it.
+        if wait := self._limit.wait(external_id):
+            return later(429, "too many requests for this user", wait)
+        try:
+            return answer(external_id, body)
+        except UserErasedError:
+            return problem(403, "this user was erased; connecting a calendar anew ends that")
+        except RecallError as error:
+            return of_recall(error)
+
+
+def of_recall(error: RecallError) -> Response:
+    """Say that Recall gave no answer, and whether the same may succeed later."""
+    if error.waiting_helps:
+        wait = RETRY_SECONDS if error.retry_after is None else error.retry_after
+        return later(503, f"Recall does not answer now ({error.fault})", wait)
+    return problem(502, f"Recall refuses ({error.reason})")
+
+
+def later(status: int, detail: str, seconds: float) -> Response:
+    """Return a problem that says when to come back."""
+    response = problem(status, detail)
+    response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    return response
+
+
+def _read(asked: Request) -> dict[str, Any]:
+    # Also what keeps foreign pages' forms out: they cannot send this type.
+    if asked.mimetype != "application/json":
+        raise RefusedError(415, "the body must be application/json")
+    if (asked.content_length or 0) > MOST_BYTES:
+        raise RefusedError(413, f"the body is longer than {MOST_BYTES} bytes")
+    try:
+        body = json.loads(asked.get_data().decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise RefusedError(400, "the body is no JSON") from None
+    if not isinstance(body, dict):
+        raise RefusedError(400, "the body is no JSON object")
+    return body
+
+
+def _refused(error: RefusedError) -> Response:
+    response = problem(error.status, error.reason)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="calendar"'
+    return response

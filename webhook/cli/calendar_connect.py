@@ -1,0 +1,98 @@
+"""calendar: act for one calendar user. Other files add their commands to the same group."""
+
+from typing import Any, NoReturn
+
+import click
+
+from models.core.calendar_settings import PLATFORMS, Platform
+from models.core.settings import Settings, SettingsError
+from webhook.calendar.connect import BadTargetError, Connecting, why_in_the_way
+from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks
+from webhook.cli.context import Session
+from webhook.cli.output import NOTHING_FOUND, print_json
+from workers.calendar_tokens.crypto import UserErasedError
+from workers.calendar_tokens.session import is_known
+from workers.linking.relink import audit
+from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
+
+
+@click.group()
+def calendar() -> None:
+    """Act for a calendar user: connect, look, disconnect. EXTERNAL_ID is your own id of them."""
+
+
+def _external_id(_context: click.Context, _param: click.Parameter, value: str) -> str:
+    # Asking with an altered id would make another user at Recall.
+    if not is_usable_external_id(value) or value != value.strip():
+        raise click.BadParameter(f"must be a text of 1 to {EXTERNAL_ID_LIMIT} plain characters")
+    return value
+
+
+external_id = click.argument("external_id", callback=_external_id)
+
+
+@calendar.command("connect-url")
+@external_id
+@click.argument("platform", type=click.Choice(PLATFORMS))
+@click.option("--return-to", help="Where the browser goes afterwards: under CALENDAR_RETURN_URLS.")
+@click.option("--replace", is_flag=True, help="Also where it clears a connected calendar's data.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def connect_url(session: Session, /, external_id: str, platform: Platform, **asked: Any) -> None:
+    """Print a link by which the user connects a calendar: it works once, for five minutes."""
+    settings = _connectable(session.settings, platform)
+    door, writes = session.calendar_door(), session.writes()
+    connecting = Connecting(settings, door, ConnectLinks(writes, door.vault))
+    try:
+        errand = connecting.errand(
+            external_id, platform, asked["return_to"], replace=asked["replace"]
+        )
+    except BadTargetError as error:
+        raise click.BadParameter(str(error), param_hint="--return-to") from None
+    if standing := connecting.in_the_way(errand):
+        _refuse(f"{why_in_the_way(platform, standing)} Here: --replace.")
+    url = connecting.link(errand)
+    with writes.begin() as connection:
+        details = {"platform": platform, "replace": errand.replace}
+        audit(connection, session.actor(), "calendar connect-url", external_id, details)
+    if asked["as_json"]:
+        print_json({"url": url, "expires_in": int(LINK_SECONDS)})
+    else:
+        click.echo(url)
+
+
+@calendar.command()
+@external_id
+@click.option("--create", is_flag=True, help="Also for a user that is not known here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def token(session: Session, external_id: str, *, create: bool, as_json: bool) -> None:
+    """Print a calendar token; for hours it opens the user's calendars (exit 1 for none)."""
+    # A slip of the hand would make an empty user at Recall, for good.
+    if not create and not session.read(lambda c: is_known(c, external_id)):
+        _refuse("this user is not known here; --create asks for them, and so makes them at Recall")
+    try:
+        with session.calendar_door().open() as visit:
+            found = visit.users.proved(external_id)
+    except UserErasedError:
+        _refuse("this user was erased; connecting a calendar anew ends that")
+    with session.writes().begin() as connection:
+        audit(connection, session.actor(), "calendar token", external_id, {})
+    if as_json:
+        print_json({"token": found.token})
+    else:
+        click.echo(found.token)
+
+
+def _refuse(words: str) -> NoReturn:
+    click.echo(words, err=True)
+    raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _connectable(settings: Settings, platform: Platform) -> Settings:
+    if platform not in settings.connectable:
+        raise SettingsError(f"{platform.upper()}_OAUTH_CLIENT_ID is not set")
+    return settings
+
+
+COMMANDS = (calendar,)

@@ -1,0 +1,215 @@
+"""calendar user, meetings, refresh, disconnect, delete-user, check: acting on one calendar user."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from models.core.calendar_settings import PLATFORMS
+from models.queries.filters import Time
+from webhook.cli.calendar_connect import calendar, external_id
+from webhook.cli.confirmation import confirm, yes_option
+from webhook.cli.context import Session
+from webhook.cli.output import NOTHING_FOUND, print_json, print_rows, visible
+from webhook.web.params import BadParameterError, checked
+from workers.calendar_tokens.crypto import UserErasedError, Vault
+from workers.calendars.actions import CalendarCare, UnknownUserError
+from workers.calendars.check import Check, CheckResult
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
+
+PATIENCE_SECONDS = 60.0
+# Big calendars take their time: others wait three minutes for them.
+CALL_SECONDS = 180.0
+SELDOM = (
+    "Recall reads calendars by itself, and mends its bots when preferences or an event change:"
+    " a refresh is seldom needed, and it counts against the user's rate limit"
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingLine:
+    """One meeting of a calendar, as it is listed."""
+
+    id: str
+    title: str | None
+    start_time: datetime | None
+    end_time: datetime | None
+    calendar_platform: str | None
+    meeting_platform: str | None
+    will_record: bool | None
+    will_record_reason: str | None
+    bot_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLine:
+    """One platform of a user."""
+
+    platform: str
+    connected: bool
+    email: str | None
+
+
+_SHOWN = ("id", "title", "start_time", "will_record", "bot_id")
+
+
+class _Window(BaseModel):
+    since: Time | None = None
+    until: Time | None = None
+
+
+@contextmanager
+def _caring(session: Session) -> Iterator[tuple[CalendarCare, CalendarClient]]:
+    client = session.calendar(patience=PATIENCE_SECONDS, seconds=CALL_SECONDS)
+    vault = Vault(session.settings.api_key)
+    try:
+        yield CalendarCare(session.writes(), vault, client, session.actor()), client
+    except UnknownUserError:
+        _refuse("Recall knows no calendar user of this external_id; a token would create one")
+    except UserErasedError:
+        _refuse("this user is erased: no token is asked for them until they connect anew")
+
+
+def _refuse(words: str) -> None:
+    click.echo(words, err=True)
+    raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+@calendar.command("user")
+@external_id
+@_JSON
+@click.pass_obj
+def user(session: Session, external_id: str, *, as_json: bool) -> None:
+    """Show a calendar user: which calendars are connected, and what is to be recorded."""
+    with _caring(session) as (care, _):
+        _print_user(care.user(external_id), as_json=as_json)
+
+
+@calendar.command("meetings")
+@external_id
+@click.option("--since", help="Meetings that start at or after this ISO 8601 time.")
+@click.option("--until", help="Meetings that start before.")
+@_JSON
+@click.pass_obj
+def meetings(
+    session: Session, external_id: str, since: str | None, until: str | None, *, as_json: bool
+) -> None:
+    """List a user's meetings as Recall has them: 60 days back and 4 weeks ahead at most."""
+    given = {"since": since, "until": until}
+    try:
+        window = checked(_Window, {name: v for name, v in given.items() if v is not None})
+    except BadParameterError as error:
+        raise click.BadParameter(error.detail, param_hint=f"--{error.parameter}") from None
+    with _caring(session) as (care, _):
+        found = care.meetings(external_id, window.since, window.until)
+    _print_meetings(found, as_json=as_json)
+    if not found:
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+@calendar.command("refresh")
+@external_id
+@_JSON
+@click.pass_obj
+def refresh(session: Session, external_id: str, *, as_json: bool) -> None:
+    """Have Recall read a user's calendars again; seldom needed, since it does so by itself."""
+    # Before the call: who reads it may not wait for the answer.
+    click.echo(SELDOM, err=True)
+    with _caring(session) as (care, _):
+        _print_meetings(care.refresh(external_id), as_json=as_json)
+
+
+@calendar.command("disconnect")
+@external_id
+@click.option("--platform", required=True, type=click.Choice(PLATFORMS))
+@yes_option
+@_JSON
+@click.pass_obj
+def disconnect(
+    session: Session, external_id: str, platform: str, *, yes: bool, as_json: bool
+) -> None:
+    """Disconnect one calendar; the user, and a calendar of the other platform, stay."""
+    confirm(f"Drop the {platform} calendar at Recall, with its scheduled bots?", yes=yes)
+    with _caring(session) as (care, client):
+        left = care.disconnect(external_id, platform)
+        # What Recall cleared with it is known at once, and not only next night.
+        result = Check(session.writes(), client).one(external_id, care)
+    click.echo(f"{result.ended} links ended, {result.annotated} annotated", err=True)
+    _print_user(left, as_json=as_json)
+
+
+@calendar.command("delete-user")
+@external_id
+@yes_option
+@_JSON
+@click.pass_obj
+def delete_user(session: Session, external_id: str, *, yes: bool, as_json: bool) -> None:
+    """Delete a user at Recall with every calendar; links stay, and say so."""
+    words = "Delete this calendar user at Recall, with every calendar and scheduled bot?"
+    confirm(words, yes=yes)
+    with _caring(session) as (care, _):
+        done = care.delete(external_id)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"deleted at Recall; {done.links} links say so. `erase` empties what is held")
+
+
+@calendar.command("check")
+@external_id
+@_JSON
+@click.pass_obj
+def check(session: Session, external_id: str, *, as_json: bool) -> None:
+    """Compare a user's links with their calendar, and say what is amiss (exit 1 if anything is)."""
+    with _caring(session) as (care, client):
+        result = Check(session.writes(), client).one(external_id, care)
+    if as_json:
+        print_json(result)
+    else:
+        _print_check(result)
+    if result.findings or result.changed:
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _print_check(result: CheckResult) -> None:
+    click.echo(
+        f"{result.links} links compared: {result.ended} ended, {result.reopened} reopened,"
+        f" {result.annotated} annotated"
+    )
+    for change in result.changes:
+        click.echo(f"{change.bot_id} → {change.meeting_id}: {change.what} ({change.reason})")
+    for finding in result.findings:
+        at = f" at {visible(finding.starts_at)}" if finding.starts_at else ""
+        bots = f": {', '.join(finding.bot_ids)}" if finding.bot_ids else ""
+        click.echo(f"{finding.kind}: {finding.subject}{at}{bots}")
+
+
+def _print_user(found: CalendarUser, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{found.id} {visible(found.external_id)}")
+    # Both platforms are always listed, the unconnected one as well.
+    lines = [ConnectionLine(c.platform, c.connected, c.email) for c in found.connections]
+    print_rows(lines, ConnectionLine, ("platform", "connected", "email"), "table")
+    wanted = [name for name, value in (found.preferences or {}).items() if value is True]
+    click.echo(f"records: {', '.join(sorted(wanted)) or 'nothing'}")
+
+
+def _print_meetings(found: tuple[ListedMeeting, ...], *, as_json: bool) -> None:
+    print_rows([_line(one) for one in found], MeetingLine, _SHOWN, "json" if as_json else "table")
+
+
+def _line(one: ListedMeeting) -> MeetingLine:
+    body: Any = one.body
+    shared = {n: getattr(body, n) for n in MeetingLine.__slots__ if n not in ("id", "bot_id")}
+    return MeetingLine(id=one.id, bot_id=one.bot_id, **shared)
+
+
+COMMANDS = ()

@@ -1,0 +1,127 @@
+"""What a command works with: settings, and connections that are opened when they are needed."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from typing import TypeVar
+
+import redis
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.core.engine import make_engine
+from models.core.logging import set_up_logging
+from models.core.postgresql import Mode
+from models.core.sanitize import storable
+from models.core.settings import Settings
+from models.tables.schema_version import HEAD, version
+from webhook.cli.environment import with_env_file
+from webhook.receiver.storage import Inbox
+from webhook.services.reader import Reader
+from webhook.services.relink import PutBack
+from workers.calendar_tokens.gateway import CalendarDoor
+from workers.linking.context import make_limits
+from workers.queue.jobs import Bell, queue_name, quick_redis
+from workers.rate_limits.buckets import Buckets
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.client import Recall
+from workers.recall_api.transport import LIST_BYTES, HttpClient, make_ssl_context
+
+T = TypeVar("T")
+
+
+class Session:
+    """One call of the command line; nothing is read or opened before a command asks for it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._given = environ
+        self._engines: dict[Mode, Engine] = {}
+        self._wires: list[HttpClient] = []
+
+    @cached_property
+    def _environ(self) -> Mapping[str, str]:
+        return with_env_file(self._given)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; SettingsError only now, so that --help works where one is malformed."""
+        settings = Settings.read(self._environ)
+        # Whoever types a command wants its answer, not what a service would log.
+        set_up_logging(settings.model_copy(update={"log_level": "ERROR"}))
+        return settings
+
+    def reads(self) -> Engine:
+        """Return connections that only read."""
+        return self._engine("read")
+
+    def reader(self) -> Reader:
+        """Return what reads."""
+        return Reader(self.reads())
+
+    def writes(self, *, creates: bool = False) -> Engine:
+        """Return what writes; only what makes the tables makes SQLite's file."""
+        return self._engine("write", creates=creates)
+
+    def inbox(self) -> Inbox:
+        """Return what takes deliveries in."""
+        return Inbox(self.settings)
+
+    def redis(self) -> redis.Redis | None:
+        """Return a client that answers or fails within a second; None where no Redis is set."""
+        return quick_redis(self.settings)
+
+    def bell(self) -> Bell:
+        """Return the workers' bell."""
+        return Bell(self.redis(), queue_name(self.settings))
+
+    def put_back(self) -> PutBack:
+        """Return what puts bots back."""
+        return PutBack(self.reader(), self.writes(), self.bell())
+
+    def calendar(self, *, patience: float, seconds: float) -> CalendarClient:
+        """Return a client of Recall; a turn is waited for `patience` s, a call takes `seconds`."""
+        wire = HttpClient(make_ssl_context(self._environ.get("SSL_CERT_FILE")), LIST_BYTES)
+        self._wires.append(wire)
+        settings = self.settings
+        recall = Recall(wire, settings.api_url, settings.api_key, seconds=seconds)
+        limits = make_limits(settings, self.redis())
+        return CalendarClient(recall, limits, self.buckets(), patience=patience)
+
+    def buckets(self) -> Buckets:
+        """Return Recall's rate limits, as far as they are ours."""
+        return Buckets(self.settings.recall_rate_share / 100)
+
+    def calendar_door(self) -> CalendarDoor:
+        """Return the way to Recall's calendars; SettingsError without RECALL_API_KEY."""
+        return CalendarDoor(self.settings, self.writes(), self.redis())
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run one read."""
+        return self.reader().read(work)
+
+    def gap(self) -> str | None:
+        """Return what to run where the database is at another release than this program."""
+        with suppress(SQLAlchemyError):
+            found = self.read(version)
+            if found is not None and found > HEAD:
+                return "this program is older than the database: run the newer release's"
+            if found != HEAD:
+                return "the database is not at this release: run `recall-links db upgrade`"
+        return None
+
+    def actor(self) -> str:
+        """Return what the audit calls whoever types this."""
+        name = self._environ.get("USER") or self._environ.get("DYNO") or "unknown"
+        return f"cli {storable(name, 100)}"
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for engine in self._engines.values():
+            engine.dispose()
+        for wire in self._wires:
+            wire.close()
+
+    def _engine(self, mode: Mode, *, creates: bool = False) -> Engine:
+        if mode not in self._engines:
+            self._engines[mode] = make_engine(self.settings, mode, creates=creates)
+        return self._engines[mode]

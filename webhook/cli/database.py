@@ -1,0 +1,74 @@
+"""db: the database's tables brought to this release, or compared with it."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from models.tables.schema_version import HEAD
+from webhook.cli.context import Session
+from webhook.cli.output import NOTHING_FOUND, print_json, visible
+
+# Beside our packages in a checkout and in an installed wheel alike; pyproject.toml is not.
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+
+@click.group()
+def db() -> None:
+    """Bring the database to this release, or compare the two."""
+
+
+@db.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def upgrade(session: Session, *, as_json: bool) -> None:
+    """Run the migrations that are missing, as the Procfile's release line does."""
+    with _alembic(session, creates=True) as config:
+        # Each step is told on standard error: one of them may take minutes.
+        logging.getLogger("alembic.runtime.migration").setLevel("INFO")
+        command.upgrade(config, "head")
+    if as_json:
+        print_json({"at": HEAD})
+    else:
+        click.echo(f"at {HEAD}")
+
+
+@db.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def check(session: Session, *, as_json: bool) -> None:
+    """Compare the tables with this release's (exit 1 if they differ)."""
+    differs = None
+    with _alembic(session) as config, warnings.catch_warnings():
+        # It says which indexes it cannot compare; a test of ours compares those.
+        warnings.simplefilter("ignore")
+        try:
+            command.check(config)
+        except CommandError as error:
+            differs = str(error)
+    if as_json:
+        print_json({"at": HEAD, "differs": differs})
+    else:
+        click.echo(f"differs: {visible(differs)}" if differs else f"as release {HEAD} has it")
+    if differs:
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+@contextmanager
+def _alembic(session: Session, *, creates: bool = False) -> Iterator[Config]:
+    config = Config(stdout=io.StringIO())
+    # A % in the path would be read as an interpolation.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with session.writes(creates=creates).connect() as connection:
+        config.attributes["connection"] = connection
+        yield config
+
+
+COMMANDS = (db,)

@@ -1,0 +1,93 @@
+"""links, bots, deliveries, rejections …: each list, with the API's own filters."""
+
+from itertools import islice
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from models.queries.filters import ROWS, Filter
+from models.queries.registry import LISTS, ListKind
+from webhook.cli.context import Session
+from webhook.cli.output import NOTHING_FOUND, fields_of, print_rows
+from webhook.web.params import BadParameterError, checked
+
+# What fits beside each other on a terminal; JSON and CSV have every column.
+SHOWN = {
+    "links": (
+        "bot_id",
+        "external_id",
+        "meeting_title",
+        "meeting_start",
+        "bot_status",
+        "meeting_state",
+    ),
+    "bots": ("bot_id", "bot_status", "link_state", "attempts", "due_at", "last_error"),
+    "deliveries": ("received_at", "event", "outcome", "reason", "bot_id", "copies"),
+    "rejections": ("id", "received_at", "reason", "remote_addr", "message_id", "resolved_at"),
+}
+
+
+def list_command(kind: ListKind) -> click.Command:
+    """Return the command of one list: an option for each field of its filter."""
+
+    def run(session: Session, form: str, limit: int, **given: Any) -> None:
+        wanted = as_filter(kind.wanted, given)
+        reader = session.reader()
+        listing = kind.listing(wanted, reader.dialect)
+        rows = reader.stream(listing)
+        shown = SHOWN.get(kind.name) or fields_of(kind.row)
+        if not print_rows(islice(rows, limit or None), kind.row, shown, form):
+            raise click.exceptions.Exit(NOTHING_FOUND)
+
+    command = click.command(kind.name, help=f"{kind.summary}.")(click.pass_obj(run))
+    command.params += [*filter_options(kind.wanted), *_FORMS]
+    return command
+
+
+def filter_options(wanted: type[Filter]) -> list[click.Parameter]:
+    """Return an option for each field of a filter."""
+    return [_option(name, field) for name, field in wanted.model_fields.items()]
+
+
+def as_filter(wanted: type[Filter], given: dict[str, Any]) -> Any:
+    """Read options into a filter; a wrong one is a usage error that names its option."""
+    try:
+        return checked(wanted, {name: v for name, v in given.items() if v not in (None, False)})
+    except BadParameterError as error:
+        raise wrong_option(error) from None
+
+
+def wrong_option(error: BadParameterError) -> click.BadParameter:
+    """Return the usage error that names the option of a filter's field."""
+    name = "--" + error.parameter.replace("_", "-")
+    return click.BadParameter(error.detail, param_hint=name)
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    flag = "--" + name.replace("_", "-")
+    if field.annotation is bool:
+        return click.Option([flag], is_flag=True, help=field.description)
+    choices = _choices(field.annotation)
+    kind = click.Choice(choices) if choices else click.STRING
+    return click.Option([flag], type=kind, help=field.description)
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    inner = [one for one in get_args(annotation) if one is not NoneType]
+    return [choice for one in inner for choice in _choices(one)] if inner else []
+
+
+_FORMS: list[click.Parameter] = [
+    click.Option(["--json", "form"], flag_value="json", help="Print JSON."),
+    click.Option(["--csv", "form"], flag_value="csv", help="Print CSV, every column."),
+    click.Option(
+        ["--table", "form"], flag_value="table", default="table", help="Print a table (default)."
+    ),
+    click.Option(["--limit"], type=click.IntRange(min=0), default=ROWS, show_default=True,
+                 help="How many rows; 0 is all of them."),
+]  # fmt: skip
+COMMANDS = tuple(list_command(kind) for kind in LISTS)

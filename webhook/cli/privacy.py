@@ -1,0 +1,150 @@
+"""erase and export: what is held about a person, out of the way or out to them."""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from models.core.sanitize import email_address
+from models.core.serialize import plain
+from models.queries.service_status import database_time
+from models.tables.base import longest
+from models.tables.calendar import MeetingPerson
+from webhook.cli.confirmation import confirm, yes_option
+from webhook.cli.context import Session
+from webhook.cli.output import NOTHING_FOUND, print_json, progress
+from workers.privacy.erase import Erased, Eraser, Holdings, holdings
+from workers.privacy.export import sections
+
+
+def _addresses(_context: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> object:
+    # What none can be would erase nothing, and seem to.
+    if any(not 0 < len(email_address(one)) <= longest(MeetingPerson.email) for one in given):
+        most = longest(MeetingPerson.email)
+        raise click.BadParameter(f"must be an e-mail address of 1 to {most} characters")
+    return given
+
+
+_EMAIL = click.option(
+    "--email",
+    "emails",
+    multiple=True,
+    callback=_addresses,
+    help="An address of theirs beside those they host under.",
+)
+
+
+@click.command("erase")
+@click.argument("external_id")
+@_EMAIL
+@click.option("--preview", is_flag=True, help="Only show what is held.")
+@yes_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def erase(
+    session: Session, /, external_id: str, emails: tuple[str, ...], *, yes: bool, **how: bool
+) -> None:
+    """Empty what is held about a calendar user, for good; counts and link rows stay.
+
+    Titles, attendees, payloads and errors go, the external_id becomes a pseudonym, and no token is
+    asked for this user again, whatever webhook comes late. At Recall nothing is deleted: `calendar
+    delete-user` does that.
+    """
+    held = session.read(lambda connection: holdings(connection, external_id, emails))
+    # Always looked up first: what cannot be taken back is shown before it is done.
+    as_json, only_shows = how["as_json"], how["preview"]
+    if only_shows or not yes:
+        _preview(held, as_json=as_json and only_shows)
+    if only_shows:
+        return
+    confirm("Erase it for good?", yes=yes)
+    done = _erase(session, external_id, emails)
+    if as_json:
+        print_json({"erased": asdict(done), "tombstone": True})
+    else:
+        click.echo(_words(done))
+
+
+def _preview(held: Holdings, *, as_json: bool) -> None:
+    counts = {
+        "calendar_users": len(held.user_ids),
+        "meetings": len(held.meeting_ids),
+        "bots": len(held.bot_ids),
+        "addresses": list(held.addresses),
+        "others_copies": len(held.copies),
+    }
+    if as_json:
+        print_json({"held": counts})
+        return
+    click.echo(
+        f"held: {counts['meetings']} meetings and {counts['bots']} bots of"
+        f" {counts['calendar_users']} calendar users, and {counts['others_copies']} copies in"
+        f" other people's calendars that name {', '.join(held.addresses) or 'no address'}",
+        err=True,
+    )
+    if not held.meeting_ids and not held.user_ids:
+        click.echo("nothing is held: only the tombstone would be written", err=True)
+
+
+def _erase(session: Session, external_id: str, emails: Iterable[str]) -> Erased:
+    eraser = Eraser(session.writes(), session.actor())
+    eraser.bury(external_id)
+    # Looked up again behind the tombstone: what was linked meanwhile counts too.
+    held = session.read(lambda connection: holdings(connection, external_id, emails))
+    done = Erased()
+    with progress() as bar:
+        task = bar.add_task("erased", total=held.batches)
+        for so_far in eraser.erase(held):
+            done = so_far
+            bar.advance(task)
+    return done
+
+
+def _words(done: Erased) -> str:
+    return (
+        f"{done.meetings} meetings and {done.payloads} payloads emptied, {done.links} links"
+        f" annotated, {done.copies} copies of others and {done.rejections} refused requests cleared"
+    )
+
+
+@click.command("export")
+@click.argument("external_id")
+@_EMAIL
+@click.option("--json", "_as_json", is_flag=True, help="Print JSON, as it always does.")
+@click.pass_obj
+def export(session: Session, external_id: str, emails: tuple[str, ...], *, _as_json: bool) -> None:
+    """Print everything that is held about a calendar user, as one JSON object.
+
+    external_id, exported_at, then a list for each table: calendar_users, links, calendar_meetings,
+    meeting_people, others_copies, bots, bot_statuses, deliveries, link_attempts, rejections,
+    calendar_findings, calendar_tokens, erased_users, audit. Exit code 1 when nothing is held.
+    """
+    if not session.read(lambda connection: _print_all(connection, external_id, emails)):
+        click.echo("nothing is held about this external_id", err=True)
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _print_all(connection: Any, external_id: str, emails: Iterable[str]) -> int:
+    held = holdings(connection, external_id, emails)
+    count = 0
+    head = {"external_id": external_id, "exported_at": database_time(connection)}
+    # Written as it is read: a busy person's payloads are more than fits in memory.
+    sys.stdout.write(_json(head).removesuffix("}"))
+    for name, rows in sections(connection, held):
+        sys.stdout.write(f",\n{json.dumps(name)}:[")
+        for number, row in enumerate(rows):
+            sys.stdout.write(f"{',' if number else ''}\n{_json(row)}")
+            count += 1
+        sys.stdout.write("]")
+    sys.stdout.write("}\n")
+    return count
+
+
+def _json(value: object) -> str:
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+COMMANDS = (erase, export)

@@ -1,0 +1,132 @@
+"""reconcile: what webhooks missed, found by List Bots."""
+
+from datetime import datetime
+
+import click
+from pydantic import BaseModel
+
+from models.queries.filters import Time
+from webhook.cli.context import Session
+from webhook.cli.output import AWAY, NOTHING_FOUND, print_json, progress
+from webhook.web.params import BadParameterError, checked
+from workers.recall_api.retry_policy import BACKOFF_CAP
+from workers.reconcile.reconciler import Reconciler
+from workers.reconcile.runs import Progress, RunUnderWayError, unfinished
+
+# A page holds a hundred whole bots, and Recall is slow to list them.
+CALL_SECONDS = 60.0
+
+
+class _Since(BaseModel):
+    since: Time
+
+
+@click.command("reconcile")
+@click.option("--since", help="Bots that joined at or after this ISO 8601 time.")
+@click.option("--all", "every", is_flag=True, help="Every bot there is, ad hoc ones too.")
+@click.option("--afresh", is_flag=True, help="Do not go on with a run that was cut off.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def reconcile(
+    session: Session, since: str | None, *, every: bool, afresh: bool, as_json: bool
+) -> None:
+    """Compare with Recall's list of bots, and fill in what webhooks missed.
+
+    A run that was cut off goes on where it stood: by the same command, or without --since. Exit
+    codes: 0 nothing was missed, 1 something was (and is filled in), or the list is too short to be
+    believed, 3 Recall or the database is away.
+    """
+    wanted = _wanted(session, since, every=every)
+    client = session.calendar(patience=BACKOFF_CAP, seconds=CALL_SECONDS)
+    reconciler = Reconciler(
+        session.writes(),
+        client,
+        session.buckets().bot_list,
+        session.settings.api_url,
+        ring=session.bell().ring,
+    )
+    try:
+        begun = reconciler.open(wanted, afresh=afresh)
+    except RunUnderWayError:
+        click.echo("another process is at this run; --afresh begins one beside it", err=True)
+        raise click.exceptions.Exit(NOTHING_FOUND) from None
+    _say(_run(reconciler, begun), as_json=as_json)
+
+
+def _wanted(session: Session, since: str | None, *, every: bool) -> datetime | None:
+    # A wrong window would list everything or nothing, and both look like an answer.
+    if every and since is not None:
+        raise click.UsageError("give --since or --all, not both")
+    if every:
+        return None
+    if since is None:
+        try:
+            return session.read(unfinished)
+        except LookupError:
+            raise click.UsageError("give --since TIME or --all: no run was cut off") from None
+    try:
+        return checked(_Since, {"since": since}).since
+    except BadParameterError as error:
+        raise click.BadParameter(error.detail, param_hint="--since") from None
+
+
+def _run(reconciler: Reconciler, begun: Progress) -> Progress:
+    if begun.is_resumed:
+        click.echo(f"goes on with run {begun.run_id}, {begun.pages} pages in", err=True)
+    latest = begun
+    with progress() as bar:
+        task = bar.add_task("bots compared", total=None)
+
+        def show(now: Progress) -> None:
+            nonlocal latest
+            latest = now
+            bar.update(task, completed=now.position.seen, total=now.position.count)
+
+        try:
+            return reconciler.run(begun, show)
+        except KeyboardInterrupt:
+            # Said at once, or the next call would wait two minutes for a run nobody is at.
+            reconciler.interrupt(latest, "interrupted")
+            raise
+
+
+def _say(done: Progress, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "run": done.run_id,
+                "since": done.since,
+                "finished": done.is_over,
+                "complete": done.is_complete,
+                "pages": done.pages,
+                "bots_seen": done.bots_seen,
+                "bots_missed": done.bots_missed,
+                "statuses_missed": done.statuses_missed,
+                "bots_due": done.bots_due,
+                "unusable": done.unusable,
+                "error": done.error,
+            }
+        )
+    else:
+        click.echo(_words(done))
+    if done.error is not None and done.is_over:
+        click.echo(f"not believed: {done.error}; no alarm ends by it", err=True)
+        raise click.exceptions.Exit(NOTHING_FOUND)
+    if done.error is not None:
+        click.echo(f"cut off: {done.error}; the same command goes on from here", err=True)
+        raise click.exceptions.Exit(AWAY)
+    if done.bots_missed or done.statuses_missed or not done.is_complete:
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _words(done: Progress) -> str:
+    words = (
+        f"{done.bots_seen} bots compared: {done.bots_missed} were never heard of,"
+        f" {done.statuses_missed} statuses had not come, {done.bots_due} bots are due to be linked"
+    )
+    if done.is_over and not done.is_complete and done.error is None:
+        words += "; the list kept changing, so some may have been skipped: run it again"
+    return words
+
+
+COMMANDS = (reconcile,)

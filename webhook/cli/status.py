@@ -1,0 +1,142 @@
+"""status, doctor, reverify: looking after the service."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from models.core.serialize import plain
+from models.queries.alerts import Alarm, alarms
+from models.queries.findings import missed_in_words
+from models.queries.link_summary import in_words
+from models.queries.service_status import Overview, overview
+from webhook.cli.context import Session
+from webhook.cli.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
+from webhook.doctor.calendar import examine_calendar
+from webhook.doctor.recall import examine_recall
+from webhook.doctor.result import Finding
+from webhook.doctor.system import examine_database, examine_redis, examine_settings
+from webhook.receiver.reverify import reverify, unresolved
+
+STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def status(session: Session, *, as_json: bool) -> None:
+    """Show backlog, oldest age, circuit, workers, and what is wrong.
+
+    Exit 1 if an alarm rings, as doctor does.
+    """
+    found = session.read(overview)
+    wrong = session.read(lambda connection: alarms(connection, found))
+    if as_json:
+        print_json({**plain(found), "alarms": wrong})
+    else:
+        print_facts(_facts(found))
+        for alarm in wrong:
+            _say_alarm(alarm)
+    if wrong:
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _facts(found: Overview) -> Iterator[tuple[str, object]]:
+    backlog, circuit = found.backlog, found.circuit
+    yield "unapplied deliveries", _aged(backlog.unapplied, backlog.oldest_unapplied_seconds)
+    yield "due bots", _aged(backlog.due, backlog.oldest_due_seconds)
+    yield "in hand", backlog.leased
+    for name in ("pending", "partial", "failed"):
+        yield name, getattr(backlog, name)
+    yield "circuit", f"open, {in_words(circuit.open_for)} left" if circuit.open_for else "closed"
+    for bucket, quota in found.quota.items():
+        yield f"quota {bucket}", f"{quota['left']:g} of {quota['per_minute']:g} a minute"
+    for worker in found.workers:
+        yield f"worker {worker.name}", f"seen {in_words(worker.seen_seconds)} ago"
+    yield "last delivery", found.last_delivery_at or "none yet"
+    if found.reconcile:
+        yield "last reconcile", missed_in_words(found.reconcile)
+    if found.findings:
+        counts = sorted(found.findings.items())
+        yield "calendar findings", ", ".join(f"{count} {kind}" for kind, count in counts)
+    for name in ("deliveries", "rejections"):
+        yield f"{name}, 24 h", sum(sum(getattr(hour, name).values()) for hour in found.hours)
+
+
+def _aged(count: int, seconds: float | None) -> str:
+    return str(count) if seconds is None else f"{count}, the oldest for {in_words(seconds)}"
+
+
+def _say_alarm(alarm: Alarm) -> None:
+    say((alarm.name, "red"), (f": {alarm.text}", ""))
+    say((f"  → {alarm.remedy}", ""))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--offline", is_flag=True, help="Do not ask Recall.")
+@click.pass_obj
+def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
+    """Look at everything that can be wrong, and say what to do.
+
+    Exit 1 if anything failed or an alarm rings, as status does; 3 if the database or Recall gives
+    no answer. A warning alone is 0.
+    """
+    found = []
+    for finding in _examine(session, offline=offline):
+        found.append(finding)
+        if not as_json:
+            # At once: a call to Recall may take ten seconds.
+            _say_finding(finding)
+    if as_json:
+        print_json({"findings": found})
+    if any(finding.is_away for finding in found):
+        raise click.exceptions.Exit(AWAY)
+    if any(finding.level == "failed" for finding in found):
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _examine(session: Session, *, offline: bool) -> Iterator[Finding]:
+    yield from examine_settings(session.settings)
+    yield from examine_calendar(session.settings)
+    yield from examine_database(session.reads(), session.settings)
+    yield from examine_redis(session.redis())
+    if not offline:
+        yield from examine_recall(session.settings)
+
+
+def _say_finding(finding: Finding) -> None:
+    say((f"{finding.level:<8}", STYLES[finding.level]), (f"{finding.name}: {finding.text}", ""))
+    if finding.remedy:
+        say((f"        → {finding.remedy}", ""))
+
+
+@click.command("reverify")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def reverify_all(session: Session, *, as_json: bool) -> None:
+    """Check refused requests again, after a secret or a clock was mended."""
+    if not session.settings.recall_webhook_secrets:
+        raise click.UsageError("RECALL_WEBHOOK_SECRETS is not set: nothing could be proved")
+    total = session.read(unresolved)
+    inbox = session.inbox()
+    with progress() as bar:
+        task = bar.add_task("checked again", total=total)
+        done = reverify(
+            session.settings,
+            session.writes(),
+            inbox,
+            lambda count: bar.update(task, completed=count),
+        )
+    inbox.close()
+    if done.accepted:
+        session.bell().ring()
+    if as_json:
+        print_json(asdict(done))
+    else:
+        click.echo(f"{done.accepted} of {done.looked_at} taken in, {done.refused} refused again")
+    if not done.accepted:
+        raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+COMMANDS = (status, doctor, reverify_all)

@@ -1,0 +1,89 @@
+"""The console's routes under /console/: pages for people, behind the same tokens as the API."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from models.core.database_errors import is_too_slow
+from models.core.database_remedies import TOO_SLOW
+from models.core.settings import Settings
+from models.queries.registry import LISTS
+from webhook.console.calendar import CalendarPages
+from webhook.console.login import Sessions
+from webhook.console.pages import Pages
+from webhook.console.relink import Relinking
+from webhook.console.rendering import Renderer, add_headers
+from webhook.services.calendar_actions import CareDesk
+from webhook.services.reader import Reader
+from webhook.services.relink import PutBack
+from webhook.web.auth import Access
+from webhook.web.problems import note, of_http
+
+PREFIX = "/console"
+AWAY = "The database does not answer. Nothing that came in is lost."
+BUG = "This is a fault of ours. The log tells of it by the id {}."
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What pages read by, and what their forms change things with."""
+
+    reader: Reader
+    put_back: PutBack
+    care: CareDesk
+
+
+def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> None:
+    """Add the console to an application."""
+    renderer = Renderer(app, access)
+    sessions = Sessions(access, renderer)
+    routes = Blueprint("console", "webhook", url_prefix=PREFIX, static_folder="static")
+    routes.before_request(sessions.guard)
+    routes.after_request(add_headers)
+    _add_sessions(routes, sessions)
+    _add_relinking(routes, Relinking(settings, means.reader, means.put_back, renderer))
+    _add_calendar(routes, CalendarPages(means.reader, means.care, renderer))
+    # Last, because the last of its pages answers for every address that is none.
+    _add_pages(routes, Pages(settings, means.reader, renderer))
+
+    @routes.errorhandler(Exception)
+    def of_any(error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return of_http(error)
+        if is_too_slow(error):
+            return renderer.error(503, f"{TOO_SLOW.capitalize()}.")
+        failure = note(error)
+        if failure.is_away:
+            return renderer.error(503, AWAY)
+        return renderer.error(500, BUG.format(failure.id))
+
+    app.register_blueprint(routes)
+
+
+def _add_sessions(routes: Blueprint, sessions: Sessions) -> None:
+    routes.add_url_rule("/login", "login", sessions.login)
+    routes.add_url_rule("/login", "log_in", sessions.log_in, methods=["POST"])
+    routes.add_url_rule("/logout", "log_out", sessions.log_out, methods=["POST"])
+
+
+def _add_relinking(routes: Blueprint, relinking: Relinking) -> None:
+    routes.add_url_rule("/relink", "relink_preview", relinking.preview)
+    routes.add_url_rule("/relink", "relink", relinking.relink, methods=["POST"])
+    routes.add_url_rule("/relink/done", "relinked", relinking.done)
+
+
+def _add_calendar(routes: Blueprint, calendar: CalendarPages) -> None:
+    routes.add_url_rule("/calendar/", "calendar", calendar.search)
+    routes.add_url_rule("/calendar/user", "calendar_user", calendar.user)
+    routes.add_url_rule("/calendar/user", "calendar_act", calendar.act, methods=["POST"])
+
+
+def _add_pages(routes: Blueprint, pages: Pages) -> None:
+    routes.add_url_rule("/", "overview", pages.overview)
+    for kind in LISTS:
+        routes.add_url_rule(f"/{kind.name}", kind.name, pages.listing(kind))
+    routes.add_url_rule("/calendar/findings", "findings", pages.findings)
+    routes.add_url_rule("/bot", "open_bot", pages.open_bot)
+    routes.add_url_rule("/bots/<bot_id>", "bot", pages.bot)
+    routes.add_url_rule("/<path:rest>", "missing", pages.missing)

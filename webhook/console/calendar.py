@@ -1,0 +1,130 @@
+"""One calendar user in the console: what is held here, what Recall has, and what can be done."""
+
+from typing import Any
+
+from flask import Response, request
+from sqlalchemy import Connection
+
+from models.core.calendar_settings import PLATFORMS
+from models.queries.audit_log import AuditFilter, audits
+from models.queries.filters import LinkFilter
+from models.queries.findings import findings_of, users_of
+from models.queries.lists import links
+from models.queries.service_status import database_time
+from webhook.console.rendering import Renderer
+from webhook.services.calendar_actions import DEEDS, CareDesk, Outcome
+from webhook.services.reader import Reader
+from webhook.web.auth import current_caller
+from workers.calendar_tokens.crypto import UserErasedError, external_id_hash
+from workers.calendar_tokens.store import read_erased
+from workers.calendars.actions import UnknownUserError
+from workers.recall_api.errors import RecallError
+from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
+
+ROWS = 20
+# These take something away at Recall: what it is stands on a page of its own first.
+ASKED_FIRST = {
+    "disconnect": "Recall drops this calendar with its meetings and scheduled bots. The user, and"
+    " a calendar of the other platform, stay; links of recorded meetings stay as well.",
+    "delete": "Recall deletes this user with every calendar and scheduled bot. Links stay and say"
+    " so, and no late webhook creates the user again: only connecting anew does. Drains at work"
+    " are waited for, so this may take half a minute.",
+}
+
+
+class CalendarPages:
+    """Shows one calendar user to whoever may read, and acts for whoever may write."""
+
+    def __init__(self, reader: Reader, care: CareDesk, renderer: Renderer) -> None:
+        self._reader = reader
+        self._care = care
+        self._renderer = renderer
+
+    def search(self) -> Response:
+        """Ask for an external_id."""
+        return self._renderer.page("calendar.html", "calendar")
+
+    def user(self) -> Response:
+        """Show what is held of one user; Recall is not asked, since that may mint a token."""
+        external_id = request.args.get("external_id", "")
+        if not is_usable_external_id(external_id):
+            return self._renderer.error(
+                400, f"An external_id has 1 to {EXTERNAL_ID_LIMIT} characters."
+            )
+        return self._page(external_id)
+
+    def act(self) -> Response:
+        """Do what a form asks, once that was confirmed where it takes something away."""
+        deed, platform = request.form.get("deed", ""), request.form.get("platform", "")
+        external_id = request.form.get("external_id", "")
+        if deed not in DEEDS or not is_usable_external_id(external_id):
+            return self._renderer.error(400, "This form is not one of ours.")
+        if deed == "disconnect" and platform not in PLATFORMS:
+            return self._renderer.error(400, f"The platform is one of {', '.join(PLATFORMS)}.")
+        if not self._care.is_open:
+            return self._renderer.error(503, "RECALL_API_KEY is not set in the web process.")
+        if deed in ASKED_FIRST and "confirm" not in request.form:
+            return self._ask_first(deed, external_id, platform)
+        return self._do(deed, external_id, platform)
+
+    def _ask_first(self, deed: str, external_id: str, platform: str) -> Response:
+        return self._renderer.page(
+            "calendar_confirm.html",
+            "calendar",
+            deed=deed,
+            external_id=external_id,
+            platform=platform,
+            words=ASKED_FIRST[deed],
+        )
+
+    def _do(self, deed: str, external_id: str, platform: str) -> Response:
+        try:
+            outcome = self._care.do(deed, external_id, platform, current_caller().name)
+        except UnknownUserError:
+            words = "Recall knows no calendar user of this external_id; a token would create one."
+            return self._page(external_id, 404, wrong=words)
+        except UserErasedError:
+            words = "This user is erased: no token is asked for them until they connect anew."
+            return self._page(external_id, 409, wrong=words)
+        except RecallError as error:
+            # Busy and away heal by themselves; what Recall refuses it refuses again.
+            status = 503 if error.waiting_helps else 502
+            return self._page(external_id, status, wrong=f"Recall gave no answer ({error.reason}).")
+        return self._page(external_id, outcome=outcome)
+
+    def _page(
+        self,
+        external_id: str,
+        status: int = 200,
+        wrong: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> Response:
+        def read(connection: Connection) -> dict[str, Any]:
+            user_ids = users_of(connection, external_id)
+            theirs = links(LinkFilter(external_id=external_id), self._dialect)
+            changes = audits(AuditFilter(subject=external_id))
+            return {
+                "user_ids": user_ids,
+                "findings": findings_of(connection, user_ids),
+                "links": theirs.page(connection, ROWS).rows,
+                "changes": changes.page(connection, ROWS).rows,
+                "is_erased": bool(read_erased(connection, {external_id_hash(external_id)})),
+                "now": database_time(connection),
+            }
+
+        held = self._reader.read(read)
+        return self._renderer.page(
+            "calendar_user.html",
+            "calendar",
+            status,
+            external_id=external_id,
+            wrong=wrong,
+            outcome=outcome,
+            platforms=PLATFORMS,
+            can_ask=self._care.is_open,
+            **held,
+        )
+
+    @property
+    def _dialect(self) -> str:
+        return self._reader.dialect

@@ -1,0 +1,198 @@
+"""The pages that show: how the service stands, the lists, one bot explained. None changes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, redirect, request
+from pydantic import BaseModel, Field, create_model
+from sqlalchemy import Connection
+from werkzeug.wrappers import Response as AnyResponse
+
+from models.core.sanitize import plain_uuid
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.bot_detail import explain, heard_of
+from models.queries.filters import Filter, Limit
+from models.queries.findings import MOST_FINDINGS, calendar_findings
+from models.queries.registry import ListKind
+from models.queries.search import look_up
+from models.queries.service_status import database_time, overview
+from models.queries.timeline import timeline
+from webhook.console.charts import chart, latency
+from webhook.console.forms import form_fields
+from webhook.console.rendering import Renderer
+from webhook.services.reader import Reader
+from webhook.web.params import BadParameterError, Cursors, query_model, read_query
+
+ROWS = 50
+NOT_FOUND = (
+    "Nothing here has this id. What can be opened: a bot, by its id or the first 8 characters of it"
+    " or more, and a webhook, by its message id."
+)
+# What is not a filter, and so has no place in another rendering of the same list.
+_PAGING = ("cursor", "limit", "format")
+
+View = Callable[..., AnyResponse]
+
+
+class Pages:
+    """Reads what the API reads, and renders it for people."""
+
+    def __init__(self, settings: Settings, reader: Reader, renderer: Renderer) -> None:
+        self._reader = reader
+        self._renderer = renderer
+        self._cursors = Cursors(settings)
+
+    def overview(self) -> Response:
+        """Show how the service stands, and what should worry somebody."""
+
+        def read(connection: Connection) -> dict[str, Any]:
+            found = overview(connection)
+            return {"found": found, "alarms": alarms(connection, found)}
+
+        read_at_once = self._reader.read(read)
+        found = read_at_once["found"]
+        charts = [
+            chart("Deliveries", found.hours, lambda hour: hour.deliveries),
+            chart("Link attempts", found.hours, lambda hour: hour.links),
+            chart("Refused requests", found.hours, lambda hour: hour.rejections, "bad"),
+        ]
+        return self._renderer.page(
+            "overview.html",
+            "overview",
+            charts=charts,
+            latency=latency(found.latency),
+            twins=[("JSON", "/api/status")],
+            **read_at_once,
+        )
+
+    def listing(self, kind: ListKind) -> View:
+        """Return the page of one list: its search form, its rows, the way to the next page."""
+        model = _page_model(kind.wanted)
+
+        def view() -> Response:
+            given = request.args.to_dict()
+            try:
+                asked: Any = read_query(request, model)
+                found = self._found(kind, asked)
+            except BadParameterError as error:
+                return self._list(kind, 400, given, wrong=error)
+            return self._list(kind, 200, given, **found)
+
+        return view
+
+    def open_bot(self) -> AnyResponse:
+        """Go to what an id means that somebody has pasted: a bot, some bots, or a message."""
+        text = request.args.get("bot_id", "").strip()
+        # Its own page knows more of a bot that is not here yet.
+        if (bot_id := plain_uuid(text)) is not None:
+            return redirect(f"/console/bots/{bot_id}", 303)
+        found = self._reader.read(lambda connection: look_up(connection, text))
+        if len(found.bot_ids) == 1:
+            return redirect(f"/console/bots/{found.bot_ids[0]}", 303)
+        if found.bot_ids:
+            return redirect(f"/console/bots?{urlencode({'bot_id': text})}", 303)
+        if found.message_in:
+            return redirect(f"/console/{found.message_in}?{urlencode({'message_id': text})}", 303)
+        return self._renderer.error(404, NOT_FOUND)
+
+    def bot(self, bot_id: str) -> Response:
+        """Explain one bot."""
+        if (known_form := plain_uuid(bot_id)) is None:
+            return self._renderer.error(400, "A bot's id is a UUID of 36 characters.")
+
+        def read(connection: Connection) -> tuple[Any, ...]:
+            found = explain(connection, known_form)
+            is_new = found is None and heard_of(connection, known_form)
+            return found, is_new, database_time(connection)
+
+        found, is_new, now = self._reader.read(read)
+        if found is None:
+            words = "A webhook has told of this bot and is not applied yet: try again in a moment."
+            words = words if is_new else "No webhook has told of this bot."
+            return self._renderer.error(404, words)
+        return self._renderer.page(
+            "bot.html",
+            "bots",
+            found=found,
+            moments=timeline(found),
+            now=now,
+            twins=[("JSON", f"/api/bots/{known_form}")],
+        )
+
+    def findings(self) -> Response:
+        """List what the last look at each user's calendar found."""
+
+        def read(connection: Connection) -> dict[str, Any]:
+            return {"rows": calendar_findings(connection), "now": database_time(connection)}
+
+        found = self._reader.read(read)
+        return self._renderer.page("findings.html", "calendar", most=MOST_FINDINGS, **found)
+
+    def missing(self, rest: str) -> Response:
+        """Answer for an address that is no page."""
+        return self._renderer.error(404, f"There is no page /console/{rest}.")
+
+    def _found(self, kind: ListKind, asked: Any) -> dict[str, Any]:
+        listing = kind.listing(asked, self._reader.dialect)
+        # The same name as the API's, so that a page's JSON twin begins where the page does.
+        name = f"{kind.name} by {listing.order[0]}"
+        after = self._cursors.read(name, asked.cursor, listing)
+
+        def read(connection: Connection) -> tuple[Any, ...]:
+            return listing.page(connection, asked.limit, after), database_time(connection)
+
+        page, now = self._reader.read(read)
+        return {"rows": page.rows, "now": now, "next": self._cursors.write(name, page.next)}
+
+    def _list(
+        self,
+        kind: ListKind,
+        status: int,
+        given: Mapping[str, str],
+        wrong: BadParameterError | None = None,
+        **found: Any,
+    ) -> Response:
+        parameter, detail = (wrong.parameter, wrong.detail) if wrong else ("", "")
+        fields = form_fields(kind.wanted, given, parameter, detail)
+        # An error that has no field to stand beside: a cursor, or a name nobody knows.
+        is_homeless = wrong is not None and parameter not in {field.name for field in fields}
+        filters = {name: value for name, value in given.items() if value and name not in _PAGING}
+        return self._renderer.page(
+            f"{kind.name}.html",
+            _place(kind, filters),
+            status,
+            kind=kind,
+            fields=fields,
+            error=str(wrong) if is_homeless else None,
+            query=urlencode(filters),
+            paging=urlencode(
+                {n: v for n, v in given.items() if v and n not in ("cursor", "format")}
+            ),
+            filters=filters,
+            is_later_page="cursor" in given,
+            twins=_twins(kind, given, filters),
+            **({"rows": None, "now": None, "next": None} | found),
+        )
+
+
+def _page_model(wanted: type[Filter]) -> type[BaseModel]:
+    paged = query_model(wanted)
+    limit: Any = (Limit, Field(ROWS))
+    return create_model(f"{paged.__name__}Page", __base__=paged, limit=limit)
+
+
+def _place(kind: ListKind, filters: Mapping[str, str]) -> str:
+    is_unlinked = kind.name == "bots" and filters.get("link_state") == "unlinked"
+    return "unlinked" if is_unlinked else kind.name
+
+
+def _twins(
+    kind: ListKind, given: Mapping[str, str], filters: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    same_page = {name: value for name, value in given.items() if value and name != "format"}
+    whole = dict(filters) | {"format": "csv"}
+    path = f"/api/{kind.name}"
+    query = urlencode({"limit": str(ROWS)} | same_page)
+    return [("JSON", f"{path}?{query}"), ("CSV", f"{path}?{urlencode(whole)}")]

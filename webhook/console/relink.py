@@ -1,0 +1,96 @@
+"""Putting bots back from the console: what would be touched, then the doing, then what was done."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, request
+from werkzeug.datastructures import MultiDict
+
+from models.core.settings import Settings
+from models.queries.audit_log import AuditFilter, audits
+from models.queries.filters import BotFilter
+from models.queries.service_status import database_time
+from webhook.console.rendering import Renderer
+from webhook.services.reader import Reader
+from webhook.services.relink import Done, PutBack, PutBackRequest
+from webhook.web.auth import current_caller
+from webhook.web.params import BadParameterError, checked
+from webhook.web.signing import DONE, Signer
+
+# How long the page that tells of a result may be looked at again.
+RESULT_SECONDS = 3600
+RECENT = 5
+_NOT_ASKED = {"form_token", "confirm"}
+
+
+class Relinking:
+    """Three pages: the preview, the change, its result."""
+
+    def __init__(
+        self, settings: Settings, reader: Reader, put_back: PutBack, renderer: Renderer
+    ) -> None:
+        self._reader = reader
+        self._put_back = put_back
+        self._renderer = renderer
+        self._results = Signer(settings, DONE)
+
+    def preview(self) -> Response:
+        """Show which bots the filter in the URL holds; nothing changes on GET."""
+        return self._preview(request.args)
+
+    def relink(self) -> Response:
+        """Preview what a form has chosen; put it back once that was confirmed."""
+        if "confirm" not in request.form:
+            return self._preview(request.form)
+        try:
+            done = self._do(_wanted(request.form))
+        except BadParameterError as error:
+            return self._renderer.error(400, str(error))
+        result = self._results.sign([done.relinked, done.over_seconds, done.is_more])
+        # A reload of what this leads to shows the result again, and changes nothing.
+        where = f"/console/relink/done?{urlencode({'result': result})}"
+        return Response("", 303, {"Location": where})
+
+    def done(self) -> Response:
+        """Tell what was put back, with the audit's latest rows."""
+        kept = self._results.read(request.args.get("result", ""), RESULT_SECONDS)
+        if not isinstance(kept, list):
+            return self._renderer.error(400, "This result is not known, or too old.")
+
+        def read(connection: Any) -> tuple[Any, ...]:
+            page = audits(AuditFilter(action="relink")).page(connection, RECENT)
+            return page.rows, database_time(connection)
+
+        rows, now = self._reader.read(read)
+        return self._renderer.page("relinked.html", "audit", done=Done(*kept), rows=rows, now=now)
+
+    def _preview(self, given: MultiDict[str, str]) -> Response:
+        try:
+            found = self._put_back.preview(_wanted(given))
+        except BadParameterError as error:
+            detail = "Choose some bots first." if error.parameter == "body" else str(error)
+            return self._renderer.error(400, detail)
+        now = self._reader.read(database_time)
+        asked = [(name, value) for name, value in _given(given) if value]
+        return self._renderer.page("relink.html", "bots", found=found, now=now, asked=asked)
+
+    def _do(self, wanted: PutBackRequest) -> Done:
+        actor = current_caller().name
+        filters = wanted.model_dump(include=set(BotFilter.model_fields), exclude_none=True)
+        if filters or wanted.bot_ids is None or len(wanted.bot_ids) > 1:
+            return self._put_back.many(wanted, actor)
+        # The audit then names the bot itself, and its own page can be found by it.
+        is_done = self._put_back.one(wanted.bot_ids[0], actor)
+        return Done(int(is_done), 0.0, is_more=False)
+
+
+def _given(given: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
+    yield from ((name, v) for name, v in given.items(multi=True) if name not in _NOT_ASKED)
+
+
+def _wanted(given: MultiDict[str, str]) -> PutBackRequest:
+    values: dict[str, Any] = {name: value for name, value in _given(given) if value}
+    if "bot_ids" in values:
+        values["bot_ids"] = given.getlist("bot_ids")
+    return checked(PutBackRequest, values)

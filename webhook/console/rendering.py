@@ -1,0 +1,133 @@
+"""How the console's pages are made: Jinja's filters, the headers of every page, the error page."""
+
+import json
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, g, make_response, render_template, request
+from jinja2 import StrictUndefined
+
+from models.queries.findings import missed_in_words
+from models.queries.link_summary import in_words
+from models.queries.service_status import MOST_COUNTED
+from webhook.console.charts import TONES
+from webhook.web.auth import Access
+
+# Nothing from elsewhere, nothing inline: a title that gets past the escaping still runs nothing.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_STATE_TONES = TONES | {
+    "found": "good",
+    "done": "good",
+    "owed": "warn",
+    "gone": "idle",
+    "forbidden": "bad",
+    "unfetchable": "bad",
+    "fatal": "bad",
+    "read": "idle",
+    "write": "wait",
+}
+_NAVIGATION = (
+    ("overview", "/console/", "Overview"),
+    ("links", "/console/links", "Links"),
+    ("unlinked", "/console/bots?link_state=unlinked", "Not linked"),
+    ("bots", "/console/bots", "Bots"),
+    ("deliveries", "/console/deliveries", "Deliveries"),
+    ("rejections", "/console/rejections", "Rejections"),
+    ("calendar", "/console/calendar/", "Calendars"),
+    ("audit", "/console/audit", "Audit"),
+)
+
+
+class Renderer:
+    """Makes pages; each knows who looks at it, and carries what its forms need."""
+
+    def __init__(self, app: Flask, access: Access) -> None:
+        self._access = access
+        # A misspelt name in a template is an error in a test, not a gap in a page.
+        app.jinja_options = {
+            "undefined": StrictUndefined,
+            "trim_blocks": True,
+            "lstrip_blocks": True,
+        }
+        app.jinja_env.filters.update(
+            stamp=stamp,
+            ago=ago,
+            tone=tone,
+            status_tone=status_tone,
+            capped=capped,
+            words=in_words,
+            missed=missed_in_words,
+            # Not Jinja's tojson, which is made for scripts and spells every quote as a number.
+            compact=partial(json.dumps, ensure_ascii=False),
+        )
+
+    def page(self, template: str, here: str, status: int = 200, **values: Any) -> Response:
+        """Render a page; `here` is its place in the navigation."""
+        caller = g.get("caller")
+        form_token = self._access.form_token(request) if caller and caller.by_cookie else ""
+        shared = {"here": here, "navigation": _NAVIGATION, "caller": caller}
+        html = render_template(f"console/{template}", form_token=form_token, **shared, **values)
+        return make_response(html, status)
+
+    def error(self, status: int, detail: str) -> Response:
+        """Render what went wrong."""
+        title = HTTPStatus(status).phrase
+        response = self.page("error.html", "", status, title=title, detail=detail)
+        if status == 503:
+            response.headers["Retry-After"] = "5"
+        return response
+
+
+def add_headers(response: Response) -> Response:
+    """Give an answer of the console the headers that all of them have."""
+    response.headers.update(HEADERS)
+    return response
+
+
+def stamp(moment: datetime) -> str:
+    """Return a UTC time to the second, as tables show it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how far a time is from now, in words."""
+    seconds = (now - moment).total_seconds()
+    return f"{in_words(seconds)} ago" if seconds >= 0 else f"in {in_words(-seconds)}"
+
+
+def tone(state: str | None) -> str:
+    """Return the colour of a state; one that came from outside has none of its own."""
+    return _STATE_TONES.get(state or "", "idle")
+
+
+def status_tone(status: int | None) -> str:
+    """Return the colour of Recall's HTTP status; no status is a call that was not answered."""
+    if status is None:
+        return "bad"
+    return "good" if status < 300 else "warn" if status == 429 else "bad"
+
+
+def capped(count: int) -> str:
+    """Return a count with its thousands apart; counting ends at 10,000."""
+    return f"{count:,}+" if count >= MOST_COUNTED else f"{count:,}"

@@ -1,0 +1,1 @@
+"""What `recall-links doctor` examines."""

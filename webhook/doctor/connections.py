@@ -1,0 +1,46 @@
+"""How many PostgreSQL connections are taken of those that are ours to use."""
+
+from sqlalchemy import Connection, Row, text
+
+from models.core.postgresql import is_pooled
+from webhook.doctor.result import Finding
+
+TIGHT = 0.8
+# Every limit that can be met first: the role's, the database's, the server's without what it
+# keeps for others.
+_LIMITS = text("""
+SELECT most, used FROM (
+  SELECT role.rolconnlimit AS most, count(*) FILTER (WHERE usename = current_user) AS used
+  FROM pg_roles AS role, pg_stat_activity WHERE role.rolname = current_user GROUP BY 1
+  UNION ALL
+  SELECT own.datconnlimit, count(*) FILTER (WHERE activity.datname = own.datname)
+  FROM pg_database AS own, pg_stat_activity AS activity
+  WHERE own.datname = current_database() GROUP BY 1
+  UNION ALL
+  SELECT current_setting('max_connections')::int - CASE WHEN role.rolsuper THEN 0 ELSE
+    current_setting('superuser_reserved_connections')::int
+    + coalesce(current_setting('reserved_connections', true)::int, 0) END,
+    count(*) FILTER (WHERE usename IS NOT NULL)
+  FROM pg_roles AS role, pg_stat_activity WHERE role.rolname = current_user
+  GROUP BY role.rolsuper
+) AS limits WHERE most >= 0
+ORDER BY most - used LIMIT 1
+""")
+
+
+def examine_connections(connection: Connection) -> Finding:
+    """Look at the limit that will be met first."""
+    found: Row[tuple[int, int]] = connection.execute(_LIMITS).one()
+    words = f"{found.used} of {found.most} in use"
+    if found.used < TIGHT * found.most:
+        return Finding("ok", "connections", words)
+    remedy = (
+        "a web process takes up to 7 and a worker 2, 3 during the nightly calendar sweep:"
+        " scale down, or take a larger plan"
+    )
+    return Finding("warning", "connections", words, remedy)
+
+
+def way(connection: Connection) -> str:
+    """Return how the server is reached, where that is not directly."""
+    return ", through a pooler" if is_pooled(connection) else ""

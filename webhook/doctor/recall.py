@@ -1,0 +1,81 @@
+"""What a doctor asks Recall itself: whether the key opens it, in which region, at what time."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import get_args
+
+from models.core.settings import Region, Settings
+from webhook.doctor.result import Finding
+from webhook.doctor.system import skew
+from workers.recall_api.health_check import probe
+from workers.recall_api.transport import Answer, HttpClient, make_ssl_context
+
+
+def region_url(region: str) -> str:
+    """Return the base URL of a region (https://docs.recall.ai/docs/regions)."""
+    return f"https://{region}.recall.ai"
+
+
+UrlOf = Callable[[str], str]
+
+
+def examine_recall(settings: Settings, url_of: UrlOf = region_url) -> Iterator[Finding]:
+    """Try the API key, and where it is refused, in which other region it is known."""
+    if settings.recall_api_key is None:
+        remedy = "set RECALL_API_KEY: workers do not start without it"
+        yield Finding("failed", "API key", "RECALL_API_KEY is not set", remedy)
+        return
+    wire = HttpClient(make_ssl_context(os.environ.get("SSL_CERT_FILE")))
+    try:
+        yield from _try_key(settings, wire, url_of)
+    finally:
+        wire.close()
+
+
+def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Finding]:
+    base_url = settings.recall_api_base_url or url_of(settings.recall_region)
+    answer = probe(wire, base_url, settings.api_key)
+    if isinstance(answer, str):
+        remedy = "look at the network between here and Recall"
+        words = f"{base_url} does not answer: {answer}"
+        yield Finding("failed", "Recall", words, remedy, is_away=True)
+        return
+    if answer.status == 200:
+        yield Finding("ok", "API key", f"opens {base_url}")
+    else:
+        found = f"{base_url} answers {answer.status}"
+        yield _refused(settings, wire, answer.status, found, url_of)
+    if (moment := _time_of(answer)) is not None:
+        yield moment
+
+
+def _refused(
+    settings: Settings, wire: HttpClient, status: int, text: str, url_of: UrlOf
+) -> Finding:
+    remedy = _REMEDIES.get(status, "see Recall's status page")
+    # A base URL that was set by hand says that the key is meant for that place alone.
+    if status == 401 and settings.recall_api_base_url is None:
+        for region in get_args(Region):
+            other = probe(wire, url_of(region), settings.api_key)
+            if isinstance(other, Answer) and other.status == 200:
+                remedy = f"the key is {region}'s: set RECALL_REGION={region}"
+                break
+    return Finding("failed", "API key", text, remedy, is_away=status >= 500)
+
+
+_REMEDIES = {
+    401: "the key is wrong, or of a region that was not tried: compare it with the dashboard",
+    402: "the account has no credit left",
+    403: "a firewall before Recall refuses this network",
+    429: "another program uses up the key's rate limit: see RECALL_RATE_SHARE",
+}
+
+
+def _time_of(answer: Answer) -> Finding | None:
+    try:
+        moment = parsedate_to_datetime(answer.headers["date"])
+    except (KeyError, ValueError):
+        return None
+    return skew("Recall's clock", moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -1,0 +1,135 @@
+"""What a doctor looks at on our side: settings, database, Redis, deliveries; and what to do."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import redis
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.core.database_errors import is_away, reason
+from models.core.database_remedies import remedy
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.service_status import database_time, overview
+from models.tables.schema_version import ENCODING, HEAD, version, wrong_encoding
+from webhook.doctor.connections import examine_connections, way
+from webhook.doctor.deliveries import examine_deliveries
+from webhook.doctor.result import Finding
+
+# Beyond this the signed timestamps of half the tolerance are already spent.
+MOST_SKEW_SECONDS = 60.0
+# Policies that throw away what was never asked to expire: a queue's jobs, a bucket's level.
+EVICTS_ANYTHING = "allkeys"
+
+
+def examine_settings(settings: Settings) -> Iterator[Finding]:
+    """Look at what is set; secrets are told by their fingerprints."""
+    prints = ", ".join(secret.fingerprint for secret in settings.recall_webhook_secrets)
+    if prints:
+        yield Finding("ok", "webhook secrets", f"fingerprints {prints}")
+    else:
+        yield Finding(
+            "failed",
+            "webhook secrets",
+            "RECALL_WEBHOOK_SECRETS is not set: the receiver answers 503",
+            "copy the endpoint's signing secret from Recall's dashboard",
+        )
+    if settings.ops_write_tokens or settings.ops_read_tokens:
+        yield Finding("ok", "ops tokens", "set")
+    else:
+        yield Finding(
+            "warning",
+            "ops tokens",
+            "neither OPS_READ_TOKENS nor OPS_WRITE_TOKENS is set: API and console answer 503",
+            "set them to long random words",
+        )
+    for one in settings.misnamed:
+        remedy = f"set {one.setting} if that is what was meant"
+        yield Finding("warning", "setting names", str(one), remedy)
+
+
+def examine_database(reads: Engine, settings: Settings) -> Iterator[Finding]:
+    """Look at the database, its migrations, its connections, and what has come in."""
+    try:
+        with reads.connect() as connection:
+            yield Finding("ok", "database", _describe(connection))
+            yield from _encoding(connection)
+            found = version(connection)
+            yield _migrations(found)
+            if connection.dialect.name == "postgresql":
+                yield examine_connections(connection)
+            yield skew("the database's clock", database_time(connection))
+            if found == HEAD:
+                yield from _work(connection, settings)
+    except SQLAlchemyError as error:
+        words = f"does not answer: {reason(error)}" if is_away(error) else reason(error)
+        yield Finding("failed", "database", words, remedy(error), is_away=is_away(error))
+
+
+def _encoding(connection: Connection) -> Iterator[Finding]:
+    found = wrong_encoding(connection)
+    if found is not None:
+        remedy = f"move to a database that was created with ENCODING '{ENCODING}'"
+        words = f"{found}: it cannot hold every title and message"
+        yield Finding("failed", "encoding", words, remedy)
+
+
+def _migrations(found: str | None) -> Finding:
+    if found == HEAD:
+        return Finding("ok", "migrations", f"at {HEAD}")
+    words = "no table is there yet" if found is None else f"at {found}, and not at {HEAD}"
+    remedy = "run `recall-links db upgrade` (the Procfile's release line)"
+    if found is not None and found > HEAD:
+        remedy = "this program is older than the database: deploy the newer release here as well"
+    return Finding("failed", "migrations", words, remedy)
+
+
+def _work(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    found = overview(connection)
+    yield from examine_deliveries(connection, settings, found.at)
+    for alarm in alarms(connection, found):
+        # Failed, so that doctor and status end alike: 1 where an alarm rings.
+        yield Finding("failed", alarm.name, alarm.text, alarm.remedy)
+
+
+def _describe(connection: Connection) -> str:
+    if connection.dialect.name == "postgresql":
+        found = connection.scalar(text("SHOW server_version"))
+        return f"PostgreSQL {found}{way(connection)}"
+    return f"SQLite {connection.scalar(text('SELECT sqlite_version()'))}"
+
+
+def skew(whose: str, moment: datetime) -> Finding:
+    """Compare a clock with this machine's."""
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    if abs(seconds) <= MOST_SKEW_SECONDS:
+        return Finding("ok", whose, "agrees with this machine's")
+    return Finding(
+        "failed",
+        whose,
+        f"differs from this machine's by {seconds:+.0f} s",
+        "set the clock: webhooks are refused when it is off by WEBHOOK_TOLERANCE_SECONDS",
+    )
+
+
+def examine_redis(client: redis.Redis | None) -> Iterator[Finding]:
+    """Look at Redis: links come without it, only later."""
+    if client is None:
+        remedy = "set REDIS_URL: without it links wait for the next sweep"
+        yield Finding("warning", "Redis", "REDIS_URL is not set", remedy)
+        return
+    try:
+        server = client.info("server")
+        memory = client.info("memory")
+    except redis.RedisError as error:
+        remedy = "check REDIS_URL; for a self-signed certificate set REDIS_TLS_VERIFY=none"
+        yield Finding("warning", "Redis", f"is away: {type(error).__name__}", remedy)
+        return
+    yield Finding("ok", "Redis", f"version {server.get('redis_version')}")
+    policy = str(memory.get("maxmemory_policy", "unknown"))
+    if policy.startswith(EVICTS_ANYTHING):
+        remedy = "set maxmemory-policy to noeviction: evicted rate limits let 429s through"
+        yield Finding("warning", "eviction policy", policy, remedy)
+    else:
+        yield Finding("ok", "eviction policy", policy)

@@ -1,0 +1,86 @@
+"""GET /healthz and /readyz: alive, and able to work."""
+
+import json
+
+import redis
+from flask import Blueprint, Response
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.core.database_errors import is_away
+from models.core.database_remedies import for_strangers
+from models.tables.schema_version import ENCODING, HEAD, wrong_encoding
+from webhook.receiver.write_check import WriteCheck
+
+
+class Health:
+    """Says whether this process may be sent requests."""
+
+    def __init__(self, engine: Engine, client: redis.Redis | None, writing: WriteCheck) -> None:
+        self._engine = engine
+        self._writing = writing
+        self._client = client
+        self.is_draining = False
+
+    def checks(self) -> dict[str, str]:
+        """Return what each part answers: ok, or why not. A stranger learns no more than that."""
+        return {
+            "serving": "draining" if self.is_draining else "ok",
+            "database": self._database(),
+            "redis": self._redis(),
+        }
+
+    @staticmethod
+    def is_ready(checks: dict[str, str]) -> bool:
+        """Whether these checks let requests in; Redis is reported, but its absence is no reason."""
+        return checks["serving"] == checks["database"] == "ok"
+
+    def _database(self) -> str:
+        # Not SELECT 1: a database without our tables is of no use either.
+        try:
+            with self._engine.connect() as connection:
+                version = connection.scalar(text("SELECT version_num FROM alembic_version"))
+                encoding = wrong_encoding(connection)
+        except SQLAlchemyError as error:
+            return _in_words(error)
+        if encoding is not None:
+            return f"its encoding is {encoding}, not {ENCODING}"
+        # A later one is the next release's, whose migrations only add: it must not stop this one,
+        # which serves until it is replaced.
+        if version is None or version < HEAD:
+            return "not migrated"
+        unwritable = self._writing.reason()
+        return "ok" if unwritable is None else f"cannot be written: {unwritable}"
+
+    def _redis(self) -> str:
+        if self._client is None:
+            return "not set"
+        try:
+            # Reported, never a reason: a web process without Redis still commits what comes.
+            self._client.ping()
+        except redis.RedisError:
+            return "away"
+        return "ok"
+
+
+def _in_words(error: SQLAlchemyError) -> str:
+    return f"away: {for_strangers(error)}" if is_away(error) else "not migrated"
+
+
+def blueprint(health: Health) -> Blueprint:
+    """Return the two routes; they need no token, as load balancers have none."""
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        # Asks nobody: a platform restarts what fails here, and that mends no database.
+        return Response('{"status": "ok"}', mimetype="application/json")
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        checks = health.checks()
+        is_ready = health.is_ready(checks)
+        body = {"status": "ready" if is_ready else "not ready", "checks": checks}
+        return Response(json.dumps(body), 200 if is_ready else 503, mimetype="application/json")
+
+    return routes

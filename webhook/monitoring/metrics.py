@@ -1,0 +1,184 @@
+"""GET /metrics: Prometheus text, read from SQL at each scrape: workers are other processes."""
+
+from collections.abc import Iterable
+
+from flask import Blueprint, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection
+
+from models.queries.alerts import ALARMS, Alarm, alarms
+from models.queries.service_status import (
+    WORKER_IS_AWAY_AFTER,
+    Overview,
+    TallyRow,
+    overview,
+    tallies_of_hour,
+)
+from models.tables.ledger import TOTAL
+from webhook.services.reader import Reader
+from webhook.web.auth import Access
+from workers.linking.stats import LATENCY_BUCKETS
+
+PREFIX = "recall_links_"
+
+
+class SqlCollector(Collector):
+    """Turns one look at the database into metrics."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def collect(self) -> Iterable[Metric]:
+        """Read once, and yield every metric."""
+        found, wrong, totals = self._reader.read(_look)
+        yield from _gauges(found)
+        yield from _workspace(found)
+        yield from _workers(found)
+        yield from _alarms(wrong)
+        yield from _counters(totals)
+        yield _latency(totals)
+
+    def describe(self) -> Iterable[Metric]:
+        """Describe nothing beforehand: registering must not ask the database."""
+        return []
+
+
+def blueprint(reader: Reader, access: Access) -> Blueprint:
+    """Return the route, behind a read token."""
+    routes = Blueprint("metrics", __name__)
+    routes.before_request(access.guard)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SqlCollector(reader))
+
+    @routes.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+def _look(connection: Connection) -> tuple[Overview, list[Alarm], list[TallyRow]]:
+    found = overview(connection)
+    return found, alarms(connection, found), tallies_of_hour(connection, TOTAL)
+
+
+def _gauges(found: Overview) -> Iterable[Metric]:
+    backlog = found.backlog
+    values = {
+        "deliveries_unapplied": (backlog.unapplied, "Deliveries not applied yet, 10,000 at most"),
+        "deliveries_unapplied_oldest_seconds": (
+            backlog.oldest_unapplied_seconds or 0,
+            "Age of the oldest delivery not applied yet",
+        ),
+        "bots_due": (backlog.due, "Bots due to be linked, 10,000 at most"),
+        "bots_due_oldest_seconds": (
+            backlog.oldest_due_seconds or 0,
+            "How long the oldest has been due",
+        ),
+        "bots_leased": (backlog.leased, "Bots that a worker has in hand"),
+        "bots_pending": (backlog.pending, "Bots not looked up yet, 10,000 at most"),
+        "bots_failed": (backlog.failed, "Bots given up, 10,000 at most"),
+        "bots_partial": (backlog.partial, "Bots with meetings still owed, 10,000 at most"),
+        "circuit_open": (int(found.circuit.open_for > 0), "Whether Recall refuses the workspace"),
+        "workers": (
+            sum(worker.seen_seconds < WORKER_IS_AWAY_AFTER for worker in found.workers),
+            "Workers that told of themselves within two minutes",
+        ),
+        "last_delivery_timestamp_seconds": (
+            found.last_delivery_at.timestamp() if found.last_delivery_at else 0,
+            "When the last signed webhook arrived",
+        ),
+    }
+    if (last := found.reconcile) is not None:
+        values["reconcile_bots_missed"] = (last.bots_missed, "Bots the last reconcile found new")
+        values["reconcile_statuses_missed"] = (last.statuses_missed, "Statuses it found new")
+    for name, (value, words) in values.items():
+        yield GaugeMetricFamily(PREFIX + name, words, value=value)
+
+
+def _workspace(found: Overview) -> Iterable[Metric]:
+    left = GaugeMetricFamily(
+        PREFIX + "quota_left", "Calls that could go to Recall at once", labels=["bucket"]
+    )
+    for bucket, quota in found.quota.items():
+        left.add_metric([bucket], quota["left"])
+    yield left
+    closed = GaugeMetricFamily(
+        PREFIX + "bucket_closed_seconds", "How long a 429 still closes it", labels=["bucket"]
+    )
+    for bucket, seconds in found.closed_buckets.items():
+        closed.add_metric([bucket], seconds)
+    yield closed
+    findings = GaugeMetricFamily(
+        PREFIX + "calendar_findings", "What calendars show amiss, 500 at most", labels=["kind"]
+    )
+    for kind, count in found.findings.items():
+        findings.add_metric([kind], count)
+    yield findings
+
+
+def _workers(found: Overview) -> Iterable[Metric]:
+    seen = GaugeMetricFamily(
+        PREFIX + "worker_seen_seconds", "Since it told of itself", labels=["worker"]
+    )
+    memory = GaugeMetricFamily(
+        PREFIX + "worker_peak_memory_bytes", "Most memory a sweeper used", labels=["worker"]
+    )
+    for worker in found.workers:
+        seen.add_metric([worker.name], worker.seen_seconds)
+        memory.add_metric([worker.name], (worker.memory_mb or 0) * 1024**2)
+    yield from (seen, memory)
+
+
+def _alarms(wrong: Iterable[Alarm]) -> Iterable[Metric]:
+    metric = GaugeMetricFamily(PREFIX + "alarm", "1 while something is wrong", labels=["name"])
+    ringing = {alarm.name for alarm in wrong}
+    # Each name at all times: a series that comes and goes is hard to alert on.
+    for kind in ALARMS:
+        metric.add_metric([kind.name], int(kind.name in ringing))
+    yield metric
+
+
+_COUNTERS = {
+    "delivery": ("deliveries", "Signed webhooks by outcome", ["outcome"]),
+    "rejection": ("rejections", "Requests not proved to be Recall's, by reason", ["reason"]),
+    "link": ("link_attempts", "Tries to link a bot, by outcome", ["outcome"]),
+    "missed": ("missed", "What only reconcile told of, bots and statuses", ["what"]),
+    "call": ("api_calls", "Calls to Recall, by endpoint and status", ["endpoint", "status"]),
+}
+
+
+def _counters(totals: Iterable[TallyRow]) -> Iterable[Metric]:
+    families = {
+        name: CounterMetricFamily(PREFIX + metric, words, labels=labels)
+        for name, (metric, words, labels) in _COUNTERS.items()
+    }
+    for row in totals:
+        if row.name in families:
+            # A call's label is its endpoint and its status.
+            labels = row.label.rsplit(" ", 1) if row.name == "call" else [row.label]
+            families[row.name].add_metric(labels, row.count)
+    return families.values()
+
+
+def _latency(totals: Iterable[TallyRow]) -> Metric:
+    counts = {row.label: row.count for row in totals if row.name == "receive_to_link"}
+    milliseconds = sum(row.count for row in totals if row.name == "receive_to_link_ms")
+    buckets, total = [], 0
+    for bound in (*map(str, LATENCY_BUCKETS), "+Inf"):
+        total += counts.get(bound, 0)
+        buckets.append((bound, total))
+    return HistogramMetricFamily(
+        PREFIX + "receive_to_link_seconds",
+        "From a bot's first webhook to its first link",
+        buckets=buckets,
+        sum_value=milliseconds / 1000,
+    )

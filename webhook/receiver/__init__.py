@@ -1,0 +1,1 @@
+"""From a signed POST to a committed delivery."""

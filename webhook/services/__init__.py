@@ -1,0 +1,1 @@
+"""What API, console and command line share."""

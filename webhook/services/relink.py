@@ -1,0 +1,107 @@
+"""Putting bots back to be looked up again: one, or all that a filter holds, previewed first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import Field
+from sqlalchemy import Connection, Engine
+
+from models.queries.filters import BotFilter, Uuid
+from models.queries.lists import Listing, bots
+from models.queries.rows import BotRow
+from models.tables.bot import Bot
+from webhook.services.reader import Reader
+from webhook.web.params import BadParameterError
+from workers.linking.relink import STAGGER_SECONDS, audit, relink
+from workers.queue.jobs import Bell
+
+MOST = 10_000
+BATCH = 500
+SAMPLE = 10
+
+
+class PutBackRequest(BotFilter):
+    """Which bots to put back: by ids, or by a filter; `preview` changes nothing."""
+
+    bot_ids: Annotated[list[Uuid], Field(min_length=1, max_length=MOST)] | None = None
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What putting back would touch: how many (at most 10,000), whether more, and some of them."""
+
+    count: int
+    is_more: bool
+    sample: list[BotRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many bots were put back, and over how many seconds they fall due."""
+
+    relinked: int
+    over_seconds: float
+    is_more: bool
+
+
+class PutBack:
+    """Reads what a filter holds, and makes it due."""
+
+    def __init__(self, reader: Reader, writes: Engine, bell: Bell) -> None:
+        self._reader = reader
+        self._writes = writes
+        self._bell = bell
+
+    def one(self, bot_id: str, actor: str) -> bool:
+        """Put one bot back; False when it is unknown."""
+        with self._writes.begin() as connection:
+            done = relink(connection, [bot_id])
+            if done:
+                audit(connection, actor, "relink", bot_id, {})
+        self._bell.ring()
+        return bool(done)
+
+    def preview(self, wanted: PutBackRequest) -> Preview:
+        """Say what `many` would put back."""
+        listing = self._listing(wanted)
+
+        def read(connection: Connection) -> Preview:
+            found = listing.count(connection, MOST + 1)
+            return Preview(min(found, MOST), found > MOST, listing.page(connection, SAMPLE).rows)
+
+        return self._reader.read(read)
+
+    def many(
+        self,
+        wanted: PutBackRequest,
+        actor: str,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> Done:
+        """Put back all that the filter holds, at most 10,000, a batch a transaction."""
+        listing = self._listing(wanted)
+        rows = self._reader.read(lambda connection: listing.page(connection, MOST + 1).rows)
+        ids = [row.bot_id for row in rows[:MOST]]
+        total = 0
+        # Small transactions: applying and settling go on between them.
+        for start in range(0, len(ids), BATCH):
+            with self._writes.begin() as connection:
+                batch = ids[start : start + BATCH]
+                total += relink(connection, batch, first_in=start * STAGGER_SECONDS)
+            on_progress(total)
+        with self._writes.begin() as connection:
+            asked = wanted.model_dump(mode="json", exclude_none=True, exclude={"preview"})
+            audit(connection, actor, "relink", None, {"asked": asked, "relinked": total})
+        self._bell.ring()
+        return Done(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
+
+    def _listing(self, wanted: PutBackRequest) -> Listing[BotRow]:
+        filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
+        # An empty filter is a slip of the hand far more often than a wish.
+        if not wanted.bot_ids and not filters:
+            raise BadParameterError("body", "name bot_ids or a filter: not every bot at once")
+        listing = bots(wanted)
+        if not wanted.bot_ids:
+            return listing
+        return replace(listing, select=listing.select.where(Bot.id.in_(wanted.bot_ids)))

@@ -1,0 +1,1 @@
+"""Waitress, and webhooks committed in batches."""

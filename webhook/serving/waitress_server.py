@@ -1,0 +1,162 @@
+"""The web server: waitress, with a stop that finishes what it has begun.
+
+waitress reads a request whole before a thread sees it, so slow senders hold none.
+"""
+
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sized
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import structlog
+from flask import Flask
+from waitress import create_server
+
+from models.core.logging import Seldom
+from models.core.settings import Settings
+from webhook.app import Resources, resources_of
+from webhook.receiver.views import PATH
+from webhook.serving.batch_dispatcher import BatchDispatcher
+from webhook.serving.http_channel import Channel, Common
+
+MOST_ACCEPTED = 64
+# waitress stops listening here; its default of 100 is soon filled by slow senders.
+CONNECTION_LIMIT = 1000
+# Heroku's router keeps an idle connection for 90 s: a shorter time races a POST against a close.
+KEEP_ALIVE_SECONDS = 120
+MAX_HEADER_BYTES = 32 * 1024
+# While readyz already says no, whoever has not read it yet is still served.
+LINGER_SECONDS = 1.0
+# Then what is still under way is cut off: a platform kills at 30 s, and 10 is our word.
+STOP_SECONDS = 8.0
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class WebServer:
+    """Serves until SIGTERM or SIGINT, then finishes what is in flight and ends within 10 s."""
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._resources: Resources = resources_of(app)
+        self._server: Any = create_server(app, **_adjustments(settings))
+        self._map: dict[int, Any] = self._server._map
+        self._common = Common(self._resources.health, settings.webhook_max_bytes)
+        self._server.channel_class = partial(Channel, self._common)
+        self._server.handle_accept = partial(_accept_all, self._server.handle_accept, self._map)
+        self._server.task_dispatcher.queue_logger = _QueueLogger()
+        self._dispatcher = BatchDispatcher(
+            self._server.task_dispatcher, PATH, self._resources.inbox, self._server.pull_trigger
+        )
+        self._server.task_dispatcher = self._dispatcher
+        self._server.pull_trigger = self._dispatcher.pull_trigger
+        self._stop_at: float | None = None
+        self._is_listening = True
+        self.port = int(self._server.effective_port)
+
+    def run(self) -> None:
+        """Serve; returns when stopped and drained."""
+        _allow_descriptors(2 * CONNECTION_LIMIT)
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, self._request_stop)
+        logger.info("listening", port=self.port)
+        while not self._is_drained():
+            self._server.asyncore.loop(timeout=0.2, use_poll=True, map=self._map, count=1)
+            self._dispatcher.flush()
+            self._common.close_overdue()
+        self._dispatcher.shutdown(timeout=1)
+        self._resources.close()
+        logger.info("stopped")
+
+    def _request_stop(self, _signum: int, _frame: FrameType | None) -> None:
+        if self._stop_at is None:
+            self._stop_at = time.monotonic()
+            self._resources.health.is_draining = True
+            self._server.pull_trigger()
+
+    def _is_drained(self) -> bool:
+        if self._stop_at is None:
+            return False
+        stopping_for = time.monotonic() - self._stop_at
+        if stopping_for < LINGER_SECONDS:
+            return False
+        if self._is_listening:
+            self._is_listening = False
+            self._server.del_channel(self._map)
+            self._server.socket.close()
+        self._close_idle()
+        return not self._server.active_channels or stopping_for > STOP_SECONDS
+
+    def _close_idle(self) -> None:
+        for channel in list(self._server.active_channels.values()):
+            # An answer still on its way out is in flight as well, and so is what was not read yet.
+            if not channel.requests and not channel.total_outbufs_len and not _has_more(channel):
+                channel.handle_close()
+
+
+class _QueueLogger:
+    """Says at most once a second that requests wait for a thread; waitress would for each of them.
+
+    A filter of logging's comes too late: the line's caller has been looked for by then.
+    """
+
+    def __init__(self) -> None:
+        self._seldom = Seldom()
+
+    def warning(self, message: str, *args: object) -> None:
+        """Say it, or not."""
+        if self._seldom.is_time():
+            logger.warning(message, *args)
+
+
+def _accept_all(accept: Callable[[], None], channels: Sized) -> None:
+    # waitress accepts one a turn: behind slow turns, a good sender waits for all before it.
+    for _ in range(MOST_ACCEPTED):
+        before = len(channels)
+        accept()
+        if len(channels) == before or len(channels) >= CONNECTION_LIMIT:
+            return
+
+
+def _has_more(channel: Any) -> bool:
+    try:
+        return bool(channel.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:
+        return False
+
+
+def _allow_descriptors(wanted: int) -> None:
+    # Each connection is one, and there are a few others; many a system begins with 1,024.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def _adjustments(settings: Settings) -> dict[str, Any]:
+    behind_router = {
+        "trusted_proxy": "*",
+        "trusted_proxy_count": 1,
+        "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto x-forwarded-port",
+    }
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "threads": settings.web_threads,
+        "connection_limit": CONNECTION_LIMIT,
+        # select() cannot hold the thousandth descriptor.
+        "asyncore_use_poll": True,
+        "channel_timeout": KEEP_ALIVE_SECONDS,
+        "cleanup_interval": 10,
+        # The parser keeps the limit, to the byte; waitress counts a chunk's framing as body.
+        "max_request_body_size": sys.maxsize,
+        "max_request_header_size": MAX_HEADER_BYTES,
+        # A client may claim any address; only the platform's router is believed.
+        "clear_untrusted_proxy_headers": True,
+        "ident": None,
+        **(behind_router if settings.dyno else {}),
+    }

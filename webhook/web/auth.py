@@ -1,0 +1,156 @@
+"""Who may ask, and who may change: bearer tokens for scripts, a signed cookie for the console."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from flask import Request, Response, g, request
+
+from models.core.settings import Settings
+from webhook.web.problems import problem
+from webhook.web.signing import FORM, SESSION, Signer
+
+Scope = Literal["read", "write"]
+SESSION_SECONDS = 12 * 3600
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+BEARER = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: what they may do, what the audit calls them, and how they came."""
+
+    scope: Scope
+    name: str
+    by_cookie: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request may not pass: an HTTP status, and words for whoever made it."""
+
+    status: int
+    detail: str
+
+
+class Access:
+    """Checks tokens and cookies; without a token set, nobody comes in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._is_public_over_tls = (settings.public_url or "").startswith("https://")
+        self._write = _digests(settings.ops_write_tokens)
+        self._read = _digests(settings.ops_read_tokens)
+        self._sessions = Signer(settings, SESSION)
+        self._forms = Signer(settings, FORM)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether any token is set."""
+        return bool(self._write or self._read)
+
+    def by_token(self, token: str) -> Caller | None:
+        """Return who holds this token; compared in constant time, against every one."""
+        digest = hashlib.sha256(token.encode()).digest()
+        name = f"token {digest.hex()[:8]}"
+        can_write = _is_among(digest, self._write)
+        can_read = _is_among(digest, self._read)
+        if can_write:
+            return Caller("write", name)
+        return Caller("read", name) if can_read else None
+
+    def caller(self, asked: Request) -> Caller | None:
+        """Return who makes this request."""
+        header = asked.headers.get("authorization", "")
+        if header.startswith(BEARER):
+            return self.by_token(header.removeprefix(BEARER).strip())
+        cookie = asked.cookies.get(self.cookie_name(asked))
+        kept = self._sessions.read(cookie, SESSION_SECONDS) if cookie else None
+        if not isinstance(kept, list) or len(kept) != 3 or kept[0] not in ("read", "write"):
+            return None
+        return Caller(kept[0], str(kept[1]), by_cookie=True)
+
+    def session(self, caller: Caller) -> str:
+        """Return the cookie's value for somebody who showed a token."""
+        return self._sessions.sign([caller.scope, caller.name, secrets.token_hex(8)])
+
+    def is_secure(self, asked: Request) -> bool:
+        """Whether the browser came over TLS, as far as the request or PUBLIC_URL can tell."""
+        # A proxy may end TLS and not say so in a header that we trust.
+        return asked.is_secure or self._is_public_over_tls
+
+    def cookie_name(self, asked: Request) -> str:
+        """Return the cookie's name; browsers take `__Host-` only over TLS."""
+        return "__Host-recall-links" if self.is_secure(asked) else "recall-links"
+
+    def form_token(self, asked: Request) -> str:
+        """Return what a page's forms carry, so that no other site's form can pass for them."""
+        return self._forms.sign(self._session_hash(asked))
+
+    def is_own_form(self, asked: Request) -> bool:
+        """Whether a change by cookie came from a form of ours."""
+        if asked.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return False
+        kept = self._forms.read(asked.form.get("form_token", ""), SESSION_SECONDS)
+        return kept is not None and kept == self._session_hash(asked)
+
+    def _session_hash(self, asked: Request) -> str:
+        # A page's source is copied more lightly than a cookie: no session can be made from it.
+        session = asked.cookies.get(self.cookie_name(asked), "")
+        return hashlib.sha256(session.encode()).hexdigest()
+
+    def admit(self, asked: Request, *, is_logout: bool = False) -> Caller | Refusal:
+        """Return who makes this request, or why it may not pass; a logout needs no write token."""
+        if not self.is_set:
+            return Refusal(503, "set OPS_READ_TOKENS or OPS_WRITE_TOKENS to open this")
+        caller = self.caller(asked)
+        if caller is None:
+            return Refusal(401, "a bearer token is needed: Authorization: Bearer …")
+        if asked.method in SAFE_METHODS:
+            return caller
+        if caller.scope != "write" and not is_logout:
+            return Refusal(403, "this token may read, not change")
+        # A bearer token is sent by whoever holds it; a cookie also by whom another site tricked.
+        if caller.by_cookie and not self.is_own_form(asked):
+            return Refusal(403, "the form is not ours, or too old: load the page again")
+        return caller
+
+    def admit_script(self, asked: Request) -> Caller | Refusal:
+        """Return who makes a request to a route for scripts: changes take a bearer token alone."""
+        admitted = self.admit(asked)
+        is_change = asked.method not in SAFE_METHODS
+        # A form token as well would make the console's page a key to the whole API.
+        if isinstance(admitted, Caller) and admitted.by_cookie and is_change:
+            return Refusal(403, "a change needs a bearer token: the cookie is for reading alone")
+        return admitted
+
+    def guard(self) -> Response | None:
+        """Let a request through (None), or answer it: for a blueprint's before_request."""
+        admitted = self.admit_script(request)
+        if isinstance(admitted, Refusal):
+            refused = problem(admitted.status, admitted.detail)
+            if admitted.status == 401:
+                refused.headers["WWW-Authenticate"] = 'Bearer realm="recall-links"'
+            return refused
+        g.caller = admitted
+        return None
+
+
+def current_caller() -> Caller:
+    """Return who makes the request under way, behind `guard`."""
+    caller: Caller = g.caller
+    return caller
+
+
+def _digests(tokens: Iterable[str]) -> list[bytes]:
+    return [hashlib.sha256(token.encode()).digest() for token in tokens]
+
+
+def _is_among(digest: bytes, known: Iterable[bytes]) -> bool:
+    # No early end: how long it takes tells nothing of which one matched.
+    return max([hmac.compare_digest(digest, one) for one in known], default=False)
+
+
+Guard = Callable[[], Response | None]

@@ -1,0 +1,100 @@
+"""What a request asks, as typed parameters; what is wrong with them, by name."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from flask import Request
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from models.core.plain_words import in_plain_words
+from models.core.settings import Settings
+from models.queries.filters import ROWS, Filter, Limit
+from models.queries.lists import Listing, Position
+from models.tables.base import UtcDateTime
+from webhook.web.signing import CURSOR, Signer
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class BadParameterError(Exception):
+    """A parameter that cannot be used; `parameter` names it."""
+
+    def __init__(self, parameter: str, detail: str) -> None:
+        super().__init__(f"{parameter}: {detail}")
+        self.parameter = parameter
+        self.detail = detail
+
+
+class Paging(Filter):
+    """How much of a list, from where, and in which form."""
+
+    limit: Limit = Field(ROWS, description="rows of a page; CSV is the whole list")
+    cursor: str | None = Field(None, max_length=2000, description="`next` of the page before")
+    format: Literal["json", "csv"] | None = Field(None, description="or by Accept: text/csv")
+
+
+def query_model(wanted: type[Filter]) -> type[Filter]:
+    """Return a list's filter with the paging parameters beside it."""
+    return create_model(f"{wanted.__name__}Query", __base__=(wanted, Paging))
+
+
+def read_query(request: Request, model: type[M]) -> M:
+    """Read the query string; BadParameterError names what is unknown, doubled or malformed."""
+    given = request.args.to_dict(flat=False)
+    for name, values in given.items():
+        if len(values) > 1:
+            raise BadParameterError(name, "is given more than once")
+    # An empty field of a form is a field nobody filled in.
+    return checked(model, {name: values[0] for name, values in given.items() if values[0] != ""})
+
+
+def read_json(request: Request, model: type[M]) -> M:
+    """Read a JSON object; BadParameterError as above."""
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:
+        # A thousand brackets are no object either; Flask is silent about a ValueError alone.
+        body = None
+    if not isinstance(body, dict):
+        raise BadParameterError("body", "must be a JSON object")
+    return checked(model, body)
+
+
+def checked(model: type[M], given: Mapping[str, Any]) -> M:
+    """Read values into a model; BadParameterError for the first that does not fit."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        # One at a time is what a person can act on; the rest show when this one is mended.
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "body"
+        raise BadParameterError(name, in_plain_words(first)) from None
+
+
+class Cursors:
+    """Positions in lists as opaque text, signed: a cursor is ours, or it is refused."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._signer = Signer(settings, CURSOR)
+
+    def write(self, name: str, position: Position | None) -> str | None:
+        """Return the text for the position behind a page of this list."""
+        if position is None:
+            return None
+        values = [v.isoformat() if isinstance(v, datetime) else v for v in position]
+        return self._signer.sign([name, *values])
+
+    def read(self, name: str, text: str | None, listing: Listing[Any]) -> Position | None:
+        """Return the position; BadParameterError for another list's, or anybody else's."""
+        if text is None:
+            return None
+        kept = self._signer.read(text)
+        # A cursor of another order points nowhere in this one.
+        if not isinstance(kept, list) or len(kept) != len(listing.order) + 1 or kept[0] != name:
+            raise BadParameterError("cursor", "is not one of this list's")
+        pairs = zip(kept[1:], listing.order, strict=True)
+        return tuple(
+            datetime.fromisoformat(value) if isinstance(one.type, UtcDateTime) else value
+            for value, one in pairs
+        )
