@@ -24,14 +24,14 @@ from sqlalchemy import Engine, event, make_url
 
 from models.core.engine import make_engine
 from models.core.settings import Settings
-from tests import ids
-from tests.console_client import READ, WRITE, logged_in
-from tests.figures import sum_up
-from tests.lab.postgres import start_postgres, stop_postgres
+from tests.faults.report import sum_up
 from tests.lab.recall import FakeRecall
-from tests.lab.servers import Server, ServerUnavailableError, start_redis
-from tests.lab.signals import end_as_by_ctrl_c
-from tests.title_writes import guard_titles
+from tests.lab.stack.postgres import start_postgres, stop_postgres
+from tests.lab.stack.servers import Server, ServerUnavailableError, start_redis
+from tests.lab.stack.signals import end_as_by_ctrl_c
+from tests.support import ids
+from tests.support.console_client import READ, WRITE, logged_in
+from tests.support.title_writes import guard_titles
 from webhook.app import create_app, resources_of
 from webhook.cli import environment
 from workers.linking import context

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import boot, economy, growth, latency, receiver, worker
-from tests.bench.figures import Results
-from tests.bench.ground import PEERS, Ground
+from tests.bench.environment import PEERS, Ground
 from tests.bench.plan import Plan
 from tests.bench.report import as_json, print_tables, write
-from tests.lab.signals import end_as_by_ctrl_c
+from tests.bench.results import Results
+from tests.lab.stack.signals import end_as_by_ctrl_c
 
 Room = Callable[[Ground, Plan, Results], None]
 ROOMS: dict[str, Room] = {

@@ -11,11 +11,11 @@ from typing import Any
 
 import redis
 
-from tests.bench.figures import Figure, Results
-from tests.bench.ground import BenchError, Ground, is_listening, until
+from tests.bench.environment import BenchError, Ground, is_listening, until
 from tests.bench.plan import Plan
-from tests.lab.servers import free_port
-from tests.lab.stack import ROOT, environment
+from tests.bench.results import Figure, Results
+from tests.lab.stack.servers import free_port
+from tests.lab.stack.stack import ROOT, environment
 
 ROOM = "boot"
 DEMO_SECONDS = 300

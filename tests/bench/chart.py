@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from tests.bench.figures import Figure, plain
+from tests.bench.results import Figure, plain
 
 ROW, LEFT, WIDTH, TOP = 26, 400, 420, 34
 # From a tenth to a hundred and fifty: a ratio of 0.5 and one of 2 are equally long.

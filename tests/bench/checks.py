@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from tests.bench.ground import BenchError
+from tests.bench.environment import BenchError
 from tests.bench.world import World, bot_id, webhook_body
 
 Connection = psycopg.Connection[tuple[Any, ...]]

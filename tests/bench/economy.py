@@ -7,8 +7,7 @@ from typing import Any
 import psycopg
 
 from tests.bench.checks import check_links, count
-from tests.bench.figures import Figure, Results
-from tests.bench.ground import (
+from tests.bench.environment import (
     WEB_CORE,
     BenchError,
     Fake,
@@ -17,14 +16,15 @@ from tests.bench.ground import (
     is_listening,
     until,
 )
-from tests.bench.ground import order as send
+from tests.bench.environment import order as send
 from tests.bench.plan import Plan
 from tests.bench.receiver import COMMANDS as WEB
 from tests.bench.receiver import NAIVE, OURS, PATH
+from tests.bench.results import Figure, Results
 from tests.bench.workers import COMMANDS as WORKER
 from tests.bench.workers import RQ
 from tests.bench.world import CODES, World
-from tests.lab.servers import free_port
+from tests.lab.stack.servers import free_port
 
 ROOM = "economy"
 USERS = 400

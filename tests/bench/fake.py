@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.world import World, number_of
-from tests.lab.tls import make_server_context
+from tests.lab.http.tls import make_server_context
 
 API = "/api/v1/"
 WINDOW_SECONDS = 60.0

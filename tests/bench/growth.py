@@ -9,14 +9,14 @@ import httpx
 import psycopg
 
 from models.core.settings import Settings
-from tests.bench.figures import Figure, Results, percentile, plain
+from tests.bench.environment import READ_TOKEN, BenchError, Ground, connected, is_listening, until
 from tests.bench.generate import grow
-from tests.bench.ground import READ_TOKEN, BenchError, Ground, connected, is_listening, until
 from tests.bench.plan import Plan
 from tests.bench.questions import addresses, sql_questions
+from tests.bench.results import Figure, Results, percentile, plain
 from tests.bench.workers import OURS, Contender, measure, start
 from tests.bench.world import World
-from tests.lab.servers import free_port
+from tests.lab.stack.servers import free_port
 from webhook.app import create_app
 
 ROOM = "growth"

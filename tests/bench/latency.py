@@ -6,14 +6,14 @@ from typing import Any
 import psycopg
 
 from tests.bench.checks import check_links
-from tests.bench.figures import Figure, Results, percentile
-from tests.bench.ground import BenchError, Ground, connected, is_listening, order, until
+from tests.bench.environment import BenchError, Ground, connected, is_listening, order, until
 from tests.bench.plan import Plan
 from tests.bench.receiver import COMMANDS as WEB
 from tests.bench.receiver import OURS, PATH
+from tests.bench.results import Figure, Results, percentile
 from tests.bench.workers import COMMANDS as WORKER
 from tests.bench.world import CODES, World, bot_id
-from tests.lab.servers import free_port
+from tests.lab.stack.servers import free_port
 
 ROOM = "latency"
 CALL_MS = 50

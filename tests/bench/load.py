@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bench.world import CODES, webhook_body
-from tests.lab.signing import sign
+from tests.lab.sender.signing import sign
 
 GRACE_SECONDS = 20.0
 

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from tests.bench.generate import EMAIL, PARTIAL_BOT, PERSON, generated_bot
-from tests.lab.stack import ROOT
+from tests.lab.stack.stack import ROOT
 
 _UUID = re.compile(r"'(?:…|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})'")
 _FENCED = re.compile(r"```sql\n(.*?)```", re.DOTALL)

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bench.checks import check_deliveries
-from tests.bench.figures import Figure, Results, percentile, ratio
-from tests.bench.ground import (
+from tests.bench.environment import (
     PEERS,
     WEB_CORE,
     BenchError,
@@ -17,10 +16,11 @@ from tests.bench.ground import (
     until,
 )
 from tests.bench.load import Order, messages
-from tests.bench.meters import cpu_seconds, pss_megabytes
+from tests.bench.metrics import cpu_seconds, pss_megabytes
 from tests.bench.plan import Plan, interleaved
-from tests.lab.servers import free_port
-from tests.lab.stack import Process
+from tests.bench.results import Figure, Results, percentile, ratio
+from tests.lab.stack.servers import free_port
+from tests.lab.stack.stack import Process
 
 ROOM = "receiver"
 PATH = "/webhooks/recall"

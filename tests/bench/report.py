@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.chart import chart
-from tests.bench.figures import Figure, Results, plain
-from tests.bench.meters import MEGABYTE
+from tests.bench.metrics import MEGABYTE
+from tests.bench.results import Figure, Results, plain
 
 PACKAGES = ("flask", "waitress", "rq", "httpx", "sqlalchemy", "psycopg", "redis")
 COLOURS = {"met": "green", "missed": "bold red", "": ""}

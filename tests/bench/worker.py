@@ -3,9 +3,9 @@
 from statistics import median
 from typing import Any
 
-from tests.bench.figures import Figure, Results, ratio
-from tests.bench.ground import BenchError, Ground
+from tests.bench.environment import BenchError, Ground
 from tests.bench.plan import Plan, interleaved
+from tests.bench.results import Figure, Results, ratio
 from tests.bench.workers import (
     ARQ,
     CELERY,

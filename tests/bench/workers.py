@@ -14,10 +14,10 @@ import redis
 
 from models.core.settings import Settings
 from tests.bench.checks import check_links, link_count
-from tests.bench.ground import PEERS, BenchError, Fake, Ground, connected, until
-from tests.bench.meters import Peak, cpu_seconds, machine_seconds, tree
+from tests.bench.environment import PEERS, BenchError, Fake, Ground, connected, until
+from tests.bench.metrics import Peak, cpu_seconds, machine_seconds, tree
 from tests.bench.world import World, bot_id, occurred_at, webhook_body
-from tests.lab.stack import ROOT, Process, environment
+from tests.lab.stack.stack import ROOT, Process, environment
 from workers.queue.jobs import Bell, queue_name, quick_redis
 
 THREADS = 32

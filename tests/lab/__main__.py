@@ -2,11 +2,11 @@
 
 import click
 
-from tests.lab.cli_demo import demo, up
-from tests.lab.cli_recall import recall
-from tests.lab.cli_send import send
-from tests.lab.signals import end_as_by_ctrl_c
-from tests.lab.signing import new_secret
+from tests.lab.sender.signing import new_secret
+from tests.lab.stack.cli_demo import demo, up
+from tests.lab.stack.cli_recall import recall
+from tests.lab.stack.cli_send import send
+from tests.lab.stack.signals import end_as_by_ctrl_c
 
 
 @click.group()

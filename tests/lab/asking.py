@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.lab.control import TOKEN_HEADER as CONTROL_HEADER
-from tests.lab.desk import TOKEN_HEADER
+from tests.lab.api.control import TOKEN_HEADER as CONTROL_HEADER
+from tests.lab.api.front import TOKEN_HEADER
 from tests.lab.recall import FakeRecall
 
 API = "/api/v1/"

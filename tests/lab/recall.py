@@ -4,19 +4,19 @@ import secrets
 import time
 from pathlib import Path
 
-from tests.lab.bot_api import BotApi
-from tests.lab.builders import Builder
-from tests.lab.calls import CallLog
-from tests.lab.clock import Clock
-from tests.lab.control import PREFIX, Control
-from tests.lab.cors import is_a_pages, opened, preflight
-from tests.lab.desk import Desk
-from tests.lab.faults import FaultBook
-from tests.lab.limits import Limits
-from tests.lab.line import Later, Line
-from tests.lab.serving import Server
-from tests.lab.wire import Request, Response
-from tests.lab.world import World
+from tests.lab.api.bot_api import BotApi
+from tests.lab.api.calls import CallLog
+from tests.lab.api.control import PREFIX, Control
+from tests.lab.api.cors import is_a_pages, opened, preflight
+from tests.lab.api.front import Desk
+from tests.lab.api.limits import Limits
+from tests.lab.faults.faults import FaultBook
+from tests.lab.http.line import Later, Line
+from tests.lab.http.serving import Server
+from tests.lab.http.wire import Request, Response
+from tests.lab.world.builders import Builder
+from tests.lab.world.clock import Clock
+from tests.lab.world.world import World
 
 
 class FakeRecall(Server):

@@ -1,0 +1,1 @@
+"""The fake Recall's endpoints."""

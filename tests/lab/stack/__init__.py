@@ -1,0 +1,1 @@
+"""Processes: servers, the local stack, the demo."""

@@ -1,0 +1,167 @@
+"""One place tells a database that is away from a bad row and from a bug of ours."""
+
+import sqlite3
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from models.core.database_errors import Trouble, is_away, is_of_the_row, reason, trouble
+from models.tables.bot import Bot
+from tests.support.fakes import BOT
+from tests.support.rows import add_bot
+
+# Every condition that the driver knows by name, walked below.
+CONDITIONS = sorted(
+    (
+        found
+        for found in vars(errors).values()
+        if isinstance(found, type) and issubclass(found, psycopg.Error) and found.sqlstate
+    ),
+    key=lambda kind: str(kind.sqlstate),
+)
+# By the classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+AWAY = {"08", "28", "53", "57", "58", "XX"}
+ROW = {"22", "23"}
+SINGLE = {
+    "25006": Trouble.AWAY,
+    "25P03": Trouble.AWAY,
+    "25P04": Trouble.AWAY,
+    "40001": Trouble.LOCKED,
+    "40P01": Trouble.LOCKED,
+    "55P03": Trouble.LOCKED,
+    "3D000": Trouble.REFUSED,
+    "3F000": Trouble.REFUSED,
+    "42501": Trouble.REFUSED,
+    "54000": Trouble.ROW,
+    "54001": Trouble.ROW,
+}
+REFUSED_AT_THE_DOOR = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
+HOST = "host 'db.example': [Errno -2] Name or service not known"
+SEVERAL = (
+    "Multiple connection attempts failed. All failures were:\n- host: 'db', port: 5432, "
+    "hostaddr: '::1': connection failed: FATAL:  no such database\n- host: 'db', …"
+)
+NO_SOCKET = (
+    'connection is bad: connection to server on socket "/x/.s" failed: No such file or '
+    "directory\n\tIs the server running locally?"
+)
+
+
+@pytest.mark.parametrize("kind", CONDITIONS, ids=lambda kind: f"{kind.sqlstate}")
+def test_each_condition_of_postgresql_is_told_by_its_class(kind: type[psycopg.Error]) -> None:
+    """Raw and as SQLAlchemy wraps it; what is in no list is a bug, and never an absence."""
+    state = str(kind.sqlstate)
+    if state in SINGLE:
+        expected = SINGLE[state]
+    elif state[:2] in AWAY | {"40", "55"}:
+        expected = Trouble.AWAY
+    else:
+        expected = Trouble.ROW if state[:2] in ROW else Trouble.BUG
+    raised = kind("words")
+    assert trouble(raised) is expected
+    wrapped = DBAPIError.instance("SELECT", {}, raised, psycopg.Error, dialect=None)
+    assert trouble(wrapped) is expected
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", "nul\x00", 2**70], ids=["a surrogate", "NUL", "a number beyond 64 bits"]
+)
+def test_a_value_that_cannot_be_stored_is_of_the_row(engine: Engine, value: object) -> None:
+    """Whichever class the driver raises for it; SQLite takes a NUL, as text that holds one."""
+    add_bot(engine, BOT)
+    column = Bot.attempts if isinstance(value, int) else Bot.status
+    statement = Bot.__table__.update().values({column: value})  # type: ignore[attr-defined]
+    if engine.dialect.name == "sqlite" and value == "nul\x00":
+        return
+    with pytest.raises(Exception) as caught, engine.begin() as connection:  # noqa: PT011
+        connection.execute(statement)
+    assert is_of_the_row(caught.value)
+    assert not is_away(caught.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SELECT 1 FROM nowhere", "SELECT nothing FROM bots", "SELEC 1", "SELECT nofunction(1)"],
+)
+def test_a_wrong_statement_is_a_bug(engine: Engine, statement: str) -> None:
+    """Never the database's absence, which would be waited for, nor a row's."""
+    with pytest.raises(DBAPIError) as caught, engine.connect() as connection:
+        connection.execute(text(statement))
+    assert trouble(caught.value) is Trouble.BUG
+
+
+def _fail(statement: str) -> sqlite3.Error:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute(statement)
+        except sqlite3.Error as error:
+            return error
+    raise LookupError(statement)
+
+
+def test_a_busy_or_missing_sqlite_file_is_away(tmp_path: object) -> None:
+    """As is one that cannot be opened; a value that is too big is of the row."""
+    path = f"{tmp_path}/busy.db"
+    with (
+        closing(sqlite3.connect(path, timeout=0)) as holder,
+        closing(sqlite3.connect(path, timeout=0)) as other,
+    ):
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            other.execute("BEGIN IMMEDIATE")
+    assert is_away(caught.value)
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        sqlite3.connect(f"{tmp_path}/no/such/folder.db")
+    assert is_away(caught.value)
+    assert trouble(_fail("SELECT zeroblob(3000000000)")) is Trouble.ROW
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), RuntimeError(), OSError()])
+def test_what_is_about_neither_row_nor_database_is_a_bug(error: BaseException) -> None:
+    """A time-out that counted as a row's fault would be swallowed."""
+    assert trouble(error) is Trouble.BUG
+
+
+def test_a_pool_that_has_no_connection_left_is_away() -> None:
+    """SQLAlchemy's own word, which no driver raised."""
+    assert is_away(PoolTimeoutError("QueuePool limit"))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            REFUSED_AT_THE_DOOR + 'FATAL:  password authentication failed for user "app"',
+            'password authentication failed for user "app"',
+        ),
+        (
+            REFUSED_AT_THE_DOOR + "Connection refused\n\tIs the server running on that host?",
+            "Connection refused",
+        ),
+        (SEVERAL, "no such database"),
+        (f"failed to resolve {HOST}", f"failed to resolve {HOST}"),
+        (NO_SOCKET, "No such file or directory"),
+        ("could not use postgresql://app:sekret@db/x", "could not use …"),
+        ("", "OperationalError"),
+    ],
+)
+def test_the_reason_is_the_servers_first_sentence(said: str, expected: str) -> None:
+    """On one line, without the address and the password that the client puts before it."""
+    raised = psycopg.OperationalError(said)
+    wrapped = OperationalError("SELECT", {}, raised)
+    assert reason(raised) == reason(wrapped) == expected
+
+
+def test_the_reason_of_a_statement_is_the_servers(engine: Engine) -> None:
+    """Without the statement, its values and what PostgreSQL tells of the row."""
+    add_bot(engine, BOT)
+    with pytest.raises(DBAPIError) as caught, engine.begin() as connection:
+        connection.execute(text("INSERT INTO bots (id) SELECT id FROM bots"))
+    assert "bots" in reason(caught.value)
+    assert BOT not in reason(caught.value)
+    assert "\n" not in reason(caught.value)

@@ -1,0 +1,186 @@
+"""Settings: read once, named when malformed, never shown, all documented."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import ValidationError
+
+from models.core.settings import Settings, SettingsError
+from tests.support.calendar_app import rsa_pair
+
+ROOT = Path(__file__).parents[3]
+# The platform's own word, not a setting of ours.
+NOT_OURS = {"DYNO"}
+NAMES = {name.upper() for name in Settings.model_fields} - NOT_OURS
+
+
+def test_nothing_set_is_a_laptop() -> None:
+    """Every setting has a default that runs, or is asked for by whoever needs it."""
+    settings = Settings.read({})
+    assert settings.on_sqlite
+    assert settings.api_url == "https://us-east-1.recall.ai"
+    assert (settings.port, settings.worker_threads, settings.lease_seconds) == (8000, 16, 20)
+    with pytest.raises(SettingsError, match="RECALL_API_KEY"):
+        _ = settings.api_key
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECALL_REGION", "mars-1"),
+        ("RECALL_API_BASE_URL", "ftp://recall.test"),
+        ("RECALL_WEBHOOK_SECRETS", "whsec_dGVzdA==,hunter2"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("DATABASE_URL", "hunter2"),
+        ("REDIS_URL", "hunter2"),
+        ("PORT", "hunter2"),
+        ("WEBHOOK_MAX_BYTES", "12"),
+        ("WEBHOOK_TOLERANCE_SECONDS", "-1"),
+        ("WORKER_THREADS", "0"),
+        ("SWEEP_SECONDS", "nan"),
+        ("LEASE_SECONDS", "0"),
+        ("LOG_LEVEL", "hunter2"),
+        ("LOG_FORMAT", "xml"),
+        ("RETAIN_PAYLOAD_DAYS", "0"),
+        ("REDIS_TLS_VERIFY", "maybe"),
+        ("RECALL_RATE_SHARE", "0"),
+        ("PUBLIC_URL", "http://hunter2.example"),
+        ("PUBLIC_URL", "https://links.example/hunter2"),
+        ("GOOGLE_OAUTH_CLIENT_ID", "hunter2 hunter2"),
+        ("CALENDAR_JWT_KEY", "hunter2"),
+        ("CALENDAR_JWT_KEY", "-----BEGIN PUBLIC KEY-----\\nhunter2"),
+        ("CALENDAR_ALLOWED_ORIGINS", "*"),
+        ("CALENDAR_ALLOWED_ORIGINS", "https://app.example,https://hunter2@x.example"),
+        ("CALENDAR_RETURN_URLS", "https://app.example/?next=hunter2"),
+        ("CALENDAR_RETURN_URLS", "//hunter2.example"),
+        ("CALENDAR_TRUST_ANY_USER", "hunter2"),
+    ],
+)
+def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -> None:
+    """The message may end up in a log."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({name: value})
+    assert str(caught.value).startswith(f"{name}: ")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_all_malformed_settings_are_named_at_once() -> None:
+    """Not one a deploy."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({"PORT": "x", "LOG_FORMAT": "y"})
+    assert "PORT" in str(caught.value)
+    assert "LOG_FORMAT" in str(caught.value)
+
+
+def test_an_empty_setting_counts_as_unset() -> None:
+    """As a config var that was cleared."""
+    assert Settings.read({"PORT": "", "RECALL_API_KEY": ""}).recall_api_key is None
+
+
+@pytest.mark.parametrize("url", ["postgres://u:p@h:5432/d", "postgresql://u:p@h:5432/d"])
+def test_herokus_database_url_means_psycopg_3(url: str) -> None:
+    """SQLAlchemy itself refuses postgres://."""
+    found = Settings.read({"DATABASE_URL": url}).database_url
+    assert found.drivername == "postgresql+psycopg"
+    assert (found.host, found.password) == ("h", "p")
+
+
+def test_sqlite_is_refused_on_a_dyno() -> None:
+    """Its disk is lost daily, and the links with it."""
+    for environ in ({"DYNO": "web.1"}, {"DYNO": "web.1", "DATABASE_URL": "sqlite:///x.db"}):
+        with pytest.raises(SettingsError, match="DATABASE_URL"):
+            Settings.read(environ)
+    assert Settings.read({"DYNO": "web.1", "DATABASE_URL": "postgres://h/d"}).dyno
+
+
+def test_trust_in_any_user_is_for_a_lab_alone() -> None:
+    """Refused where it could hurt, and beside a key, which it would make worthless."""
+    trust = {"CALENDAR_TRUST_ANY_USER": "1"}
+    assert Settings.read(trust).knows_callers
+    for others in (
+        {"DATABASE_URL": "postgres://h/d"},
+        {"DATABASE_URL": "postgres://h/d", "DYNO": "web.1"},
+        {"CALENDAR_JWT_KEY": "k" * 32},
+    ):
+        with pytest.raises(SettingsError, match="CALENDAR_TRUST_ANY_USER"):
+            Settings.read(trust | others)
+
+
+def test_a_jwt_keys_kind_says_its_algorithm() -> None:
+    """A public key is never a shared secret; private, small and foreign keys are refused."""
+    private, public = rsa_pair()
+    for text in (public, public.replace("\n", "\\n"), f"  {public}"):
+        key = Settings.read({"CALENDAR_JWT_KEY": text}).calendar_jwt_key
+        assert key is not None
+        assert key.algorithm == "RS256"
+    shared = Settings.read({"CALENDAR_JWT_KEY": "k" * 32}).calendar_jwt_key
+    assert shared is not None
+    assert shared.algorithm == "HS256"
+    assert "kkkk" not in repr(shared)
+    _, small = rsa_pair(1024)
+    elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
+    foreign = elliptic.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for wrong in (private, small, foreign, public[:-40], "k" * 31):
+        with pytest.raises(SettingsError, match="CALENDAR_JWT_KEY"):
+            Settings.read({"CALENDAR_JWT_KEY": wrong})
+
+
+def test_connecting_needs_an_address_of_ours() -> None:
+    """Providers send browsers back to it."""
+    with pytest.raises(SettingsError, match="PUBLIC_URL"):
+        Settings.read({"GOOGLE_OAUTH_CLIENT_ID": "g"})
+    given = {"GOOGLE_OAUTH_CLIENT_ID": "g", "PUBLIC_URL": "https://Links.example:443/"}
+    assert Settings.read(given).public_url == "https://links.example"
+
+
+def test_no_secret_is_in_what_settings_print() -> None:
+    """Not by repr, not by str."""
+    environ = {
+        "RECALL_API_KEY": "hunter2",
+        "RECALL_WEBHOOK_SECRETS": "whsec_aHVudGVyMg==",
+        "DATABASE_URL": "postgres://u:hunter2@h/d",
+        "REDIS_URL": "rediss://:hunter2@h:6379",
+    }
+    settings = Settings.read(environ)
+    for words in (repr(settings), str(settings), str(settings.recall_webhook_secrets)):
+        assert "hunter2" not in words
+        assert "aHVudGVyMg" not in words
+
+
+def test_settings_are_frozen() -> None:
+    """Read once, at an entrance."""
+    settings = Settings.read({})
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """In the README's table, and in .env.example."""
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    documented = dict(rows)
+    assert set(documented) == NAMES
+    for name, default in documented.items():
+        value = Settings.model_fields[name.lower()].default
+        if isinstance(value, int | float):
+            assert default == f"`{float(value):.15g}`", name
+        elif isinstance(value, str):
+            assert default == f"`{value}`", name
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE)) == NAMES
+
+
+def test_app_json_asks_for_settings_that_exist() -> None:
+    """And for the add-ons that hold DATABASE_URL and REDIS_URL."""
+    app = json.loads((ROOT / "app.json").read_text())
+    assert set(app["env"]) <= NAMES
+    assert {addon["plan"].partition(":")[0] for addon in app["addons"]} == {
+        "heroku-postgresql",
+        "heroku-redis",
+    }
+    assert set(app["formation"]) == {"web", "worker"}

@@ -1,0 +1,145 @@
+"""One bot whole: what is read of it, and its life in order."""
+
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Engine, insert
+
+from models.queries.bot_detail import MOST, explain, heard_of
+from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
+from models.queries.timeline import timeline
+from models.tables.base import db_now
+from models.tables.bot import BotStatus
+from models.tables.link import LinkAttempt
+from tests.conftest import MakeTools
+from tests.lab.faults.faults import Fault
+from tests.lab.recall import FakeRecall
+from tests.models.queries.test_alerts import a_refused_workspace
+from tests.models.queries.test_link_summary import a_bot
+from tests.support.bulk_data import bot_id, populate
+from tests.support.fakes import BOT
+from tests.support.ids import new_id
+from tests.support.rows import add_bot, add_delivery, later, set_bot
+from workers.linking.drain import Drain
+from workers.shutdown import Stop
+
+
+def explained(engine: Engine, bot: str) -> Explained:
+    """All of one bot, which is there."""
+    with engine.connect() as connection:
+        found = explain(connection, bot)
+    assert found is not None
+    return found
+
+
+def test_a_bot_that_nothing_told_of_is_none(engine: Engine) -> None:
+    """Unless a delivery did, which is not applied yet."""
+    with engine.connect() as connection:
+        assert explain(connection, BOT) is None
+        assert not heard_of(connection, BOT)
+    add_delivery(engine, BOT, "done")
+    with engine.connect() as connection:
+        assert heard_of(connection, BOT)
+
+
+def test_only_its_own_rows_are_told(engine: Engine) -> None:
+    """Among sixty others."""
+    populate(engine, 60)
+    found = explained(engine, bot_id(20))
+    assert {row.bot_id for row in found.deliveries} == {bot_id(20)}
+    assert (len(found.deliveries), len(found.statuses)) == (2, 2)
+    assert (len(found.attempts), len(found.links)) == (1, 1)
+
+
+def test_a_real_life_is_told_whole(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+) -> None:
+    """A failed call and what followed: each attempt with its calls, their statuses and times."""
+    bot = recall.build.bot([recall.build.meeting(recall.build.user())])
+    recall.faults.add(Fault(path="bot/{id}", times=1, status=503))
+    add_delivery(engine, bot.id, "joining_call", copies=3)
+    Drain(make_tools(), Stop()).run()
+    first = explained(engine, bot.id)
+    assert first.why.startswith(
+        "Not linked yet: Recall has an error of its own (http_503: bot/{id}"
+    )
+    assert timeline(first)[-1].kind == "next"
+    set_bot(engine, bot.id, due_at=db_now(-1))
+    Drain(make_tools(), Stop()).run()
+    found = explained(engine, bot.id)
+    assert found.why == "Linked to 1 meeting."
+    failed, linked = found.attempts
+    assert (failed.outcome, linked.outcome) == ("retry", "linked")
+    assert [(call.path, call.status) for call in failed.calls] == [("bot/{id}", 503)]
+    assert [(call.path, call.status) for call in linked.calls] == [
+        ("bot/{id}", 200), ("calendar/authenticate", 200), ("calendar/meetings/{id}", 200),
+    ]  # fmt: skip
+    assert all(0 <= call.ms < 60_000 for call in linked.calls)
+
+
+def test_a_refused_workspace_is_told_with_the_bot(engine: Engine) -> None:
+    """Where an operator looks first."""
+    add_bot(engine, BOT)
+    a_refused_workspace(engine, 240)
+    assert "Recall refuses the whole workspace (http_401)" in explained(engine, BOT).why
+
+
+@pytest.mark.parametrize("call", [{}, {"method": "GET", "from_a_newer": "release"}])
+def test_calls_of_another_release_are_told_as_far_as_they_go(
+    engine: Engine, call: dict[str, str]
+) -> None:
+    """Fewer fields or more are no error."""
+    add_bot(engine, BOT)
+    times = {"started_at": db_now(), "finished_at": db_now()}
+    row = {"bot_id": BOT, "outcome": "linked", "error": None, "calls": [call]}
+    with engine.begin() as connection:
+        connection.execute(insert(LinkAttempt).values(**times, **row))
+    (attempt,) = explained(engine, BOT).attempts
+    assert attempt.calls == [CallRow(call.get("method", ""), "", None, None, 0, None)]
+
+
+def test_a_long_life_is_cut_to_its_latest(engine: Engine) -> None:
+    """A relink loop of months must not fill a page."""
+    add_bot(engine, BOT)
+    shown: dict[str, object] = {"bot_id": BOT, "outcome": "retry", "error": None, "calls": []}
+    attempts = [
+        {"started_at": later(n), "finished_at": later(n), **shown} for n in range(MOST + 50)
+    ]
+    codes = [{"bot_id": BOT, "code": f"c{n}", "occurred_at": later(n)} for n in range(MOST + 50)]
+    with engine.begin() as connection:
+        connection.execute(insert(LinkAttempt), attempts)
+        connection.execute(insert(BotStatus), codes)
+    found = explained(engine, BOT)
+    assert [row.started_at for row in found.attempts] == [later(n + 50) for n in range(MOST)]
+    assert [row.code for row in found.statuses] == [f"c{n + 50}" for n in range(MOST)]
+
+
+def test_the_timeline_is_in_order_and_ends_with_what_is_to_come() -> None:
+    """Of equal times, what arrived comes before what it caused."""
+    call = CallRow("GET", "bot/{id}", None, 200, 31, None)
+    found = Explained(
+        bot=a_bot("partial", due_at=later(900), last_error="http_503: bot/{id}"),
+        why="",
+        statuses=[StatusRow("done", "timeout", None, later(10), None)],
+        deliveries=[_delivery(later(10), copies=2), _delivery(later(5), copies=1)],
+        attempts=[AttemptRow(1, later(10), later(11), "partial", "http_503", [call])],
+        links=[],
+    )
+    moments = timeline(found)
+    assert [(moment.kind, moment.at) for moment in moments] == [
+        ("delivery", later(5)),
+        ("delivery", later(10)),
+        ("status", later(10)),
+        ("attempt", later(10)),
+        ("next", later(900)),
+    ]
+    assert "arrived 2 times" in moments[1].notes
+    assert (moments[3].ms, moments[3].calls) == (1000, (call,))
+    assert moments[4].notes == ("http_503: bot/{id}",)
+
+
+def _delivery(received_at: datetime, copies: int) -> DeliveryRow:
+    return DeliveryRow(
+        f"msg_{new_id()}", "bot.done", "accepted", None, BOT, "done", None, None,
+        received_at, copies,
+    )  # fmt: skip

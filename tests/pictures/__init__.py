@@ -1,1 +1,0 @@
-"""The console's pictures, and the program that takes them."""

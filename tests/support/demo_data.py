@@ -1,0 +1,195 @@
+"""A database and a web process to look at: a day of work, some of it gone wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, insert, update
+
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
+from models.tables.ledger import Audit, Rejection, Tally
+from models.tables.link import LinkAttempt
+from models.tables.workspace_state import WorkspaceState
+from tests.conftest import migrate
+from tests.lab.recall import FakeRecall
+from tests.lab.stack.servers import free_port
+from tests.lab.stack.stack import Stack, environment
+from tests.support.bulk_data import an_id, populate
+from tests.support.console_client import READ, WRITE
+from tests.support.rows import add_bot, add_delivery
+
+BOTS = 300
+# The two that went wrong in the last hour: one is tried again, one was given up.
+RETRIED, GIVEN_UP = an_id(9, 1), an_id(9, 2)
+
+
+def furnish(engine: Engine, bots: int = BOTS) -> None:
+    """Write what a day leaves behind."""
+    populate(engine, bots)
+    now = datetime.now(UTC)
+    _troubled_bots(engine, now)
+    with engine.begin() as connection:
+        connection.execute(
+            update(Bot).where(Bot.link_state == "partial").values(due_at=db_now(420))
+        )
+        connection.execute(insert(Tally), list(_tallies(now)))
+        connection.execute(insert(Rejection), list(_rejections(now)))
+        connection.execute(insert(Audit), list(_audits(now)))
+        facts = {
+            "worker:worker.1:6": {"memory_mb": 71.4},
+            "worker:worker.2:6": {"memory_mb": 69.8},
+            "quota": {
+                "bot_get": {"left": 11.4, "per_minute": 300.0},
+                "authenticate": {"left": 12.0, "per_minute": 300.0},
+            },
+        }
+        for key, value in facts.items():
+            connection.execute(
+                insert(WorkspaceState).values(key=key, value=value, updated_at=db_now())
+            )
+
+
+def _troubled_bots(engine: Engine, now: datetime) -> None:
+    seen = {"first_seen_at": now - timedelta(minutes=21), "bot_name": "Scribe"}
+    add_bot(
+        engine,
+        RETRIED,
+        **seen,
+        status="done",
+        status_at=now - timedelta(minutes=4),
+        due_at=now + timedelta(minutes=7),
+        attempts=2,
+        last_error="http_503: bot/{id}",
+        meeting_platform="zoom",
+    )
+    add_bot(
+        engine,
+        GIVEN_UP,
+        **seen,
+        status="fatal",
+        sub_code="meeting_not_found",
+        status_at=now - timedelta(minutes=15),
+        due_at=None,
+        link_state="failed",
+        attempts=4,
+        last_error="bot_not_found: bot/{id}",
+    )
+    for bot, codes in ((RETRIED, ("joining_call", "in_call_recording", "done")),
+                       (GIVEN_UP, ("joining_call", "fatal"))):  # fmt: skip
+        for number, code in enumerate(codes):
+            at = now - timedelta(minutes=20 - 8 * number)
+            later = at + timedelta(milliseconds=310)
+            add_delivery(
+                engine, bot, code, event=f"bot.{code}", occurred_at=at, received_at=later,
+                last_received_at=later, applied_at=later, copies=1 + number % 2,
+                id=f"msg_{bot[:6]}_{code}",
+            )  # fmt: skip
+            _add(engine, BotStatus, bot_id=bot, code=code, occurred_at=at, delivery_id=None)
+        for minutes, error, calls in _attempts(bot):
+            start = now - timedelta(minutes=minutes)
+            end = start + timedelta(milliseconds=sum(call["ms"] for call in calls))
+            _add(engine, LinkAttempt, bot_id=bot, started_at=start, finished_at=end,
+                 outcome="retry", error=error, calls=calls)  # fmt: skip
+
+
+def _attempts(bot: str) -> list[tuple[float, str, list[dict[str, Any]]]]:
+    def call(status: int | None, ms: int, error: str | None = None) -> dict[str, Any]:
+        return {"method": "GET", "path": "bot/{id}", "about": None, "status": status, "ms": ms,
+                "error": error}  # fmt: skip
+
+    if bot == GIVEN_UP:
+        return [(19.5, "bot_not_found: bot/{id}", [call(404, 88)])]
+    return [
+        (19.5, "timeout: bot/{id}", [call(None, 15_000, "timeout")]),
+        (3.6, "http_503: bot/{id}", [call(503, 214)]),
+    ]
+
+
+def _add(engine: Engine, table: type, **row: Any) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(table).values(**row))
+
+
+def _tallies(now: datetime) -> Iterator[dict[str, Any]]:
+    this = now.replace(minute=0, second=0, microsecond=0)
+    for ago in range(24):
+        # Busiest at ten and at fifteen, as offices are.
+        busy = max(0, 14 - min(abs(ago - 5), abs(ago - 10)) * 3)
+        counts = {
+            ("delivery", "accepted"): busy * 9,
+            ("delivery", "ignored"): busy * 3,
+            ("delivery", "duplicate"): busy,
+            ("delivery", "malformed"): int(ago == 8),
+            ("link", "linked"): busy * 2,
+            ("link", "no_meetings"): busy // 4,
+            ("link", "retry"): 3 if ago == 6 else 0,
+            ("link", "failed"): int(ago == 6),
+            ("rejection", "no_matching_signature"): 4 if ago == 12 else 0,
+            ("rejection", "stale_timestamp"): int(ago in (3, 12)),
+            ("call", "bot/{id} 200"): busy * 3,
+            ("call", "calendar/meetings/{id} 200"): busy * 2,
+            ("call", "bot/{id} 503"): 3 if ago == 6 else 0,
+            ("receive_to_link", "0.5"): busy,
+            ("receive_to_link", "1"): busy // 2,
+            ("receive_to_link", "2.5"): busy // 6,
+            ("receive_to_link", "30"): int(ago == 6),
+        }
+        for (name, label), count in counts.items():
+            if count:
+                hour = this - timedelta(hours=ago)
+                yield {"name": name, "label": label, "hour": hour, "count": count}
+
+
+def _rejections(now: datetime) -> Iterator[dict[str, Any]]:
+    for number, reason in enumerate(["stale_timestamp", *["no_matching_signature"] * 4]):
+        at = now - timedelta(hours=3 if number == 0 else 12, minutes=number)
+        yield {"received_at": at, "reason": reason, "remote_addr": f"203.0.113.{number + 4}",
+               "message_id": f"msg_{number:08d}", "headers": {}, "body": b"{}",
+               "resolved_at": now - timedelta(hours=11) if number == 2 else None}  # fmt: skip
+
+
+def _audits(now: datetime) -> Iterator[dict[str, Any]]:
+    by = {"actor": "token 3f9c01ab", "action": "relink"}
+    many = {"asked": {"link_state": "failed"}, "relinked": 12}
+    yield {"at": now - timedelta(hours=6), **by, "subject": None, "details": many}
+    yield {"at": now - timedelta(hours=2), **by, "subject": GIVEN_UP, "details": {}}
+
+
+@contextmanager
+def furnished(
+    folder: Path, bots: int = BOTS, recall: FakeRecall | None = None
+) -> Iterator[tuple[str, Engine]]:
+    """Run the web process over such a database; its address, and the database's engine."""
+    url = f"sqlite:///{folder / 'furnished.db'}"
+    settings = Settings.read({"DATABASE_URL": url})
+    migrate(settings)
+    engine = make_engine(settings, "write")
+    furnish(engine, bots)
+    port = free_port()
+    environ = environment(
+        **(_with_recall(recall, port) if recall else {}),
+        DATABASE_URL=url,
+        HOST="127.0.0.1",
+        PORT=port,
+        OPS_READ_TOKENS=READ,
+        OPS_WRITE_TOKENS=WRITE,
+        LOG_FORMAT="json",
+    )
+    with Stack(environ, folder, workers=0) as stack:
+        yield stack.url, engine
+    engine.dispose()
+
+
+def _with_recall(recall: FakeRecall, port: int) -> dict[str, str]:
+    # The pages of connecting calendars as well, which are closed without these.
+    return {
+        "RECALL_API_BASE_URL": recall.url,
+        "RECALL_API_KEY": recall.api_key,
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "GOOGLE_OAUTH_CLIENT_ID": "google-client",
+    }

@@ -1,0 +1,177 @@
+"""Every list, and each thing that can be asked of it: made from the registry, nothing by hand.
+
+A filter is asked by values of its type, from the column it is about; what it should hold is told
+by the rows themselves. A new list or filter is walked at once, or the walk says what it misses.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models.queries.filters import BOT_ID_PATTERN
+from models.queries.registry import LISTS, ListKind
+from tests.support.ids import new_id
+
+Row = Mapping[str, Any]
+Holds = Callable[[Row, str], bool]
+
+FIELDS = [(kind, field) for kind in LISTS for field in kind.wanted.model_fields]
+NAMES = [f"{kind.name}-{field}" for kind, field in FIELDS]
+
+# The column that a filter is about, where it is not the one of the filter's name.
+COLUMNS = {
+    ("links", "email"): "organizer_email",
+    ("links", "title"): "meeting_title",
+    ("links", "status"): "bot_status",
+    ("links", "platform"): "meeting_platform",
+    ("links", "since"): "meeting_start",
+    ("links", "until"): "meeting_start",
+    ("links", "current"): "ended_at",
+    ("bots", "status"): "bot_status",
+    ("bots", "since"): "first_seen_at",
+    ("bots", "until"): "first_seen_at",
+    ("deliveries", "message_id"): "delivery_id",
+    ("deliveries", "since"): "received_at",
+    ("deliveries", "until"): "received_at",
+    ("rejections", "unresolved"): "resolved_at",
+    ("audit", "since"): "at",
+    ("audit", "until"): "at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One filter of a list with one value, and which rows it should hold."""
+
+    kind: ListKind
+    field: str
+    value: str
+    holds: Callable[[Row], bool]
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The filter as a query string has it."""
+        return {self.field: self.value}
+
+    @property
+    def options(self) -> list[str]:
+        """The filter as the command line has it."""
+        flag = "--" + self.field.replace("_", "-")
+        return [flag] if self.value == "true" else [f"{flag}={self.value}"]
+
+    def expected(self, rows: list[Row]) -> list[Row]:
+        """The rows of the whole list that it should hold."""
+        return [row for row in rows if self.holds(row)]
+
+
+def questions(kind: ListKind, field: str, rows: list[Row]) -> list[Question]:
+    """Ask one filter by values that something has, and by one that nothing has."""
+    schema = kind.wanted.model_json_schema()["properties"][field]
+    forms = [schema, *schema.get("anyOf", [])]
+    column = COLUMNS.get((kind.name, field), field)
+    if column not in rows[0]:
+        pytest.fail(f"say in COLUMNS which column {kind.name}.{field} is about")
+    kept = sorted({row[column] for row in rows if row[column] is not None}, key=str)
+    if not kept:
+        pytest.fail(f"furnish rows that have a {column}, for {kind.name}.{field} to hold")
+    holds = HOLDS.get((kind.name, field)) or _holds(forms, field, column)
+    return [
+        Question(kind, field, value, lambda row, value=value: holds(row, value))  # type: ignore[misc]
+        for value in _values(forms, field, kept)
+    ]
+
+
+def _values(forms: list[Row], field: str, kept: list[Any]) -> list[str]:
+    choices = [str(value) for form in forms for value in _choices(form)]
+    kinds = _kinds(forms)
+    if choices:
+        return choices
+    if kinds == {"boolean"}:
+        return ["true"]
+    if kinds == {"date-time"}:
+        return [kept[len(kept) // 2], _beyond(kept, field)]
+    if kinds == {"uuid"}:
+        return [kept[0], kept[-1].upper(), new_id()]
+    if kinds == {BOT_ID_PATTERN}:
+        return [kept[0], kept[0][:8], kept[-1][:14].upper(), new_id()]
+    if kinds == {"string"}:
+        return [*_awkward(kept), "nothing-has-this"]
+    pytest.fail(f"{field} is of a type that _values has no sample of: {kinds}")
+
+
+def _kinds(forms: list[Row]) -> set[str]:
+    kinds = (form.get("format", form.get("pattern", form.get("type"))) for form in forms)
+    return {str(kind) for kind in kinds if kind not in (None, "null")}
+
+
+def _choices(form: Row) -> list[Any]:
+    return [form["const"]] if "const" in form else list(form.get("enum", []))
+
+
+def _beyond(kept: list[str], field: str) -> str:
+    if field == "until":
+        return kept[0]
+    return (datetime.fromisoformat(kept[-1]) + timedelta(days=1)).isoformat()
+
+
+def _awkward(kept: list[str]) -> Iterator[str]:
+    """The shortest, the longest, and whatever ends in blanks."""
+    by_length = sorted(kept, key=len)
+    yield by_length[0]
+    yield by_length[-1]
+    yield from [text for text in kept if text != text.strip()][:1]
+
+
+def _holds(forms: list[Row], field: str, column: str) -> Holds:
+    kinds = _kinds(forms)
+    if "boolean" in kinds:
+        return lambda row, _value: row[column] is None
+    if "date-time" in kinds:
+        return lambda row, value: _is_within(field, row[column], value)
+    if "uuid" in kinds:
+        return lambda row, value: bool(row[column] == str(UUID(value)))
+    if BOT_ID_PATTERN in kinds:
+        return lambda row, value: bool(row[column] and row[column].startswith(value.lower()))
+    return lambda row, value: bool(row[column] == value)
+
+
+def _is_within(field: str, kept: str | None, asked: str) -> bool:
+    if field not in ("since", "until"):
+        pytest.fail(f"say in HOLDS what the time {field} means")
+    if kept is None:
+        return False
+    found, moment = datetime.fromisoformat(kept), datetime.fromisoformat(asked)
+    return found >= moment if field == "since" else found < moment
+
+
+def _has_words(row: Row, asked: str) -> bool:
+    words = (row["meeting_title"] or "").casefold().split()
+    return all(word in words for word in asked.casefold().split())
+
+
+def _has_link_state(row: Row, asked: str) -> bool:
+    state = row["link_state"]
+    return bool(state != "linked" if asked == "unlinked" else state == asked)
+
+
+# What a filter holds, where that is more than its type says.
+HOLDS: dict[tuple[str, str], Holds] = {
+    ("links", "title"): _has_words,
+    ("bots", "link_state"): _has_link_state,
+}
+
+
+def identity(kind: ListKind, row: Row) -> tuple[str, ...]:
+    """What tells a row of a list from its others, the same in JSON and in CSV."""
+    names = [field.name for field in fields(kind.row)]
+    ids = [name for name in names if name == "id" or name.endswith("_id")]
+    return tuple(str(row[name] or "") for name in ids or names)
+
+
+def identities(kind: ListKind, rows: list[Row]) -> list[tuple[str, ...]]:
+    """The same of many rows, in an order of their own: each surface has its own."""
+    return sorted(identity(kind, row) for row in rows)

@@ -1,0 +1,231 @@
+"""The questions that the README answers in SQL: each is run, and none reads a big table whole."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, insert, text, update
+
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.queries.alerts import alarms
+from models.queries.bot_detail import explain
+from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.findings import CalendarFinding, ReconcileRun
+from models.queries.registry import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
+from models.queries.search import look_up
+from models.queries.service_status import overview
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection, Tally
+from tests.conftest import ROOT, new_database
+from tests.support.bulk_data import bot_id, meeting_id, populate
+from tests.support.fakes import START
+from tests.support.query_plans import statements_of, walks, whole_scans
+from tests.support.rows import later
+
+BOTS_WRITTEN = 20_000
+LINKED, FAILED = bot_id(10_000), bot_id(10_003)
+EXAMPLES = {
+    # Somebody of few meetings: beside those of many a small table whole is as cheap.
+    "ada@example.com": "guest1@south.example",
+    "user-17": "person-00017",
+}
+EXAMPLE_BOT = "5b1f0c52-3f55-4a1e-8f0e-1a2b3c4d5e01"
+
+
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
+def big(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A database of twenty thousand bots, and of as much else as goes with them."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("big") / "big.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield from _filled(f"sqlite:///{path}")
+        return
+    server_url = request.getfixturevalue("postgres_url")
+    with new_database(server_url, request.getfixturevalue("postgres_template")) as url:
+        yield from _filled(url)
+
+
+def _filled(url: str) -> Iterator[Engine]:
+    engine = make_engine(Settings.read({"DATABASE_URL": url}), "write")
+    with engine.begin() as connection:
+        _write_the_rest(connection)
+    populate(engine, BOTS_WRITTEN)
+    with engine.begin() as connection:
+        due = update(Bot).where(Bot.id.in_([bot_id(n) for n in range(20)]))
+        connection.execute(due.values(due_at=db_now(-60)))
+        unapplied = update(Delivery).where(Delivery.bot_id == FAILED)
+        connection.execute(unapplied.values(applied_at=None))
+    yield engine
+    engine.dispose()
+
+
+def _write_the_rest(connection: Connection) -> None:
+    """Write the ledger tables first: `populate` ends with an ANALYZE of everything."""
+    hours = [START + timedelta(hours=n) for n in range(2000)]
+    refused = {"reason": "no_matching_signature", "headers": {}}
+    changed = {"actor": "cli x", "action": "relink", "details": {}}
+    counted = {"name": "delivery", "count": 7}
+    connection.execute(
+        insert(Rejection), [{"received_at": later(n), **refused} for n in range(10_000)]
+    )
+    connection.execute(insert(Audit), [{"at": later(n), **changed} for n in range(5000)])
+    labels = ("accepted", "ignored", "duplicate")
+    rows = [{"hour": hour, "label": label, **counted} for hour in hours for label in labels]
+    connection.execute(insert(Tally), rows)
+    runs = [{"started_at": later(n), "beat_at": later(n), "position": {}} for n in range(5000)]
+    connection.execute(
+        insert(ReconcileRun), [run | {"finished_at": run["beat_at"]} for run in runs]
+    )
+    amiss = {"kind": "two_bots_on_one_meeting", "bot_ids": []}
+    connection.execute(
+        insert(CalendarFinding),
+        [
+            {"calendar_user_id": str(n), "subject": meeting_id(n), "found_at": later(n), **amiss}
+            for n in range(5000)
+        ],
+    )
+
+
+def readme_statements() -> list[str]:
+    """Every statement of the README's section, its question before it as a comment."""
+    section = (ROOT / "README.md").read_text().split("## Ask the database")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    found = [one.strip() for block in blocks for one in block.split(";\n") if one.strip()]
+    return [one.removesuffix(";") for one in found]
+
+
+def is_for(statement: str, dialect: str) -> bool:
+    """Whether a statement is meant for this database; most are for both."""
+    head = statement.partition("\nSELECT")[0].lower()
+    others = {"postgresql": "sqlite", "sqlite": "postgresql"}
+    return others[dialect] not in head
+
+
+def test_the_readme_answers_ten_questions_and_more() -> None:
+    """Numbered, so that people can name them."""
+    numbers = {int(found) for found in re.findall(r"-- (\d+)\.", "\n".join(readme_statements()))}
+    assert numbers == set(range(1, 13))
+
+
+def test_every_answer_of_the_readme_runs_and_needs_no_whole_table(big: Engine) -> None:
+    """At twenty thousand bots, in the README's own words, with values that are there."""
+    with big.connect() as connection:
+        for statement in readme_statements():
+            if is_for(statement, connection.dialect.name):
+                _try(connection, statement)
+
+
+def _try(connection: Connection, statement: str) -> None:
+    for example, there in EXAMPLES.items():
+        statement = statement.replace(example, there)
+    filled = [statement.replace(EXAMPLE_BOT, bot) for bot in (LINKED, FAILED)]
+    # Bound values would be taken for parameters: there are none, but there are colons.
+    assert any(connection.execute(text(one)).first() for one in filled), statement
+    # The driver's own words: to psycopg a single % would be a parameter.
+    percent = "%%" if connection.dialect.name == "postgresql" else "%"
+    assert whole_scans(connection, filled[0].replace("%", percent)) == [], statement
+
+
+def test_a_question_without_an_index_would_be_noticed(big: Engine) -> None:
+    """The plans are read as they are meant: this one has no index to go by."""
+    with big.connect() as connection:
+        for question in (
+            "SELECT id FROM bots WHERE bot_name = 'x'",
+            "SELECT bot_id FROM bot_links ORDER BY meeting_title LIMIT 5",
+        ):
+            assert whole_scans(connection, question) != [], question
+
+
+ASKED: list[tuple[ListKind, Filter]] = [
+    (LINKS, LinkFilter()),
+    (LINKS, LinkFilter(bot_id=LINKED)),
+    (LINKS, LinkFilter(title="sync", bot_id=LINKED[:8])),
+    (LINKS, LinkFilter(meeting_id=meeting_id(20))),
+    (LINKS, LinkFilter(external_id="person-00017")),
+    (LINKS, LinkFilter(external_id="person-00017", since=later(0), until=later(90_000))),
+    (LINKS, LinkFilter(email="person-00017@north.example")),
+    (LINKS, LinkFilter(title="roadmap sync 42")),
+    (LINKS, LinkFilter(title="sync")),
+    (LINKS, LinkFilter(title="sync", external_id="person-00017")),
+    (LINKS, LinkFilter(title="sync", since=later(60_000), until=later(90_000))),
+    (LINKS, LinkFilter(ical_uid="00000014@calendar.example")),
+    (LINKS, LinkFilter(since=later(60_000), until=later(90_000))),
+    (BOTS, BotFilter()),
+    (BOTS, BotFilter(link_state="failed")),
+    (BOTS, BotFilter(link_state="unlinked")),
+    (BOTS, BotFilter(status="fatal")),
+    (BOTS, BotFilter(since=later(60_000), until=later(90_000))),
+    (DELIVERIES, DeliveryFilter()),
+    (DELIVERIES, DeliveryFilter(bot_id=LINKED)),
+    (DELIVERIES, DeliveryFilter(outcome="malformed")),
+    (DELIVERIES, DeliveryFilter(since=later(60_000), until=later(90_000))),
+    (REJECTIONS, RejectionFilter()),
+]
+
+
+def test_no_list_reads_a_table_whole(big: Engine) -> None:
+    """First page and next, for each filter that an index serves."""
+    for kind, wanted in ASKED:
+        # A transaction each, as requests have: what one sets for itself ends with it.
+        with big.connect() as connection:
+            listing = kind.listing(wanted, connection.dialect.name)
+            first = listing.page(connection, 5)
+            for after in (None, first.next):
+                assert _scans(connection, partial(listing.page, connection, 5, after)) == [], wanted
+
+
+BEGINNINGS: list[tuple[ListKind, Filter]] = [
+    (LINKS, LinkFilter(bot_id=LINKED[:8])),
+    (BOTS, BotFilter(bot_id=LINKED[:8])),
+    (BOTS, BotFilter(bot_id=LINKED)),
+    (DELIVERIES, DeliveryFilter(bot_id=LINKED[:8])),
+    (DELIVERIES, DeliveryFilter(message_id="msg_00000020_done")),
+]
+
+
+def test_an_id_is_looked_up_and_not_passed_by(big: Engine) -> None:
+    """Whole or its beginning: to walk a list in its order until the id comes by is a whole read."""
+    with big.connect() as connection:
+        for kind, wanted in BEGINNINGS:
+            listing = kind.listing(wanted, connection.dialect.name)
+            assert listing.page(connection, 5).rows, wanted
+            _looks_up(connection, partial(listing.page, connection, 5))
+        for text in (LINKED, LINKED[:8], LINKED[:20].upper(), "0" * 8, "msg_00000020_done"):
+            _looks_up(connection, partial(look_up, connection, text))
+
+
+def _looks_up(connection: Connection, work: Callable[[], object]) -> None:
+    for statement, values in statements_of(connection, work):
+        # The refused requests are few, and asked where nothing else has the id.
+        if "rejections" not in statement:
+            assert walks(connection, statement, values) == [], statement
+
+
+def test_the_overview_and_one_bot_read_no_table_whole(big: Engine) -> None:
+    """They are asked every few seconds by a page, a scrape or a person."""
+    with big.connect() as connection:
+        assert _scans(connection, lambda: explain(connection, LINKED)) == []
+        # Of the counts by the hour, nearly all are asked for here: the whole is then the quicker.
+        assert set(_scans(connection, lambda: _look(connection))) <= {"tallies"}
+
+
+def _look(connection: Connection) -> None:
+    found = overview(connection)
+    quiet = replace(found, last_delivery_at=found.at - timedelta(hours=3))
+    alarms(connection, quiet)
+
+
+def _scans(connection: Connection, work: Callable[[], object]) -> list[str]:
+    asked = statements_of(connection, work)
+    assert asked
+    return [
+        table for statement, values in asked for table in whole_scans(connection, statement, values)
+    ]

@@ -1,0 +1,92 @@
+"""Tables of the command line at the width of a terminal: what is cut, and what never is."""
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from models.core.engine import make_engine
+from models.core.settings import Settings
+from models.queries.registry import LISTS, ListKind
+from tests.support.cli_terminal import Typist, a_zygote
+from tests.support.demo_data import furnish
+from webhook.cli.lists import SHOWN
+from webhook.cli.output import fields_of
+from webhook.cli.table import Column, fitting_table
+
+WIDTHS = (60, 80, 100, 132, 200)
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@pytest.fixture(scope="module")
+def ada(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
+    """Somebody who types, with a day's work in the database."""
+    folder = tmp_path_factory.mktemp("tables")
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'day.db')}"
+    engine = make_engine(Settings.read({"DATABASE_URL": url}), "write")
+    furnish(engine, bots=40)
+    engine.dispose()
+    with a_zygote() as zygote:
+        yield Typist(zygote, folder, DATABASE_URL=url)
+
+
+def lines_of(ada: Typist, width: int, *words: str) -> list[str]:
+    """What a terminal of so many columns shows."""
+    said = ada.on_terminal(*words, COLUMNS=str(width))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said.out).replace("\r", "")
+    return plain.splitlines()
+
+
+@pytest.mark.parametrize("kind", LISTS, ids=lambda kind: kind.name)
+def test_every_list_is_readable_on_every_terminal(ada: Typist, kind: ListKind) -> None:
+    """A line a row, no head that is cut, and an id whole or by its first eight characters."""
+    rows = json.loads(ada.piped(kind.name, "--json", "--limit", "12").out)["items"]
+    names = SHOWN.get(kind.name) or fields_of(kind.row)
+    for width in WIDTHS:
+        head, rule, *lines = lines_of(ada, width, kind.name, "--limit", "12")
+        left_out = set()
+        if lines[-1].startswith("no room for "):
+            left_out = set(lines.pop().removeprefix("no room for ").split(", "))
+        assert head.split() == [name for name in names if name not in left_out], width
+        assert set(rule.strip()) == {"─"}
+        assert len(lines) == len(rows), width
+        assert max(map(cell_len, [head, rule, *lines])) <= width
+        for line, row in zip(lines, rows, strict=True):
+            bot = row.get("bot_id")
+            shown = "bot_id" not in left_out
+            assert not (bot and shown) or re.search(rf"(^|\s){bot[:8]}({bot[8:]})?(\s|$)", line), (
+                line
+            )
+    assert not left_out, "the widest shows them all"
+
+
+def test_a_wide_terminal_shows_ids_whole_and_a_narrow_one_says_what_it_lacks(ada: Typist) -> None:
+    """So that they can be copied; and nobody takes a part for the whole."""
+    assert len(ID.findall("\n".join(lines_of(ada, 132, "links", "--limit", "5")))) == 5
+    assert ID.findall("\n".join(lines_of(ada, 80, "links", "--limit", "5"))) == []
+    assert lines_of(ada, 40, "links", "--limit", "5")[-1].startswith("no room for ")
+
+
+def test_bots_are_shown_on_one_line_each_before_they_are_put_back(ada: Typist) -> None:
+    """At 80 columns too, where the sample stands between the question and its answer."""
+    shown = lines_of(ada, 80, "relink", "--status", "fatal", "--preview")
+    assert max(map(cell_len, shown)) <= 80
+    assert shown[0].split()[:2] == ["bot_id", "bot_status"]
+    assert any(re.match(r"[0-9a-f]{8}(-[0-9a-f-]{27})? fatal ", line) for line in shown)
+
+
+def test_what_is_wide_to_the_eye_counts_as_wide() -> None:
+    """A title in Chinese takes two columns a character."""
+    columns = [Column("title", ["会议" * 40], is_whole=False), Column("id", ["7"], is_whole=True)]
+    screen = Console(width=30, file=io.StringIO())
+    screen.print(next(fitting_table(columns, 30)))
+    assert isinstance(screen.file, io.StringIO)
+    *_, line = screen.file.getvalue().splitlines()
+    assert cell_len(line) <= 30
+    assert re.fullmatch("(会议)+会?… +7 *", line)

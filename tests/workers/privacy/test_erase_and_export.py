@@ -1,0 +1,398 @@
+"""Erasing a person: nothing of theirs is left or comes back, counts and links stay."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text, update
+
+from models.core.settings import Settings
+from models.queries.findings import CalendarFinding
+from models.tables.base import db_now
+from models.tables.bot import Bot
+from models.tables.calendar import (
+    CalendarMeeting,
+    CalendarToken,
+    CalendarUser,
+    ErasedUser,
+    MeetingPerson,
+)
+from models.tables.delivery import Delivery
+from models.tables.ledger import Audit, Rejection
+from models.tables.link import Link, LinkAttempt
+from tests.conftest import SECRET, MakeSettings, MakeTools
+from tests.lab.faults.faults import Fault
+from tests.lab.recall import FakeRecall
+from tests.lab.sender.deliveries import Delivery as Webhook
+from tests.lab.sender.events import lifecycle
+from tests.lab.sender.sender import Sender
+from tests.lab.world.shapes import Bot as FakeBot
+from tests.lab.world.shapes import CalendarMeeting as FakeMeeting
+from tests.lab.world.shapes import CalendarUser as FakeUser
+from tests.support.cli import Tell, link, teller, told
+from tests.support.ids import new_id
+from tests.support.processes import running, until
+from tests.support.rows import add_delivery, bot_row, count, later, rows
+from workers.linking.drain import Drain
+from workers.linking.relink import audit, relink
+from workers.privacy.erase import Eraser, holdings
+from workers.privacy.retention import Retention
+from workers.privacy.tombstones import ERASED, bury, is_pseudonym, pseudonym
+from workers.shutdown import Stop
+
+WHO = "ines-4711"
+TITLE = "Ines, salary talks"
+SECRETS = (WHO, TITLE, "salary", "ines.private", "Ines Example")
+
+
+@pytest.fixture
+def tell(database_url: str, recall: FakeRecall) -> Tell:
+    """The command line."""
+    return teller(database_url, recall)
+
+
+@pytest.fixture
+def ines(recall: FakeRecall) -> FakeUser:
+    """Who is to be erased: connected by an address that tells her name."""
+    user = recall.build.user(WHO)
+    user.connection("google").email = "ines.private@example.org"
+    return user
+
+
+@pytest.fixture
+def meeting(recall: FakeRecall, ines: FakeUser) -> FakeMeeting:
+    """A meeting that she hosts."""
+    meeting = recall.build.meeting(ines)
+    meeting.title, meeting.attendees[0].name = TITLE, "Ines Example"
+    return meeting
+
+
+@pytest.fixture
+def bot(recall: FakeRecall, meeting: FakeMeeting) -> FakeBot:
+    """The bot that recorded her meeting, and tells of her in its metadata."""
+    bot = recall.build.bot([meeting])
+    bot.metadata = {"for": WHO}
+    return bot
+
+
+def dump(engine: Engine) -> str:
+    """Every value of every table, bytes as text."""
+    with engine.connect() as connection:
+        kind = connection.dialect.name
+        names = (
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%_data'"
+            if kind == "sqlite"
+            else "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        tables = connection.scalars(text(names)).all()
+        found = [connection.execute(text(f"SELECT * FROM {t}")).all() for t in tables]  # noqa: S608
+    return str([[[_read(v) for v in row] for row in one] for one in found])
+
+
+def _read(value: Any) -> object:
+    is_bytes = isinstance(value, bytes | memoryview)
+    return bytes(value).decode("utf-8", "replace") if is_bytes else value
+
+
+def fill(engine: Engine, tools: Any, bot: FakeBot) -> None:
+    """Link her bot, with a payload, an error, a refusal and an audit that all tell of her."""
+    body = json.dumps({"event": "bot.done", "data": {"bot": {"id": bot.id, "for": WHO}}}).encode()
+    add_delivery(engine, bot.id, "joining_call", body=body)
+    Drain(tools, Stop()).run()
+    refused = {"reason": "no_matching_signature", "headers": {}, "body": body.upper()}
+    user_id = rows(engine, CalendarUser)[0].id
+    with engine.begin() as connection:
+        connection.execute(insert(Rejection).values(received_at=db_now(), **refused))
+        connection.execute(update(LinkAttempt).values(error=f"http_400: {TITLE}"))
+        connection.execute(update(Bot).values(last_error=f"http_400: {TITLE}"))
+        audit(connection, "cli", "calendar refresh", WHO, {"external_id": WHO})
+        finding = {"calendar_user_id": user_id, "bot_ids": []}
+        finding |= {"kind": "will_record_without_bot", "subject": "m"}
+        connection.execute(insert(CalendarFinding).values(found_at=db_now(), **finding))
+
+
+def test_nothing_of_an_erased_person_is_left(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """Searched for in every table, payloads, refused requests and audit among them."""
+    other = recall.build.bot([recall.build.meeting(recall.build.user())])
+    fill(engine, make_tools(), bot)
+    link(engine, make_tools(), other.id)
+    before = dump(engine)
+    assert [word for word in SECRETS if word not in before] == []
+    counts = [count(engine, table) for table in (Link, Bot, Delivery, LinkAttempt, CalendarMeeting)]
+    done = told(tell("erase", WHO, "--yes", "--json"))["erased"]
+    assert done == {"meetings": 1, "links": 1, "payloads": 1, "copies": 0, "rejections": 1}
+    after = dump(engine)
+    assert [word for word in SECRETS if word in after] == []
+    assert counts == [
+        count(engine, table) for table in (Link, Bot, Delivery, LinkAttempt, CalendarMeeting)
+    ]
+    assert count(engine, CalendarToken) == 1
+    assert {row.title is None for row in rows(engine, CalendarMeeting)} == {True, False}
+    assert [row.action for row in rows(engine, Audit)] == ["calendar refresh", "erase"]
+    assert rows(engine, Rejection)[0].body is None
+    assert recall.world.user_named(WHO) is not None
+
+
+def test_erasing_again_changes_nothing(
+    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """It may be cut off and repeated."""
+    fill(engine, make_tools(), bot)
+    tell("erase", WHO, "--yes")
+    again = told(tell("erase", WHO, "--yes", "--json"))["erased"]
+    assert set(again.values()) == {0}
+    assert count(engine, ErasedUser) == 1
+
+
+def test_a_late_webhook_brings_nothing_back(
+    engine: Engine,
+    recall: FakeRecall,
+    tell: Tell,
+    make_tools: MakeTools,
+    bot: FakeBot,
+    ines: FakeUser,
+) -> None:
+    """Neither of a known bot nor of a new one, though Recall still tells of her; no token asked."""
+    fill(engine, make_tools(), bot)
+    tell("erase", WHO, "--yes")
+    recall.calls.clear()
+    second = recall.build.meeting(ines)
+    second.title = TITLE
+    unknown = recall.build.bot([second])
+    unknown.metadata = {"for": WHO}
+    body = json.dumps({"event": "bot.done", "metadata": {"for": WHO}}).encode()
+    for late in (bot, unknown):
+        add_delivery(engine, late.id, "done", occurred_at=later(60), body=body)
+    Drain(make_tools(), Stop()).run()
+    assert recall.calls.counts() == {"GET bot/{id} 200": 2}
+    assert [word for word in SECRETS if word in dump(engine)] == []
+    found = rows(engine, CalendarMeeting)
+    assert {(row.state, row.reason, row.title) for row in found} == {
+        ("unfetchable", "user_erased", None)
+    }
+    assert {(row.external_id, row.end_reason) for row in rows(engine, Link)} == {
+        (pseudonym(WHO), "user_erased")
+    }
+    assert {row.link_state for row in rows(engine, Bot)} == {"linked"}
+    add_delivery(engine, bot.id, "media_expired", occurred_at=later(90), body=body)
+    Drain(make_tools(), Stop()).run()
+    assert [word for word in SECRETS if word in dump(engine)] == []
+
+
+def test_late_payloads_that_nothing_applies_go_within_the_hour(
+    engine: Engine, tell: Tell, make_tools: MakeTools, make_settings: MakeSettings, bot: FakeBot
+) -> None:
+    """A `recording.done` of her bot; what concerns others stays."""
+    fill(engine, make_tools(), bot)
+    tell("erase", WHO, "--yes")
+    late = {"event": "recording.done", "outcome": "ignored"}
+    add_delivery(engine, bot.id, None, body=WHO.encode(), **late)
+    add_delivery(engine, new_id(), None, body=b"theirs", **late)
+    assert Retention(engine, make_settings()).purge() == 1
+    assert WHO not in dump(engine)
+    assert b"theirs" in {row.body for row in rows(engine, Delivery)}
+
+
+def test_a_relink_asks_no_token_for_the_erased(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """Neither for her nor for the name her rows go by, which would become a user at Recall."""
+    link(engine, make_tools(), bot.id, code="done")
+    tell("erase", WHO, "--yes")
+    recall.world.delete_user(next(iter(recall.world.users)))
+    for _ in range(2):
+        with engine.begin() as connection:
+            relink(connection, [bot.id])
+            connection.execute(update(CalendarMeeting).values(state="owed"))
+            # As a retry that need not read the bot again: the stored names are all it has.
+            connection.execute(update(Bot).values(fetched_at=db_now(), due_at=db_now(-1)))
+        Drain(make_tools(), Stop()).run()
+    assert recall.world.users == {}
+    assert recall.calls.all("calendar/authenticate", about=pseudonym(WHO)) == []
+    (found,) = rows(engine, CalendarMeeting)
+    assert (found.state, found.reason) == ("unfetchable", "user_erased")
+
+
+def test_a_meeting_fetched_in_the_moment_before_is_not_kept(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """The settle asks once more whether she is erased, in the transaction that writes."""
+
+    def erased_meanwhile(body: Any) -> Any:
+        with engine.begin() as connection:
+            bury(connection, WHO, ERASED)
+        return body
+
+    recall.faults.add(_transform("calendar/meetings/{id}", erased_meanwhile))
+    link(engine, make_tools(), bot.id)
+    assert [word for word in SECRETS if word in dump(engine)] == []
+    assert len(recall.calls.all("calendar/meetings/{id}", status=200)) == 1
+
+
+def _transform(path: str, transform: Any) -> Any:
+    return Fault(act="transform", path=path, transform=transform)
+
+
+def test_a_bot_shared_with_somebody_keeps_what_is_theirs(
+    engine: Engine,
+    recall: FakeRecall,
+    tell: Tell,
+    make_tools: MakeTools,
+    meeting: FakeMeeting,
+) -> None:
+    """The other's copy stays, without her among its people; the meeting's address stays."""
+    colleague = recall.build.user("omar")
+    copy = recall.build.copy(meeting, colleague)
+    copy.title = "Talks"
+    shared = recall.build.bot([meeting, copy])
+    link(engine, make_tools(), shared.id)
+    done = told(tell("erase", WHO, "--yes", "--json"))["erased"]
+    assert (done["meetings"], done["copies"]) == (1, 1)
+    (theirs,) = rows(engine, CalendarMeeting, id=copy.id)
+    assert (theirs.title, theirs.organizer_email) == ("Talks", None)
+    assert [one["email"] for one in theirs.attendees] == [meeting.attendees[1].email]
+    assert "ines.private@example.org" not in {row.email for row in rows(engine, MeetingPerson)}
+    assert bot_row(engine, shared.id).meeting_url is not None
+    ended = {row.external_id: row.end_reason for row in rows(engine, Link)}
+    assert ended == {pseudonym(WHO): "user_erased", "omar": None}
+
+
+def test_a_link_that_recorded_is_annotated_and_another_ended(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+) -> None:
+    """What a bot recorded was recorded, whoever is forgotten."""
+    done, coming = (recall.build.bot([recall.build.meeting(ines)]) for _ in range(2))
+    link(engine, make_tools(), done.id, code="done")
+    link(engine, make_tools(), coming.id)
+    tell("erase", WHO, "--yes")
+    ended = {row.bot_id: row.ended_at is not None for row in rows(engine, Link)}
+    assert ended == {done.id: False, coming.id: True}
+    assert {row.end_reason for row in rows(engine, Link)} == {"user_erased"}
+
+
+def test_a_dry_run_changes_nothing_and_yes_must_be_said(
+    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """A preview counts; a pipe is not asked."""
+    fill(engine, make_tools(), bot)
+    before = dump(engine)
+    held = told(tell("erase", WHO, "--preview", "--json"))["held"]
+    assert (held["meetings"], held["bots"]) == (1, 1)
+    assert held["addresses"] == ["ines.private@example.org"]
+    assert tell("erase", WHO).exit_code == 2
+    assert dump(engine) == before
+
+
+def test_somebody_unknown_gets_a_tombstone_beforehand(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """Before the first webhook of a meeting of theirs has come."""
+    assert tell("erase", WHO, "--yes").exit_code == 0
+    link(engine, make_tools(), bot.id)
+    assert recall.calls.all("calendar/authenticate") == []
+    assert [word for word in SECRETS if word in dump(engine)] == []
+
+
+def test_titles_of_the_erased_are_found_no_more(
+    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """Not by their words either."""
+    link(engine, make_tools(), bot.id)
+    assert tell("links", "--title", "salary").exit_code == 0
+    tell("erase", WHO, "--yes")
+    assert tell("links", "--title", "salary").exit_code == 1
+    assert tell("links", "--external-id", WHO).exit_code == 1
+
+
+def test_an_export_is_everything_that_is_held(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """One JSON object, a list for each table; nobody else's rows, no token."""
+    other = recall.build.bot([recall.build.meeting(recall.build.user())])
+    fill(engine, make_tools(), bot)
+    link(engine, make_tools(), other.id)
+    result = tell("export", WHO)
+    found = told(result)
+    assert (result.exit_code, found["external_id"]) == (0, WHO)
+    counts = {name: len(items) for name, items in found.items() if isinstance(items, list)}
+    assert counts == {
+        "calendar_users": 1,
+        "links": 1,
+        "calendar_meetings": 1,
+        "meeting_people": 2,
+        "others_copies": 0,
+        "bots": 1,
+        "bot_statuses": 1,
+        "deliveries": 1,
+        "link_attempts": 1,
+        "rejections": 1,
+        "calendar_findings": 1,
+        "calendar_tokens": 1,
+        "erased_users": 0,
+        "audit": 1,
+    }
+    assert found["calendar_meetings"][0]["title"] == TITLE
+    assert json.loads(found["deliveries"][0]["body"])["data"]["bot"]["id"] == bot.id
+    assert set(found["calendar_tokens"][0]) == {"expires_at"}
+    assert other.id not in result.stdout
+
+
+def test_an_export_of_the_erased_tells_what_is_left(
+    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+) -> None:
+    """Links without a name, and the tombstone; of a stranger nothing."""
+    fill(engine, make_tools(), bot)
+    tell("erase", WHO, "--yes")
+    found = told(tell("export", WHO))
+    assert is_pseudonym(found["links"][0]["external_id"])
+    assert found["erased_users"][0]["reason"] == "erased"
+    assert found["deliveries"][0]["body"] == ""
+    assert tell("export", "nobody").exit_code == 1
+
+
+def test_a_busy_persons_data_goes_in_batches(
+    engine: Engine,
+    recall: FakeRecall,
+    make_tools: MakeTools,
+    ines: FakeUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each a transaction, so that no statement is long."""
+    monkeypatch.setattr("workers.privacy.erase.batches.__defaults__", (2,))
+    bots = [recall.build.bot([recall.build.meeting(ines)]) for _ in range(5)]
+    link(engine, make_tools(), *(bot.id for bot in bots))
+    with engine.connect() as connection:
+        held = holdings(connection, WHO)
+    steps = list(Eraser(engine, "test").erase(held))
+    assert len(steps) == 7
+    assert (steps[-1].meetings, steps[-1].links) == (5, 5)
+
+
+def test_signed_webhooks_bring_nothing_back_either(
+    engine: Engine,
+    database_url: str,
+    recall: FakeRecall,
+    tell: Tell,
+    bot: FakeBot,
+    tmp_path: Path,
+) -> None:
+    """The whole service, as deployed: erased in mid-life, and the rest of the life comes in."""
+    events = lifecycle(bot, generation="v1.11", noise=True)
+    webhooks = [Webhook.of(event, family="webhook") for event in events]
+    with running(database_url, recall, tmp_path, SWEEP_SECONDS=0.2) as stack:
+        sender = Sender(f"{stack.url}/webhooks/recall", [SECRET])
+        sender.run(webhooks[:2])
+        until(lambda: [row.title for row in rows(engine, CalendarMeeting)] == [TITLE], "its link")
+        assert tell("erase", WHO, "--yes").exit_code == 0
+        recall.calls.clear()
+        sender.run(webhooks[2:])
+        until(lambda: bot_row(engine, bot.id).sealed_at is not None, "the last word")
+        Retention(engine, Settings.read({"DATABASE_URL": database_url})).purge()
+        assert recall.calls.all("calendar/authenticate") == []
+    assert len(rows(engine, Delivery)) == len(webhooks)
+    assert [word for word in SECRETS if word in dump(engine)] == []
+    logs = "".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert [word for word in SECRETS if word in logs] == []

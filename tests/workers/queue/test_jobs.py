@@ -1,0 +1,247 @@
+"""The queue: one job by one name, and a bell that may be lost."""
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from rq import SimpleWorker
+from rq.job import Job
+from rq.registry import FailedJobRegistry
+
+from models.core.settings import Settings, SettingsError
+from tests.conftest import API_KEY
+from tests.lab.http.tls import make_server_context
+from workers.queue.jobs import (
+    DRAIN,
+    MOST_QUEUED,
+    Bell,
+    links_queue,
+    listed_jobs,
+    queue_name,
+    quick_redis,
+)
+
+QUEUE = "links:here"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the shared server."""
+    client = redis.Redis.from_url(redis_url)
+    yield client
+    client.close()
+
+
+def settings(url: str | None, **environ: str) -> Settings:
+    """Settings with this Redis."""
+    given = {"RECALL_API_KEY": API_KEY} | ({"REDIS_URL": url} if url else {})
+    return Settings.read(given | environ)
+
+
+def work(client: redis.Redis, ran: list[str], name: str = QUEUE) -> None:
+    """Run what is queued, in this process."""
+    jobs = listed_jobs({DRAIN: lambda: ran.append("drain")})
+    queue = links_queue(client, name, jobs)
+    worker = SimpleWorker([queue], connection=client, job_class=jobs, serializer="json")
+    worker.work(burst=True, logging_level="ERROR")
+
+
+def test_a_ring_is_one_drain(client: redis.Redis) -> None:
+    """And leaves nothing behind in Redis."""
+    ran: list[str] = []
+    assert Bell(client, QUEUE).ring()
+    work(client, ran)
+    assert ran == ["drain"]
+    assert client.keys("rq:job:*") == []
+
+
+def test_a_few_rings_at_most_are_queued(client: redis.Redis) -> None:
+    """However often it is rung; each with an end to its life."""
+    bell = Bell(client, QUEUE)
+    assert all(bell.ring() for _ in range(20))
+    queue = links_queue(client, QUEUE)
+    assert queue.count == MOST_QUEUED
+    for job in queue.jobs:
+        assert (job.ttl, job.timeout, job.args, job.kwargs) == (60, 60, [], {})
+
+
+def test_what_lies_in_redis_names_no_code_and_tells_nothing(client: redis.Redis) -> None:
+    """JSON, a name of our table, no arguments."""
+    Bell(client, QUEUE).ring()
+    (job,) = links_queue(client, QUEUE).jobs
+    assert json.loads(job.data) == [DRAIN, None, [], {}]
+    assert job.description == DRAIN
+
+
+def test_two_deployments_on_one_redis_hear_their_own_bells_alone(
+    client: redis.Redis, redis_url: str
+) -> None:
+    """Staging's worker must not take production's bell: its own database holds no such work."""
+    shop = "postgresql://shop@db.example:5432/shop"
+    ours, theirs = (
+        settings(redis_url, DATABASE_URL=url) for url in (shop, shop.replace("/shop", "/staging"))
+    )
+    for one in (ours, theirs):
+        assert Bell(client, queue_name(one)).ring()
+    ran: list[str] = []
+    work(client, ran, queue_name(theirs))
+    assert ran == ["drain"]
+    assert links_queue(client, queue_name(theirs)).count == 0
+    assert links_queue(client, queue_name(ours)).count == 1
+    work(client, ran, queue_name(ours))
+    assert ran == ["drain", "drain"]
+
+
+def test_a_deployment_is_told_by_where_its_rows_are_and_by_nothing_secret() -> None:
+    """One name for whoever shares the tables, however they reach them; another for all others."""
+
+    def name(url: str) -> str:
+        return queue_name(settings(None, DATABASE_URL=url))
+
+    here = name("postgresql://shop@db.example/shop")
+    assert name("postgres://web@db.example/shop?sslmode=require") == here
+    assert "shop" not in here
+    elsewhere = [
+        "postgresql://shop@db.example/staging",
+        "postgresql://shop@db.example:6432/shop",
+        "postgresql://shop@other.example/shop",
+        "postgresql://shop@db.example/shop?options=-csearch_path%3Dstaging",
+        "postgresql:///shop?host=/run/one",
+        "postgresql:///shop?host=/run/two",
+        "sqlite:///shop.db",
+        "sqlite:////srv/shop.db",
+    ]
+    assert len({here, *map(name, elsewhere)}) == 1 + len(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "name", ["os.system", "workers.queue.jobs.Bell", "builtins.exec", "", "Drain"]
+)
+def test_a_name_that_is_not_listed_is_not_run(client: redis.Redis, name: str) -> None:
+    """A JSON payload can name any callable; ours are a table."""
+    ran: list[str] = []
+    queue = links_queue(client, QUEUE)
+    queue.enqueue_call(name or "x", args=("touch /nonexistent/pwned",))
+    Bell(client, QUEUE).ring()
+    work(client, ran)
+    assert ran == ["drain"]
+    assert len(FailedJobRegistry(QUEUE, connection=client)) == 1
+
+
+def test_callbacks_in_a_payload_are_not_run(client: redis.Redis) -> None:
+    """They name code as well."""
+    ran: list[str] = []
+    Bell(client, QUEUE).ring()
+    (job,) = links_queue(client, QUEUE).jobs
+    client.hset(job.key, "success_callback_name", "builtins.print")
+    client.hset(job.key, "failure_callback_name", "builtins.print")
+    client.hset(job.key, "webhooks", json.dumps([{"url": "http://127.0.0.1:9/"}]))
+    work(client, ran)
+    assert ran == ["drain"]
+
+
+def test_a_pickled_payload_is_refused(client: redis.Redis) -> None:
+    """It is not even read."""
+    ran: list[str] = []
+    Bell(client, QUEUE).ring()
+    (job,) = links_queue(client, QUEUE).jobs
+    client.hset(job.key, "data", b"\x80\x04\x8c\x05print\x94.")
+    work(client, ran)
+    assert ran == []
+
+
+def test_without_a_redis_nobody_hears_the_bell() -> None:
+    """It says so at once, and raises nothing."""
+    assert not Bell(None, QUEUE).ring()
+    away = quick_redis(settings("unix:///nonexistent/redis.sock"))
+    assert not Bell(away, QUEUE).ring()
+    assert quick_redis(settings(None)) is None
+
+
+def test_a_full_redis_hears_no_bell(client: redis.Redis) -> None:
+    """With noeviction, one at its limit refuses the enqueue: the sweep drains instead."""
+    client.config_set("maxmemory", "1")
+    try:
+        assert not Bell(client, QUEUE).ring()
+    finally:
+        client.config_set("maxmemory", "0")
+    assert Bell(client, QUEUE).ring()
+
+
+def test_a_redis_url_that_is_none_stops_the_boot() -> None:
+    """And is named."""
+    with pytest.raises(SettingsError, match="REDIS_URL"):
+        settings("http://example.com")
+
+
+def test_a_self_signed_redis_is_trusted_only_when_told_to(client: redis.Redis) -> None:
+    """Heroku's certificate cannot be verified; REDIS_TLS_VERIFY=none says to live with that."""
+    url = "rediss://127.0.0.1:6390"
+    strict = quick_redis(settings(url))
+    lax = quick_redis(settings(url, REDIS_TLS_VERIFY="none"))
+    assert strict is not None
+    assert lax is not None
+    assert "ssl_cert_reqs" not in strict.connection_pool.connection_kwargs
+    assert lax.connection_pool.connection_kwargs["ssl_cert_reqs"] == "none"
+
+
+@contextmanager
+def behind_tls(unix_path: str, folder: Path) -> Iterator[int]:
+    """A Redis's TLS port, with a certificate that nobody else has signed."""
+    context = make_server_context(folder / "ca.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    with contextlib.suppress(OSError), client:
+                        relay(context.wrap_socket(client, server_side=True), unix_path)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=5)
+
+
+def relay(client: ssl.SSLSocket, unix_path: str) -> None:
+    """Hand each command on and its answer back, one at a time."""
+    with client, socket.socket(socket.AF_UNIX) as server:
+        server.connect(unix_path)
+        while data := client.recv(65536):
+            server.sendall(data)
+            client.sendall(server.recv(65536))
+
+
+def test_a_redis_behind_a_self_signed_certificate_is_heard_only_when_told_to(
+    client: redis.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """The same as it is on the wire: refused, until REDIS_TLS_VERIFY=none."""
+    with behind_tls(redis_url.removeprefix("unix://"), tmp_path) as port:
+        url = f"rediss://127.0.0.1:{port}"
+        strict = quick_redis(settings(url))
+        lax = quick_redis(settings(url, REDIS_TLS_VERIFY="none"))
+        assert strict is not None
+        assert lax is not None
+        with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            strict.ping()
+        assert lax.ping()
+        lax.close()
+        strict.close()
+
+
+def test_jobs_of_an_old_release_do_no_harm(client: redis.Redis) -> None:
+    """In mid-deploy a name may be gone: the hint fails, the next one works."""
+    ran: list[str] = []
+    links_queue(client, QUEUE, Job).enqueue_call("jobs.drain_everything")  # type: ignore[arg-type]
+    Bell(client, QUEUE).ring()
+    work(client, ran)
+    assert ran == ["drain"]
