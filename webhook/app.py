@@ -21,7 +21,9 @@ from webhook.services.reader import Reader
 from webhook.services.relink import PutBack
 from webhook.web import problems
 from webhook.web.auth import Access
-from workers.queue.jobs import Bell, queue_name, quick_redis
+from workers.queue.jobs import queue_name
+from workers.queue.redis_clients import quick_redis
+from workers.queue.wakeup import Bell
 
 READ_CONNECTIONS = 2
 

@@ -10,7 +10,7 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 from models.core.logging import set_up_logging
 from models.core.settings import Settings, SettingsError
 from workers.processes.supervisor import Dyno
-from workers.queue.jobs import quick_redis
+from workers.queue.redis_clients import quick_redis
 from workers.recall_api.transport import make_ssl_context
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
-from models.queries.link_summary import in_words
+from models.core.humanize import in_words
 from models.queries.service_status import WORKER_IS_AWAY_AFTER, Overview, TallyRow, tallies_since
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting

@@ -4,9 +4,9 @@ from pydantic import Field
 from sqlalchemy import select
 
 from models.queries.filters import Action, Filter, Subject, Time
-from models.queries.lists import Listing, Query
+from models.queries.pagination import Listing, Query
 from models.queries.rows import AuditRow
-from models.tables.ledger import Audit
+from models.tables.audit import Audit
 
 _AUDIT = Audit.__table__.c
 

@@ -21,11 +21,11 @@ from models.core.sanitize import (
     utc_time,
     uuid_range,
 )
+from models.tables.audit import Audit
 from models.tables.base import longest
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting, MeetingPerson
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit
 from models.tables.link import Link
 
 MOST_ROWS = 500

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from models.core.humanize import in_words
 from models.queries.circuit import Circuit
 from models.queries.error_messages import in_plain_words
 from models.queries.rows import BotRow, LinkRow
@@ -92,14 +93,3 @@ def _next_try(bot: BotRow, now: datetime, circuit: Circuit) -> str:
     if seconds <= 0:
         return "; the next look-up is due now"
     return f"; the next look-up is in {in_words(seconds)}"
-
-
-def in_words(seconds: float) -> str:
-    """Return a length of time in one unit, as people say it: 40 s, 12 min, 3 h, 2 days."""
-    for unit, size in (("days", 172_800), ("h", 7200), ("min", 120)):
-        if seconds >= size:
-            return f"{seconds / _UNITS[unit]:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
-
-
-_UNITS = {"days": 86_400, "h": 3600, "min": 60}

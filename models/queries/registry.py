@@ -6,7 +6,8 @@ from typing import Any
 
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
-from models.queries.lists import Listing, bots, deliveries, links, rejections
+from models.queries.lists import bots, deliveries, links, rejections
+from models.queries.pagination import Listing
 from models.queries.rows import AuditRow, BotRow, DeliveryRow, LinkRow, RejectionRow
 
 

@@ -10,7 +10,7 @@ from models.core.sanitize import uuid_range
 from models.queries.registry import DELIVERIES, REJECTIONS
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery
-from models.tables.ledger import Rejection
+from models.tables.rejection import Rejection
 
 MOST_BOTS = 10
 

@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from models.queries.circuit import CIRCUIT, Circuit, circuit_of, seconds_left
-from models.queries.findings import Reconciled, count_findings, last_reconcile
-from models.tables.base import db_now
+from models.queries.findings import count_findings
+from models.queries.reconcile import Reconciled, last_reconcile
+from models.tables.base import database_time
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery
-from models.tables.ledger import Rejection, Tally
+from models.tables.hourly_count import Tally
+from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
 
 # Counting stops here: whether ten thousand or a million wait, somebody has to look.
@@ -112,12 +114,6 @@ def overview(connection: Connection) -> Overview:
         reconcile=last_reconcile(connection),
         findings=count_findings(connection),
     )
-
-
-def database_time(connection: Connection) -> datetime:
-    """Return the database's clock, by which everything here is told."""
-    now: datetime = connection.execute(select(db_now())).scalar_one()
-    return now
 
 
 def tallies_since(connection: Connection, since: datetime) -> list[TallyRow]:

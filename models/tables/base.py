@@ -3,7 +3,19 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BindParameter, DateTime, Dialect, Float, MetaData, bindparam
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    BindParameter,
+    Connection,
+    DateTime,
+    Dialect,
+    Float,
+    Integer,
+    MetaData,
+    bindparam,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, QueryableAttribute
@@ -99,3 +111,12 @@ class Base(DeclarativeBase):
         list[dict[str, Any]]: Json,
         list[str]: Json,
     }
+
+
+ROW_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+def database_time(connection: Connection) -> datetime:
+    """Return the database's clock, by which everything here is told."""
+    now: datetime = connection.execute(select(db_now())).scalar_one()
+    return now

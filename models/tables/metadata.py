@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import MetaData
 
-from models.queries.findings import CalendarFinding, ReconcileRun
+from models.tables.audit import Audit
 from models.tables.base import Base
 from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import (
@@ -15,10 +15,13 @@ from models.tables.calendar import (
     ErasedUser,
     MeetingPerson,
 )
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit, Rejection, Tally
+from models.tables.hourly_count import Tally
 from models.tables.link import Link, LinkAttempt
+from models.tables.reconcile_run import ReconcileRun
+from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
 
 # Named one by one: a module that nobody imports would be missing from the metadata.

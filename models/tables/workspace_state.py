@@ -17,3 +17,6 @@ class WorkspaceState(Base):
     value: Mapped[dict[str, Any]]
     # By the database's clock: it is compared on other dynos.
     updated_at: Mapped[datetime]
+
+
+CALENDAR_SWEEP = "calendar_sweep"

@@ -18,7 +18,9 @@ from tests.bench.environment import PEERS, BenchError, Fake, Ground, connected, 
 from tests.bench.metrics import Peak, cpu_seconds, machine_seconds, tree
 from tests.bench.world import World, bot_id, occurred_at, webhook_body
 from tests.lab.stack.stack import ROOT, Process, environment
-from workers.queue.jobs import Bell, queue_name, quick_redis
+from workers.queue.jobs import queue_name
+from workers.queue.redis_clients import quick_redis
+from workers.queue.wakeup import Bell
 
 THREADS = 32
 SLICE_LIMIT_SECONDS = 120.0

@@ -14,12 +14,12 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from playwright.sync_api import Error as BrowserError
 from sqlalchemy import Engine, delete, insert, update
 
-from models.queries.findings import CalendarFinding
 from models.queries.registry import LISTS
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
-from models.tables.ledger import Audit
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall

@@ -10,10 +10,12 @@ from sqlalchemy import Engine, insert, update
 
 from models.core.engine import make_engine
 from models.core.settings import Settings
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
-from models.tables.ledger import Audit, Rejection, Tally
+from models.tables.hourly_count import Tally
 from models.tables.link import LinkAttempt
+from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import migrate
 from tests.lab.recall import FakeRecall

@@ -19,12 +19,13 @@ from models.core.serialize import plain
 from models.core.settings import Settings
 from models.queries.filters import MOST_ROWS
 from models.queries.registry import LISTS, ListKind
+from models.tables.audit import Audit
 from models.tables.base import Base, longest
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting, MeetingPerson
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit, Rejection
 from models.tables.link import Link
+from models.tables.rejection import Rejection
 from tests.support.bulk_data import an_id
 from tests.support.cli_terminal import Typist
 from tests.support.console_client import READ, WRITE, logged_in

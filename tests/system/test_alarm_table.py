@@ -12,8 +12,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
 from models.queries.alerts import ALARMS, AlarmKind
-from models.queries.findings import CalendarFinding, ReconcileRun
 from models.tables.base import db_now
+from models.tables.calendar_finding import CalendarFinding
+from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import API_KEY, ROOT, SECRET
 from tests.models.queries.test_alerts import (
     HOUR,

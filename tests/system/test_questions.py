@@ -16,14 +16,17 @@ from models.core.settings import Settings
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
-from models.queries.findings import CalendarFinding, ReconcileRun
 from models.queries.registry import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
 from models.queries.search import look_up
 from models.queries.service_status import overview
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit, Rejection, Tally
+from models.tables.hourly_count import Tally
+from models.tables.reconcile_run import ReconcileRun
+from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
 from tests.support.bulk_data import bot_id, meeting_id, populate
 from tests.support.fakes import START

@@ -11,8 +11,8 @@ from models.core.calendar_settings import Platform
 from models.tables.base import db_now
 from models.tables.connect_link import ConnectLink
 from workers.calendar_tokens.crypto import Vault
-from workers.calendar_tokens.store import lift_tombstone
-from workers.linking.relink import audit
+from workers.db.audit import audit
+from workers.privacy.tombstones import lift_tombstone
 
 LINK_SECONDS = 300.0
 # How long somebody may take at the provider's page, and look at the result.

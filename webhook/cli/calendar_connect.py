@@ -12,7 +12,7 @@ from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, print_json
 from workers.calendar_tokens.crypto import UserErasedError
 from workers.calendar_tokens.session import is_known
-from workers.linking.relink import audit
+from workers.db.audit import audit
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 

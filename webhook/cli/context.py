@@ -20,9 +20,11 @@ from webhook.receiver.storage import Inbox
 from webhook.services.reader import Reader
 from webhook.services.relink import PutBack
 from workers.calendar_tokens.gateway import CalendarDoor
-from workers.linking.context import make_limits
-from workers.queue.jobs import Bell, queue_name, quick_redis
+from workers.queue.jobs import queue_name
+from workers.queue.redis_clients import quick_redis
+from workers.queue.wakeup import Bell
 from workers.rate_limits.buckets import Buckets
+from workers.rate_limits.factory import make_limits
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.client import Recall
 from workers.recall_api.transport import LIST_BYTES, HttpClient, make_ssl_context

@@ -10,8 +10,7 @@ import click
 
 from models.core.sanitize import email_address
 from models.core.serialize import plain
-from models.queries.service_status import database_time
-from models.tables.base import longest
+from models.tables.base import database_time, longest
 from models.tables.calendar import MeetingPerson
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session

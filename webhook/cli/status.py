@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import click
 
+from models.core.humanize import in_words
 from models.core.serialize import plain
 from models.queries.alerts import Alarm, alarms
-from models.queries.findings import missed_in_words
-from models.queries.link_summary import in_words
+from models.queries.reconcile import missed_in_words
 from models.queries.service_status import Overview, overview
 from webhook.cli.context import Session
 from webhook.cli.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say

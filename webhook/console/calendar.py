@@ -10,7 +10,7 @@ from models.queries.audit_log import AuditFilter, audits
 from models.queries.filters import LinkFilter
 from models.queries.findings import findings_of, users_of
 from models.queries.lists import links
-from models.queries.service_status import database_time
+from models.tables.base import database_time
 from webhook.console.rendering import Renderer
 from webhook.services.calendar_actions import DEEDS, CareDesk, Outcome
 from webhook.services.reader import Reader

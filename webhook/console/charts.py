@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.queries.service_status import Hour
-from workers.linking.stats import LATENCY_BUCKETS
+from models.tables.hourly_count import LATENCY_BUCKETS
 
 HEIGHT = 64
 BAR, GAP = 10, 2

@@ -17,8 +17,9 @@ from models.queries.filters import Filter, Limit
 from models.queries.findings import MOST_FINDINGS, calendar_findings
 from models.queries.registry import ListKind
 from models.queries.search import look_up
-from models.queries.service_status import database_time, overview
+from models.queries.service_status import overview
 from models.queries.timeline import timeline
+from models.tables.base import database_time
 from webhook.console.charts import chart, latency
 from webhook.console.forms import form_fields
 from webhook.console.rendering import Renderer

@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from models.core.settings import Settings
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.filters import BotFilter
-from models.queries.service_status import database_time
+from models.tables.base import database_time
 from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader
 from webhook.services.relink import Done, PutBack, PutBackRequest

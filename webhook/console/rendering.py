@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask, Response, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 
-from models.queries.findings import missed_in_words
-from models.queries.link_summary import in_words
+from models.core.humanize import in_words
+from models.queries.reconcile import missed_in_words
 from models.queries.service_status import MOST_COUNTED
 from webhook.console.charts import TONES
 from webhook.web.auth import Access

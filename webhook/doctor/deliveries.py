@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from models.core.humanize import in_words
 from models.core.settings import Settings
-from models.queries.link_summary import in_words
 from models.tables.delivery import Delivery
 from webhook.doctor.result import Finding
 

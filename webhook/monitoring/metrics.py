@@ -22,10 +22,9 @@ from models.queries.service_status import (
     overview,
     tallies_of_hour,
 )
-from models.tables.ledger import TOTAL
+from models.tables.hourly_count import LATENCY_BUCKETS, TOTAL
 from webhook.services.reader import Reader
 from webhook.web.auth import Access
-from workers.linking.stats import LATENCY_BUCKETS
 
 PREFIX = "recall_links_"
 

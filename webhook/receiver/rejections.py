@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import reason
 from models.tables.base import db_now
-from models.tables.ledger import Rejection
-from workers.linking.stats import add_tallies
+from models.tables.rejection import Rejection
+from workers.db.counters import add_tallies
 
 ROWS_A_SECOND = 5
 MOST_WAITING = 100

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select, update
 
 from models.core.settings import Settings
 from models.tables.base import db_now
-from models.tables.ledger import Rejection
+from models.tables.rejection import Rejection
 from webhook.receiver.events import classify
 from webhook.receiver.signature import UnverifiedError, verify
 from webhook.receiver.storage import Inbox

@@ -14,7 +14,7 @@ from flask import Blueprint, Request, Response, request
 from models.core.sanitize import storable
 from models.core.settings import Settings
 from models.tables.base import longest
-from models.tables.ledger import Rejection
+from models.tables.rejection import Rejection
 from webhook.receiver.events import Classified, classify
 from webhook.receiver.insert import Stored
 from webhook.receiver.rejections import Refused, Scribe

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from workers.queue.jobs import Bell
+from workers.queue.wakeup import Bell
 
 PAUSE_SECONDS = 0.1
 

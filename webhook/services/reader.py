@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from models.queries.lists import Listing
+from models.queries.pagination import Listing
 
 T = TypeVar("T")
 

@@ -8,13 +8,15 @@ from pydantic import Field
 from sqlalchemy import Connection, Engine
 
 from models.queries.filters import BotFilter, Uuid
-from models.queries.lists import Listing, bots
+from models.queries.lists import bots
+from models.queries.pagination import Listing
 from models.queries.rows import BotRow
 from models.tables.bot import Bot
 from webhook.services.reader import Reader
 from webhook.web.params import BadParameterError
-from workers.linking.relink import STAGGER_SECONDS, audit, relink
-from workers.queue.jobs import Bell
+from workers.db.audit import audit
+from workers.linking.relink import STAGGER_SECONDS, relink
+from workers.queue.wakeup import Bell
 
 MOST = 10_000
 BATCH = 500

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from models.core.plain_words import in_plain_words
 from models.core.settings import Settings
 from models.queries.filters import ROWS, Filter, Limit
-from models.queries.lists import Listing, Position
+from models.queries.pagination import Listing, Position
 from models.tables.base import UtcDateTime
 from webhook.web.signing import CURSOR, Signer
 

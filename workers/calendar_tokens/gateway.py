@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from models.core.settings import Settings
 from workers.calendar_tokens.crypto import Vault
 from workers.calendar_tokens.session import CalendarUsers
-from workers.linking.context import make_limits
 from workers.rate_limits.buckets import Buckets
+from workers.rate_limits.factory import make_limits
 from workers.recall_api.calendar_client import PATIENCE_SECONDS, CalendarClient
 from workers.recall_api.client import CALL_SECONDS, Recall
 from workers.recall_api.errors import Endpoint, Fault, RecallError

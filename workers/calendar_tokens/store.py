@@ -16,7 +16,6 @@ from sqlalchemy import (
     null,
     select,
     union_all,
-    update,
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -119,16 +118,3 @@ def drop_token(connection: Connection, external_id: str, token: str) -> None:
             CalendarToken.fingerprint == fingerprint(token),
         )
     )
-
-
-def lift_tombstone(connection: Connection, external_id: str) -> bool:
-    """Let tokens be asked for an erased user again, since they connect anew; whether one stood."""
-    lifted = connection.execute(
-        update(ErasedUser)
-        .where(
-            ErasedUser.external_id_hash == external_id_hash(external_id),
-            ErasedUser.lifted_at.is_(None),
-        )
-        .values(lifted_at=db_now())
-    )
-    return lifted.rowcount > 0

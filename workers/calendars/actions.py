@@ -14,10 +14,11 @@ from models.tables.link import Link
 from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
 from workers.calendar_tokens.session import CalendarUsers
 from workers.calendar_tokens.store import read_erased
+from workers.db.audit import audit
 from workers.db.transactions import in_transaction
-from workers.linking.relink import audit
+from workers.linking.leases import Lease, leases
 from workers.privacy.redact import annotate_links
-from workers.privacy.tombstones import DELETED, Lease, bury, dig_up, leases
+from workers.privacy.tombstones import DELETED, bury, dig_up
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 

@@ -8,9 +8,9 @@ from typing import cast
 
 from sqlalchemy import Connection, Table, delete, select
 
-from models.queries.findings import CalendarFinding, FindingKind
 from models.tables.base import db_now
 from models.tables.calendar import CalendarMeeting
+from models.tables.calendar_finding import CalendarFinding, FindingKind
 from models.tables.link import Link
 from workers.db.upsert import insert_into
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting

@@ -6,9 +6,8 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Table, select
 
-from models.queries.findings import CALENDAR_SWEEP
 from models.tables.base import db_now
-from models.tables.workspace_state import WorkspaceState
+from models.tables.workspace_state import CALENDAR_SWEEP, WorkspaceState
 from workers.db.upsert import upsert
 
 # By day an operator's own calls, and most meetings, want the rate limits.

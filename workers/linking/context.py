@@ -3,21 +3,19 @@
 import ssl
 from dataclasses import dataclass
 
-import redis
 from sqlalchemy import Engine
 
 from models.core.engine import make_engine
 from models.core.settings import Settings
 from workers.calendar_tokens.crypto import Vault
-from workers.queue.jobs import Bell, queue_name, quick_redis
+from workers.queue.jobs import queue_name
+from workers.queue.redis_clients import quick_redis
+from workers.queue.wakeup import Bell
 from workers.rate_limits.buckets import (
     Buckets,
     Limits,
-    LocalLimits,
-    SteadyLimits,
-    workspace_name,
 )
-from workers.rate_limits.redis_buckets import RedisLimits
+from workers.rate_limits.factory import make_limits
 from workers.recall_api.transport import HttpClient
 
 
@@ -53,11 +51,3 @@ def make_tools(settings: Settings, context: ssl.SSLContext) -> Tools:
         vault=Vault(settings.api_key),
         bell=Bell(client, queue_name(settings)),
     )
-
-
-def make_limits(settings: Settings, client: redis.Redis | None) -> Limits:
-    """Return the workspace's rate limits, shared through Redis where there is one."""
-    shared = None
-    if client is not None:
-        shared = RedisLimits(client, workspace_name(settings.api_url, settings.api_key))
-    return SteadyLimits(shared, LocalLimits())

@@ -212,3 +212,12 @@ def _links_on_file() -> Select[*tuple[Any, ...]]:
         .join(CalendarMeeting, CalendarMeeting.id == Link.meeting_id)
         .where(Link.bot_id.in_(bindparam("keys", expanding=True)))
     )
+
+
+Lease = tuple[str, str]
+
+
+def leases(connection: Connection) -> frozenset[Lease]:
+    """Return the bots that drains have in hand, each with its lease."""
+    held = select(Bot.id, Bot.lease_token).where(Bot.lease_until > db_now())
+    return frozenset((row.id, row.lease_token) for row in connection.execute(held))

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Float, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, Float, bindparam, case, func, select, update
 
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
-from models.tables.ledger import Audit
 from models.tables.link import Link
 from workers.privacy.tombstones import USER_ERASED
 
@@ -33,14 +32,6 @@ def relink(connection: Connection, bot_ids: Sequence[str], first_in: float = 0.0
     put_back = update(Bot).where(Bot.id == bindparam("bot")).values(_owed_anew())
     connection.execute(put_back.execution_options(synchronize_session=False), rows)
     return len(known)
-
-
-def audit(
-    connection: Connection, actor: str, action: str, subject: str | None, details: dict[str, Any]
-) -> None:
-    """Note who changed what."""
-    row = {"actor": actor, "action": action, "subject": subject, "details": details}
-    connection.execute(insert(Audit).values(at=db_now(), **row))
 
 
 def _owed_anew() -> dict[str, Any]:

@@ -6,12 +6,14 @@ from functools import partial
 from sqlalchemy import Connection
 
 from models.core.database_errors import is_of_the_row
+from workers.db.counters import add_tallies
 from workers.db.transactions import Database, in_transaction
 from workers.linking.outcome import Verdict, judge
 from workers.linking.save_bots import log_settled, settle, settle_one_by_one
-from workers.linking.stats import add_tallies, tallies_of
+from workers.linking.stats import tallies_of
 from workers.linking.types import LinkResult
-from workers.recall_api.circuit import close_circuit, learn
+from workers.linking.workspace_errors import learn
+from workers.recall_api.circuit import close_circuit
 
 Settle = Callable[[Connection, Sequence[Verdict]], list[Verdict]]
 

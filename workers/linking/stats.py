@@ -1,41 +1,11 @@
 """Counts by the hour, kept as things happen: metrics and charts read these, not big tables."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import cast
+from collections.abc import Iterable
 
-from sqlalchemy import Connection, Table, func
-
-from models.tables.base import db_now
-from models.tables.ledger import TOTAL, Tally
-from workers.db.upsert import Insert, insert_for
+from models.tables.hourly_count import LATENCY_BUCKETS
+from workers.db.counters import Counts
 from workers.linking.outcome import Verdict
-
-# Seconds from a bot's first webhook to its first settle; the last bucket holds the rest.
-LATENCY_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
-_TALLIES = cast("Table", Tally.__table__)
-
-Counts = Mapping[tuple[str, str], int]
-
-
-def add_tallies(connection: Connection, counts: Counts) -> None:
-    """Add to this hour's counts and to the totals, by (name, label)."""
-    if not counts:
-        return
-    # In one order, as every writer does: two of them never wait for each other in a ring.
-    rows = [{"name": n, "label": v, "count": c} for (n, v), c in sorted(counts.items())]
-    for is_total in (False, True):
-        connection.execute(_raise(connection.dialect.name, is_total=is_total), rows)
-
-
-@cache
-def _raise(dialect: str, *, is_total: bool) -> Insert:
-    statement = insert_for(dialect, _TALLIES)
-    raised = {"count": _TALLIES.c.count + statement.excluded.count}
-    keys = ["name", "label", "hour"]
-    upserted = statement.on_conflict_do_update(index_elements=keys, set_=raised)
-    return upserted.values(hour=TOTAL if is_total else _this_hour(dialect))
 
 
 def tallies_of(verdicts: Iterable[Verdict]) -> Counts:
@@ -58,9 +28,3 @@ def _first_link_seconds(verdict: Verdict) -> float | None:
     if claim.waited_seconds is None or verdict.link_state not in ("linked", "no_meetings"):
         return None
     return claim.waited_seconds + (result.finished_at - result.started_at).total_seconds()
-
-
-def _this_hour(dialect: str) -> object:
-    if dialect == "postgresql":
-        return func.date_trunc("hour", db_now())
-    return func.strftime("%Y-%m-%d %H:00:00.000000", "now")

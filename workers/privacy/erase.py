@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, String, cast, delete, or_, select, update
 
-from models.queries.findings import CalendarFinding
+from models.tables.audit import Audit
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
-from models.tables.ledger import Audit, Rejection
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.link import Link
+from models.tables.rejection import Rejection
+from workers.db.audit import audit
 from workers.db.transactions import in_transaction
-from workers.linking.relink import audit
 from workers.privacy.redact import annotate_links, scrub_bots, scrub_meetings
 from workers.privacy.tombstones import ERASED, bury, pseudonym
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, or_, select
 from sqlalchemy.orm import DeclarativeBase
 
 from models.core.title_words import TITLE_COLUMNS
-from models.queries.findings import CalendarFinding
+from models.tables.audit import Audit
 from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import (
     CalendarMeeting,
@@ -20,9 +20,10 @@ from models.tables.calendar import (
     ErasedUser,
     MeetingPerson,
 )
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit, Rejection
 from models.tables.link import Link, LinkAttempt
+from models.tables.rejection import Rejection
 from workers.calendar_tokens.crypto import external_id_hash
 from workers.privacy.erase import Holdings, batches, naming
 from workers.privacy.tombstones import pseudonym

@@ -12,8 +12,8 @@ from models.tables.base import db_now
 from models.tables.calendar import CalendarToken
 from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
-from models.tables.ledger import Rejection
 from models.tables.link import LinkAttempt
+from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
 from workers.db.upsert import upsert
 from workers.privacy.redact import empty_late_bodies

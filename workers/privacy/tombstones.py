@@ -17,10 +17,10 @@ from sqlalchemy import (
     null,
     select,
     text,
+    update,
 )
 
 from models.tables.base import db_now
-from models.tables.bot import Bot
 from models.tables.calendar import CalendarToken, ErasedUser
 from models.tables.link import Link
 from workers.calendar_tokens.crypto import external_id_hash
@@ -32,8 +32,6 @@ ERASED, DELETED = "erased", "deleted"
 _PREFIX = "erased-user:"
 _LENGTH = 24
 _TOMBS = cast("Table", ErasedUser.__table__)
-
-Lease = tuple[str, str]
 
 
 def pseudonym(external_id: str) -> str:
@@ -107,7 +105,14 @@ def dig_up(connection: Connection, external_id: str) -> None:
     connection.execute(delete(ErasedUser).where(key))
 
 
-def leases(connection: Connection) -> frozenset[Lease]:
-    """Return the bots that drains have in hand, each with its lease."""
-    held = select(Bot.id, Bot.lease_token).where(Bot.lease_until > db_now())
-    return frozenset((row.id, row.lease_token) for row in connection.execute(held))
+def lift_tombstone(connection: Connection, external_id: str) -> bool:
+    """Let tokens be asked for an erased user again, since they connect anew; whether one stood."""
+    lifted = connection.execute(
+        update(ErasedUser)
+        .where(
+            ErasedUser.external_id_hash == external_id_hash(external_id),
+            ErasedUser.lifted_at.is_(None),
+        )
+        .values(lifted_at=db_now())
+    )
+    return lifted.rowcount > 0

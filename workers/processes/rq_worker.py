@@ -26,14 +26,8 @@ from workers.linking.context import Tools, make_tools
 from workers.linking.drain import Drain
 from workers.processes.heartbeat import peak_memory_mb
 from workers.processes.linux import name_process
-from workers.queue.jobs import (
-    DRAIN,
-    links_queue,
-    listed_jobs,
-    patient_redis,
-    queue_name,
-    quick_redis,
-)
+from workers.queue.jobs import DRAIN, links_queue, listed_jobs, queue_name
+from workers.queue.redis_clients import patient_redis, quick_redis
 from workers.shutdown import Stop
 
 # RQ's own defaults let a killed worker's job lie for a quarter of an hour.

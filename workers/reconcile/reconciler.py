@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.tables.base import db_now
+from workers.db.counters import add_tallies
 from workers.db.transactions import in_transaction
 from workers.linking.apply_deliveries import apply_all
 from workers.linking.relink import STAGGER_SECONDS
-from workers.linking.stats import add_tallies
 from workers.rate_limits.buckets import Bucket
 from workers.recall_api.bot_list import BotPage, first_path, page_of, read_bot_page
 from workers.recall_api.calendar_client import CalendarClient

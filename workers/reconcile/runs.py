@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, null, or_, select, update
 
-from models.queries.findings import ReconcileRun
 from models.tables.base import db_now
 from models.tables.bot import Bot
+from models.tables.reconcile_run import ReconcileRun
 from workers.recall_api.bot_list import at_page, page_of
 
 # A run that has not told of itself for so long was killed. A page takes a second, and the longest

@@ -12,7 +12,7 @@ from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
-from models.tables.ledger import Tally
+from models.tables.hourly_count import Tally
 from models.tables.link import Link
 from models.tables.workspace_state import WorkspaceState
 from tests.support.fakes import BOT, MEETINGS

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from models.core.humanize import in_words
 from models.queries.circuit import Circuit
 from models.queries.error_messages import in_plain_words
-from models.queries.link_summary import in_words, why
+from models.queries.link_summary import why
 from models.queries.rows import BotRow, LinkRow
 from models.tables.bot import LinkState
 from models.tables.calendar import MeetingState

@@ -20,10 +20,10 @@ from werkzeug.test import TestResponse
 from models.core.title_words import title_columns
 from models.queries.registry import LISTS
 from models.queries.views import BOT_LINKS
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
-from models.tables.ledger import Audit
 from models.tables.link import Link
 from tests.conftest import MakeSettings
 from tests.support.bulk_data import bot_id, meeting_id, populate

@@ -16,10 +16,10 @@ from sqlalchemy import Engine, insert, update
 from werkzeug.test import TestResponse
 
 from models.core.redirect_urls import WebAddress
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import ErasedUser
 from models.tables.connect_link import ConnectLink
-from models.tables.ledger import Audit
 from tests.conftest import MakeSettings
 from tests.lab.faults.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall

@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
 from models.core.settings import Settings
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import ErasedUser
-from models.tables.ledger import Audit
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.support.calendar_app import PAGES, PUBLIC, SHARED_KEY, calendar_settings, rsa_pair

@@ -17,11 +17,12 @@ import pytest
 from sqlalchemy import Engine, insert, update
 
 from models.queries.registry import LISTS
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit, Rejection
+from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
 from tests.lab.stack.servers import free_port
 from tests.lab.stack.stack import environment

@@ -9,7 +9,7 @@ import click
 import pytest
 from sqlalchemy import Engine
 
-from models.tables.ledger import Audit
+from models.tables.audit import Audit
 from tests.lab.recall import FakeRecall
 from tests.lab.stack.servers import free_port
 from tests.support.cli_terminal import Typist, a_zygote

@@ -8,11 +8,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.queries.findings import CalendarFinding, Reconciled, ReconcileRun, missed_in_words
+from models.queries.reconcile import Reconciled, missed_in_words
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import CalendarToken
-from models.tables.ledger import Audit
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.link import Link
+from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import MakeSettings, MakeTools
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall

@@ -14,12 +14,13 @@ from sqlalchemy import Engine, insert, text, update
 from models.core.engine import make_engine
 from models.core.title_words import title_columns
 from models.queries.registry import LISTS
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit, Rejection
 from models.tables.link import Link, LinkAttempt
+from models.tables.rejection import Rejection
 from tests.support.bulk_data import bot_id
 from tests.support.console_client import WRITE, console_settings, logged_in
 from tests.support.demo_data import RETRIED, furnish

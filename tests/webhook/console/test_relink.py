@@ -8,8 +8,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from models.queries.registry import LISTS
+from models.tables.audit import Audit
 from models.tables.bot import Bot
-from models.tables.ledger import Audit
 from tests.support.bulk_data import bot_id
 from tests.support.console_client import WRITE, form_token, logged_in, post
 from tests.support.demo_data import GIVEN_UP, RETRIED, furnish

@@ -24,7 +24,7 @@ from tests.support.rows import add_delivery
 from webhook.doctor.recall import examine_recall
 from webhook.doctor.result import Finding
 from webhook.doctor.system import examine_database, examine_redis, examine_settings, skew
-from workers.queue.jobs import quick_redis
+from workers.queue.redis_clients import quick_redis
 
 PRINT = Settings.read({"RECALL_WEBHOOK_SECRETS": SECRET}).recall_webhook_secrets[0].fingerprint
 

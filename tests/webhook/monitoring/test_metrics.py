@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from models.queries.alerts import ALARMS
 from models.tables.base import db_now
+from models.tables.hourly_count import LATENCY_BUCKETS
 from tests.conftest import MakeSettings, MakeTools
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
@@ -18,8 +19,8 @@ from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery
 from webhook.app import create_app, resources_of
 from webhook.web.auth import BEARER
+from workers.db.counters import add_tallies
 from workers.linking.drain import Drain
-from workers.linking.stats import LATENCY_BUCKETS, add_tallies
 from workers.processes.heartbeat import Heartbeat
 from workers.shutdown import Stop
 

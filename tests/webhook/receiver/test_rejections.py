@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from models.tables.base import db_now
-from models.tables.ledger import TOTAL, Rejection, Tally
+from models.tables.hourly_count import TOTAL, Tally
+from models.tables.rejection import Rejection
 from tests.support.processes import until
 from tests.support.rows import count, rows
 from webhook.receiver.rejections import (

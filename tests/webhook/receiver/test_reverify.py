@@ -18,8 +18,8 @@ from models.core.settings import Settings
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery
-from models.tables.ledger import Rejection
 from models.tables.link import Link
+from models.tables.rejection import Rejection
 from tests.conftest import SECRET, MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.lab.sender.deliveries import Delivery as Webhook

@@ -14,14 +14,15 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from models.tables.delivery import Delivery
-from models.tables.ledger import Rejection
+from models.tables.rejection import Rejection
 from tests.conftest import SECRET, MakeSettings
 from tests.lab.sender.events import lifecycle
 from tests.lab.sender.signing import Family, new_secret, sign
 from tests.support.fakes import BOT
 from tests.support.rows import count, rows
 from webhook.app import create_app, resources_of
-from workers.queue.jobs import links_queue, queue_name, quick_redis
+from workers.queue.jobs import links_queue, queue_name
+from workers.queue.redis_clients import quick_redis
 
 NOW = 1_795_200_000
 PATH = "/webhooks/recall"

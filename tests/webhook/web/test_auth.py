@@ -10,7 +10,7 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import Engine
 from werkzeug.routing import Rule
 
-from models.tables.ledger import Audit
+from models.tables.audit import Audit
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.support.bulk_data import an_id

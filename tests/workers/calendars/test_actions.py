@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import CalendarToken, ErasedUser
-from models.tables.ledger import Audit
 from models.tables.link import Link
 from tests.conftest import MakeTools
 from tests.lab.faults.faults import Fault

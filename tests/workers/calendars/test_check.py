@@ -6,17 +6,13 @@ import pytest
 from sqlalchemy import Engine, insert, update
 
 from models.queries.alerts import alarms
-from models.queries.findings import (
-    CALENDAR_SWEEP,
-    CalendarFinding,
-    calendar_findings,
-    count_findings,
-)
+from models.queries.findings import calendar_findings, count_findings
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.link import Link
-from models.tables.workspace_state import WorkspaceState
+from models.tables.workspace_state import CALENDAR_SWEEP, WorkspaceState
 from tests.conftest import MakeTools
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall

@@ -6,14 +6,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
-from models.tables.ledger import Audit
 from tests.conftest import MakeTools
 from tests.lab.recall import FakeRecall
 from tests.support.rows import add_bot, add_delivery, bot_row, rows
+from workers.db.audit import audit
 from workers.linking.drain import Drain
-from workers.linking.relink import STAGGER_SECONDS, audit, relink
+from workers.linking.relink import STAGGER_SECONDS, relink
 from workers.shutdown import Stop
 
 IDS = [str(UUID(int=n, version=4)) for n in range(6)]

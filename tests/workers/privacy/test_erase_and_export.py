@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, insert, text, update
 
 from models.core.settings import Settings
-from models.queries.findings import CalendarFinding
+from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import (
@@ -18,9 +18,10 @@ from models.tables.calendar import (
     ErasedUser,
     MeetingPerson,
 )
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
-from models.tables.ledger import Audit, Rejection
 from models.tables.link import Link, LinkAttempt
+from models.tables.rejection import Rejection
 from tests.conftest import SECRET, MakeSettings, MakeTools
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
@@ -34,8 +35,9 @@ from tests.support.cli import Tell, link, teller, told
 from tests.support.ids import new_id
 from tests.support.processes import running, until
 from tests.support.rows import add_delivery, bot_row, count, later, rows
+from workers.db.audit import audit
 from workers.linking.drain import Drain
-from workers.linking.relink import audit, relink
+from workers.linking.relink import relink
 from workers.privacy.erase import Eraser, holdings
 from workers.privacy.retention import Retention
 from workers.privacy.tombstones import ERASED, bury, is_pseudonym, pseudonym

@@ -4,11 +4,11 @@ from sqlalchemy import Engine, update
 
 from models.queries.service_status import overview
 from models.tables.base import db_now
-from models.tables.ledger import TOTAL, Tally
+from models.tables.hourly_count import TOTAL, Tally
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeTools
 from tests.support.rows import rows
-from workers.linking.stats import add_tallies
+from workers.db.counters import add_tallies
 from workers.processes.heartbeat import Heartbeat, peak_memory_mb
 
 

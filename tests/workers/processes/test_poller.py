@@ -22,7 +22,8 @@ from tests.support.rows import add_bot, add_delivery, bot_row, count, rows, set_
 from workers.linking.backlog import look
 from workers.privacy.retention import Retention
 from workers.processes.poller import PATIENT_SWEEPS, Sweeper
-from workers.queue.jobs import links_queue, queue_name, quick_redis
+from workers.queue.jobs import links_queue, queue_name
+from workers.queue.redis_clients import quick_redis
 from workers.shutdown import Stop
 
 

@@ -14,7 +14,8 @@ from tests.lab.recall import FakeRecall
 from tests.support.rows import add_delivery, bot_row
 from workers.processes import rq_worker
 from workers.processes.rq_worker import DrainJob, DrainWorker, run_worker
-from workers.queue.jobs import Bell, queue_name
+from workers.queue.jobs import queue_name
+from workers.queue.wakeup import Bell
 from workers.recall_api.transport import make_ssl_context
 from workers.shutdown import Stop
 

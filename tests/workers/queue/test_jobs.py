@@ -18,15 +18,9 @@ from rq.registry import FailedJobRegistry
 from models.core.settings import Settings, SettingsError
 from tests.conftest import API_KEY
 from tests.lab.http.tls import make_server_context
-from workers.queue.jobs import (
-    DRAIN,
-    MOST_QUEUED,
-    Bell,
-    links_queue,
-    listed_jobs,
-    queue_name,
-    quick_redis,
-)
+from workers.queue.jobs import DRAIN, links_queue, listed_jobs, queue_name
+from workers.queue.redis_clients import quick_redis
+from workers.queue.wakeup import MOST_QUEUED, Bell
 
 QUEUE = "links:here"
 
@@ -122,7 +116,7 @@ def test_a_deployment_is_told_by_where_its_rows_are_and_by_nothing_secret() -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["os.system", "workers.queue.jobs.Bell", "builtins.exec", "", "Drain"]
+    "name", ["os.system", "workers.queue.wakeup.Bell", "builtins.exec", "", "Drain"]
 )
 def test_a_name_that_is_not_listed_is_not_run(client: redis.Redis, name: str) -> None:
     """A JSON payload can name any callable; ours are a table."""

@@ -8,10 +8,9 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select
 
 from models.queries.circuit import CIRCUIT, LONGEST_WAIT
-from models.queries.findings import CALENDAR_SWEEP
 from models.queries.service_status import overview
 from models.tables.base import db_now
-from models.tables.workspace_state import WorkspaceState
+from models.tables.workspace_state import CALENDAR_SWEEP, WorkspaceState
 from webhook.monitoring.metrics import SqlCollector
 from webhook.services.reader import Reader
 from workers.calendars.schedule import claim_night

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from models.queries.findings import ReconcileRun
+from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import API_KEY
 from tests.lab.faults.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Engine, update
 
 from models.queries.alerts import alarms
-from models.queries.findings import ReconcileRun
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
+from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import MakeTools
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall

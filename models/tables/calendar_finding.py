@@ -1,0 +1,31 @@
+"""The table of what was found in users' calendars."""
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.tables.base import Base
+
+FindingKind = Literal[
+    "will_record_without_bot", "two_bots_on_one_meeting", "one_person_two_external_ids"
+]
+
+
+class CalendarFinding(Base):
+    """One thing in a calendar user's meetings that an operator should look at.
+
+    `subject` is a meeting's or another user's id: no address, no title, no external_id.
+    """
+
+    __tablename__ = "calendar_findings"
+
+    calendar_user_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    starts_at: Mapped[datetime | None]
+    bot_ids: Mapped[list[str]]
+    found_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "kind", "starts_at"),)

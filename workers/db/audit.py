@@ -1,0 +1,16 @@
+"""Writing down who changed what."""
+
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from models.tables.audit import Audit
+from models.tables.base import db_now
+
+
+def audit(
+    connection: Connection, actor: str, action: str, subject: str | None, details: dict[str, Any]
+) -> None:
+    """Note who changed what."""
+    row = {"actor": actor, "action": action, "subject": subject, "details": details}
+    connection.execute(insert(Audit).values(at=db_now(), **row))

@@ -1,0 +1,50 @@
+"""Connections to Redis: a quick one for hints, a patient one for the RQ worker."""
+
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from models.core.settings import Settings, SettingsError
+
+_QUICK_SECONDS = 1.0
+
+
+def quick_redis(settings: Settings) -> redis.Redis | None:
+    """Return a client that answers or fails within a second; None where no Redis is set."""
+    return _client(settings, timeout=_QUICK_SECONDS, retry=Retry(NoBackoff(), 0))
+
+
+def patient_redis(settings: Settings) -> redis.Redis | None:
+    """Return the RQ worker's client: it rides out a Redis that restarts."""
+    errors = (RedisConnectionError, RedisTimeoutError)
+    retry: Retry = Retry(ExponentialBackoff(cap=2, base=0.1), 20, supported_errors=errors)
+    return _client(settings, timeout=None, retry=retry)
+
+
+def _client(settings: Settings, timeout: float | None, retry: Retry) -> redis.Redis | None:
+    if settings.redis_url is None:
+        return None
+    options: dict[str, Any] = {}
+    if settings.redis_url.startswith("rediss://") and settings.redis_tls_verify == "none":
+        # Heroku's certificate is self-signed: no verification could succeed.
+        options["ssl_cert_reqs"] = "none"
+        options["ssl_check_hostname"] = False
+    try:
+        client = redis.Redis.from_url(
+            settings.redis_url,
+            socket_timeout=timeout,
+            socket_connect_timeout=_QUICK_SECONDS,
+            health_check_interval=30,
+            retry=retry,
+            **options,
+        )
+        # Opens nothing, but looks at every option: else it is looked at when it is too late.
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError):
+        # No word of the library's: it shows the value.
+        raise SettingsError("REDIS_URL: must be a URL that redis-py takes") from None
+    return client

@@ -1,0 +1,20 @@
+"""The rate limits of this deployment."""
+
+import redis
+
+from models.core.settings import Settings
+from workers.rate_limits.buckets import (
+    Limits,
+    LocalLimits,
+    SteadyLimits,
+    workspace_name,
+)
+from workers.rate_limits.redis_buckets import RedisLimits
+
+
+def make_limits(settings: Settings, client: redis.Redis | None) -> Limits:
+    """Return the workspace's rate limits, shared through Redis where there is one."""
+    shared = None
+    if client is not None:
+        shared = RedisLimits(client, workspace_name(settings.api_url, settings.api_key))
+    return SteadyLimits(shared, LocalLimits())
