@@ -13,6 +13,35 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = ("models", "workers", "webhook")
 MAY_IMPORT = {"models": set(), "workers": {"models"}, "webhook": {"models", "workers"}}
+# Who may import whom within a package: lower ranks first, and nobody from its own rank.
+LAYERS: dict[str, tuple[set[str], ...]] = {
+    "models": ({"core"}, {"tables"}, {"queries"}),
+    "workers": (
+        {"db", "queue", "rate_limits"},
+        {"recall_api"},
+        {"calendar_tokens"},
+        {"privacy"},
+        {"linking"},
+        {"reconcile", "calendars"},
+        {"processes"},
+    ),
+    "webhook": (
+        {"web", "receiver"},
+        {"services", "calendar"},
+        {"api", "console", "monitoring", "doctor"},
+        {"app", "cli"},
+        {"serving"},
+    ),
+}
+# Entrances, and the request to stop that everything hears.
+FREE = {"", "__main__", "shutdown"}
+HOMES: dict[str, tuple[str, ...]] = {
+    "flask": ("webhook",),
+    "waitress": ("webhook.serving",),
+    "rq": ("workers.queue", "workers.processes"),
+    "httpx": ("workers.recall_api",),
+    "httpcore": ("workers.recall_api",),
+}
 MOST_LINES = 200
 MOST_MEAN = 11.0
 
@@ -42,6 +71,11 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom):
             yield node.module or "", node.level
             yield from ((f"{node.module}.{alias.name}", node.level) for alias in node.names)
+
+
+def room_of(module: str) -> str:
+    """The folder of a package that a module stands in, or the module's own name beside them."""
+    return [*module.split("."), ""][1]
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -75,13 +109,34 @@ def test_the_lab_imports_nothing_of_ours() -> None:
             assert name.partition(".")[0] not in {*OURS, "migrations"}, f"{path} imports {name}"
 
 
-def test_flask_and_rq_live_where_they_belong() -> None:
-    """Flask faces people and senders; RQ and httpx are what happens later."""
-    homes = {"flask": "webhook", "waitress": "webhook", "rq": "workers", "httpx": "workers"}
+def test_a_folder_imports_only_from_those_below_it() -> None:
+    """Each rank of LAYERS from the ranks above it in the table, and never from its own."""
+    for package, layers in LAYERS.items():
+        rank = {name: height for height, layer in enumerate(layers) for name in layer}
+        for path in modules(package):
+            room = room_of(name_of(path))
+            for name, _ in imports(path):
+                other = room_of(name)
+                if name.startswith(f"{package}.") and other != room and other in rank:
+                    assert rank[other] < rank.get(room, len(layers)), f"{path} imports {name}"
+
+
+def test_every_folder_has_its_place_in_the_law() -> None:
+    """A new folder is ranked before it is used."""
+    for package, layers in LAYERS.items():
+        found = {room_of(name_of(path)) for path in modules(package)}
+        ranked = {name for layer in layers for name in layer}
+        assert found - ranked <= FREE, package
+        assert ranked <= found, package
+
+
+def test_libraries_live_where_they_belong() -> None:
+    """Flask faces people and senders, RQ and httpx what happens later, each in its own rooms."""
     for path in modules(*OURS):
+        here = name_of(path)
         for name, _ in imports(path):
-            home = homes.get(name.partition(".")[0])
-            assert home in (None, path.relative_to(ROOT).parts[0]), f"{path} imports {name}"
+            homes = HOMES.get(name.partition(".")[0])
+            assert homes is None or here.startswith(homes), f"{path} imports {name}"
 
 
 def test_no_import_is_inside_a_function() -> None:
