@@ -1,5 +1,5 @@
 -- A role for people and tools that only ask: every view of this release, and no table.
--- As the database's owner:  psql "$DATABASE_URL" -f bin/read_only_role.sql
+-- As the database's owner:  psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -f bin/read_only_role.sql
 -- then give it a password:  \password recall_links_reader
 -- It may be run again at any time, and is after a release that made a view.
 

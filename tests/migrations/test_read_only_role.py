@@ -176,6 +176,7 @@ def test_the_script_says_what_it_needs_to_be_run(owner_url: str) -> None:
     words = SCRIPT.read_text()
     assert "PASSWORD '" not in words
     assert not any(line.startswith("\\") for line in words.splitlines())
+    assert "-v ON_ERROR_STOP=1 -f" in words
     engine = create_engine(Settings.read({"DATABASE_URL": owner_url}).database_url)
     with engine.connect() as connection:
         granted = connection.scalars(
@@ -195,10 +196,13 @@ def test_psql_stops_at_the_first_error_and_says_which_right_it_needs(owner_url: 
         owner.execute("ALTER ROLE poor_owner NOSUPERUSER")
         try:
             url = make_url(owner_url).set(username="poor_owner", password=PASSWORD)
-            words = [psql, url.render_as_string(hide_password=False), "-X", "-f", "-"]
+            address = url.render_as_string(hide_password=False)
+            # As the documentation has it: without the variable psql ends with 0 all the same.
+            words = [psql, address, "-X", "-v", "ON_ERROR_STOP=1", "-f", "-"]
             done = subprocess.run(words, input=script, check=False, capture_output=True, text=True)
         finally:
             owner.execute("DROP ROLE poor_owner")
+    assert done.returncode == 3
     assert done.stderr.count("ERROR") == 1
     assert "CREATEROLE" in done.stderr
     assert "HINT" in done.stderr
