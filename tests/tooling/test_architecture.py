@@ -1,12 +1,14 @@
 """The rules of the house that nobody re-reads: kept here, so that nobody has to."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from statistics import mean
+from typing import TypeGuard
 
 import pytest
 
@@ -137,6 +139,32 @@ def test_libraries_live_where_they_belong() -> None:
         for name, _ in imports(path):
             homes = HOMES.get(name.partition(".")[0])
             assert homes is None or here.startswith(homes), f"{path} imports {name}"
+
+
+def test_no_private_name_of_a_library_is_used() -> None:
+    """What its documentation does not name may go with any release; waitress alone is excepted."""
+    for path in modules(*OURS):
+        if "serving" not in path.parts:
+            found = [node for node in ast.walk(tree(path)) if _is_private(node)]
+            strange = [node for node in found if node.attr not in _own_names(path)]
+            assert not strange, f"{path}:{strange[0].lineno} {strange[0].attr}"
+
+
+def _is_private(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    is_private = isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr) is not None
+    # The one way to end a process at once has such a name, and is documented.
+    return is_private and ast.unparse(node) != "os._exit"
+
+
+def _own_names(path: Path) -> set[str]:
+    """What a module defines or sets on itself."""
+    own = {node.name for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls"):
+            own.add(node.attr)
+    return own
 
 
 def test_no_import_is_inside_a_function() -> None:
