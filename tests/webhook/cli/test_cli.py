@@ -16,6 +16,7 @@ import click
 import pytest
 from sqlalchemy import Engine, insert, update
 
+from models.core.title_words import title_columns
 from models.queries.registry import LISTS
 from models.tables.audit import Audit
 from models.tables.base import db_now
@@ -66,7 +67,7 @@ def hostile(engine: Engine) -> None:
     """Everything that comes from outside is made as bad as it can be."""
     with engine.begin() as connection:
         meetings = update(CalendarMeeting).where(CalendarMeeting.id == meeting_id(20))
-        connection.execute(meetings.values(title=HOSTILE))
+        connection.execute(meetings.values(title_columns(HOSTILE)))
         connection.execute(update(Bot).where(Bot.id == bot_id(3)).values(last_error=HOSTILE))
         connection.execute(update(Delivery).values(event=HOSTILE, reason=HOSTILE))
 
