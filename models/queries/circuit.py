@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from models.core.sanitize import utc_time
-from models.tables.workspace_state import WorkspaceState
+from models.tables.workspace_state import CIRCUIT, WorkspaceState
 
-CIRCUIT = "circuit"
 # The longest that anybody may be told to wait: 15 minutes, and a second so as not to be early.
 LONGEST_WAIT = 15 * 60 + 1.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
-from models.queries.circuit import CIRCUIT, Circuit, circuit_of, seconds_left
+from models.queries.circuit import Circuit, circuit_of, seconds_left
 from models.queries.findings import count_findings
 from models.queries.reconcile import Reconciled, last_reconcile
 from models.tables.base import database_time
@@ -17,13 +17,11 @@ from models.tables.bot import Bot
 from models.tables.delivery import Delivery
 from models.tables.hourly_count import Tally
 from models.tables.rejection import Rejection
-from models.tables.workspace_state import WorkspaceState
+from models.tables.workspace_state import CIRCUIT, CLOSED, QUOTA, WORKER, WorkspaceState
 
 # Counting stops here: whether ten thousand or a million wait, somebody has to look.
 MOST_COUNTED = 10_000
 HOURS = 24
-WORKER = "worker:"
-CLOSED = "closed:"
 # A worker tells of itself twice a minute.
 WORKER_IS_AWAY_AFTER = 120.0
 
@@ -104,7 +102,7 @@ def overview(connection: Connection) -> Overview:
         backlog=_backlog(connection, now),
         circuit=circuit_of(facts.get(CIRCUIT), now),
         closed_buckets=_closed(facts, now),
-        quota=_quota(facts["quota"].value) if "quota" in facts else {},
+        quota=_quota(facts[QUOTA].value) if QUOTA in facts else {},
         workers=_workers(facts, now),
         last_delivery_at=_latest(connection, Delivery.received_at),
         last_rejection_at=_latest(connection, Rejection.received_at),

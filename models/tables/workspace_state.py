@@ -7,6 +7,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.tables.base import Base
 
+CIRCUIT = "circuit"
+# Before the name of a bucket, and of a worker.
+CLOSED, WORKER = "closed:", "worker:"
+QUOTA = "quota"
+BODIES_EMPTIED = "bodies_emptied"
+CALENDAR_SWEEP = "calendar_sweep"
+
 
 class WorkspaceState(Base):
     """One shared fact by its name; whoever learns it last writes it."""
@@ -17,6 +24,3 @@ class WorkspaceState(Base):
     value: Mapped[dict[str, Any]]
     # By the database's clock: it is compared on other dynos.
     updated_at: Mapped[datetime]
-
-
-CALENDAR_SWEEP = "calendar_sweep"

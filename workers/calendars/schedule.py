@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from models.tables.base import db_now
 from models.tables.workspace_state import CALENDAR_SWEEP, WorkspaceState
-from workers.db.upsert import upsert
+from workers.db.workspace_state import write_state
 
 # By day an operator's own calls, and most meetings, want the rate limits.
 NIGHT_HOUR = 3
 # A claim that was not renewed for so long is a dead dyno's: the slowest call takes 3 minutes.
 LEASE_SECONDS = 600.0
-_STATE = cast("Table", WorkspaceState.__table__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +108,4 @@ def keep_night(connection: Connection, night: Night, *, is_over: bool = False) -
 
 
 def _write(connection: Connection, night: Night, now: datetime) -> None:
-    row = {"key": CALENDAR_SWEEP, "value": night.as_json(), "updated_at": now}
-    upsert(connection, _STATE, [row], update=("value", "updated_at"))
+    write_state(connection, CALENDAR_SWEEP, night.as_json(), now)

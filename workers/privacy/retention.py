@@ -2,9 +2,8 @@
 
 import time
 from datetime import datetime
-from typing import cast
 
-from sqlalchemy import Connection, Engine, Table, and_, delete, select, update
+from sqlalchemy import Connection, Engine, and_, delete, select, update
 
 from models.core.sanitize import utc_time
 from models.core.settings import Settings
@@ -14,8 +13,8 @@ from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
 from models.tables.link import LinkAttempt
 from models.tables.rejection import Rejection
-from models.tables.workspace_state import WorkspaceState
-from workers.db.upsert import upsert
+from models.tables.workspace_state import BODIES_EMPTIED, WorkspaceState
+from workers.db.workspace_state import write_state
 from workers.privacy.redact import empty_late_bodies
 
 EVERY_SECONDS = 3600.0
@@ -24,8 +23,6 @@ DAY_SECONDS = 86_400.0
 BATCH = 500
 # A sweep has other things to do: what is left over waits for the next one.
 MOST_BATCHES = 20
-EMPTIED = "bodies_emptied"
-_STATE = cast("Table", WorkspaceState.__table__)
 
 
 class Retention:
@@ -112,12 +109,11 @@ class Retention:
 
 def _emptied_until(connection: Connection) -> datetime | None:
     noted = select(WorkspaceState.value, db_now().label("now"))
-    row = connection.execute(noted.where(WorkspaceState.key == EMPTIED)).one_or_none()
+    row = connection.execute(noted.where(WorkspaceState.key == BODIES_EMPTIED)).one_or_none()
     until = utc_time(row.value.get("until")) if row else None
     # A time to come would keep bodies for ever.
     return until if row and until and until <= row.now else None
 
 
 def _note_emptied(connection: Connection, until: datetime) -> None:
-    row = {"key": EMPTIED, "value": {"until": until.isoformat()}, "updated_at": until}
-    upsert(connection, _STATE, [row], update=("value", "updated_at"))
+    write_state(connection, BODIES_EMPTIED, {"until": until.isoformat()}, until)

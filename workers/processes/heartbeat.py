@@ -5,22 +5,17 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Mapping
-from typing import cast
 
-from sqlalchemy import Connection, Table, delete
+from sqlalchemy import Connection, delete
 
 from models.tables.base import db_now
-from models.tables.workspace_state import WorkspaceState
-from workers.db.upsert import insert_into
+from models.tables.workspace_state import QUOTA, WORKER, WorkspaceState
+from workers.db.workspace_state import write_state
 from workers.linking.context import Tools
 
 EVERY_SECONDS = 30.0
 # Dynos get a new name daily: who has been silent for so long is not coming back.
 FORGET_SECONDS = 86_400.0
-WORKER = "worker:"
-QUOTA = "quota"
-_STATE = cast("Table", WorkspaceState.__table__)
 
 
 class Heartbeat:
@@ -41,14 +36,14 @@ class Heartbeat:
 
     def beat(self, connection: Connection) -> None:
         """Write the two facts, and forget workers of yesterday."""
-        _note(connection, self._name, {"memory_mb": round(peak_memory_mb(), 1)})
+        write_state(connection, self._name, {"memory_mb": round(peak_memory_mb(), 1)})
         buckets = self._tools.buckets
         left = {
             bucket.name: {"left": round(calls, 1), "per_minute": bucket.per_minute}
             for bucket in (buckets.bot_get, buckets.authenticate)
             if (calls := self._tools.limits.left(bucket)) is not None
         }
-        _note(connection, QUOTA, left)
+        write_state(connection, QUOTA, left)
         old = WorkspaceState.key.startswith(WORKER)
         old &= WorkspaceState.updated_at < db_now(-FORGET_SECONDS)
         connection.execute(delete(WorkspaceState).where(old))
@@ -59,9 +54,3 @@ def peak_memory_mb() -> float:
     # Linux counts in kilobytes, macOS in bytes.
     unit = 1024**2 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def _note(connection: Connection, key: str, value: Mapping[str, object]) -> None:
-    statement = insert_into(connection, _STATE).values(key=key, value=value, updated_at=db_now())
-    changed = {"value": statement.excluded.value, "updated_at": db_now()}
-    connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=changed))

@@ -9,12 +9,11 @@ from sqlalchemy import Connection, Select, Table, delete, select
 
 from models.queries.circuit import seconds_left
 from models.tables.base import db_now
-from models.tables.workspace_state import WorkspaceState
+from models.tables.workspace_state import CIRCUIT, CLOSED, WorkspaceState
 from workers.db.upsert import upsert
+from workers.db.workspace_state import write_state
 from workers.recall_api.errors import RecallError
 
-CIRCUIT = "circuit"
-CLOSED = "closed:"
 _STATE = cast("Table", WorkspaceState.__table__)
 
 
@@ -71,7 +70,7 @@ def close_bucket(connection: Connection, bucket: str, seconds: float) -> None:
     now = _database_time(connection)
     # The row is made first, so that there is something to lock: of two that close it at once the
     # second sees what the first one wrote.
-    upsert(connection, _STATE, [_until(key, now, {})])
+    upsert(connection, _STATE, [{"key": key, "value": {}, "updated_at": now}])
     kept = select(WorkspaceState.value, WorkspaceState.updated_at)
     row = connection.execute(kept.where(WorkspaceState.key == key).with_for_update()).one()
     if seconds_left(row.value, row.updated_at, now) < seconds:
@@ -80,12 +79,8 @@ def close_bucket(connection: Connection, bucket: str, seconds: float) -> None:
 
 def _write_until(connection: Connection, key: str, seconds: float, value: dict[str, str]) -> None:
     now = _database_time(connection)
-    row = {**_until(key, now + timedelta(seconds=seconds), value), "updated_at": now}
-    upsert(connection, _STATE, [row], update=("value", "updated_at"))
-
-
-def _until(key: str, until: datetime, value: dict[str, str]) -> dict[str, Any]:
-    return {"key": key, "value": {**value, "until": until.isoformat()}, "updated_at": until}
+    until = now + timedelta(seconds=seconds)
+    write_state(connection, key, {**value, "until": until.isoformat()}, now)
 
 
 def _database_time(connection: Connection) -> datetime:

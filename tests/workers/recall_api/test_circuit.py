@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, insert, select
 
-from models.queries.circuit import CIRCUIT, LONGEST_WAIT
+from models.queries.circuit import LONGEST_WAIT
 from models.queries.service_status import overview
 from models.tables.base import db_now
-from models.tables.workspace_state import CALENDAR_SWEEP, WorkspaceState
+from models.tables.workspace_state import CALENDAR_SWEEP, CIRCUIT, CLOSED, WorkspaceState
 from webhook.monitoring.metrics import SqlCollector
 from webhook.services.reader import Reader
 from workers.calendars.schedule import claim_night
-from workers.recall_api.circuit import CLOSED, close_bucket, read_workspace
+from workers.recall_api.circuit import close_bucket, read_workspace
 
 FAR = datetime(9999, 12, 31, tzinfo=UTC).isoformat()
 NO_TIMES: list[object] = [
