@@ -1,4 +1,4 @@
-"""The README's picture: each ratio as a bar from 1, its spread as a line, its target as a tick."""
+"""The picture of docs/benchmarks.md: ratios as bars from 1, spreads as lines, targets as ticks."""
 
 import math
 from collections.abc import Sequence

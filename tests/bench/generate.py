@@ -13,7 +13,7 @@ from tests.bench.plan import Plan
 MEETINGS_A_PERSON = 250
 CHUNK = 500_000
 LAST_DAY = "timestamptz '2026-11-24 15:00+00'"
-# The README's questions name these two.
+# The questions of docs/sql.md name these two.
 PERSON, PERSON_NUMBER, EMAIL = "user-17", 17, "ada@example.com"
 PARTIAL_BOT = 32
 

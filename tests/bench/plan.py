@@ -8,7 +8,7 @@ from rich.console import Console
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rounds and sizes; `is_quick` is for looking whether it works, not for a README."""
+    """Rounds and sizes; `is_quick` is for looking whether it works, not for a page."""
 
     rounds: int
     is_quick: bool

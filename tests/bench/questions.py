@@ -1,4 +1,4 @@
-"""What is asked at each decade: the README's SQL, every API list and console page."""
+"""What is asked at each decade: the SQL of docs/sql.md, every API list and console page."""
 
 import re
 from collections.abc import Iterator
@@ -41,9 +41,9 @@ _FILTERS = {
 }
 
 
-def sql_questions(readme: Path = ROOT / "README.md") -> dict[str, str]:
-    """Return the SELECTs that the README gives, by their comments; those for SQLite left out."""
-    text = readme.read_text()
+def sql_questions(page: Path = ROOT / "docs" / "sql.md") -> dict[str, str]:
+    """Return the SELECTs that the page gives, by their comments; those for SQLite left out."""
+    text = page.read_text()
     blocks = _FENCED.findall(text) or _INDENTED.findall(text)
     found: dict[str, str] = {}
     for block in blocks:

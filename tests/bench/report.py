@@ -56,7 +56,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
 
 def markdown(results: Results, command: str) -> str:
-    """Return the README's table: what has a target, and what is compared."""
+    """Return the table of docs/benchmarks.md: what has a target, and what is compared."""
     lines = ["| | median | spread | target | |", "|---|---|---|---|---|"]
     lines += [_line(figure) for figure in _told(results.figures)]
     lines += ["", f"`{command}` on {machine()}."]

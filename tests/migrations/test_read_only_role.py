@@ -15,7 +15,7 @@ from models.core.settings import Settings
 from models.tables.metadata import metadata
 from tests.conftest import new_database, unavailable
 from tests.support.bulk_data import populate
-from tests.system.test_questions import is_for, readme_statements
+from tests.system.test_questions import documented_statements, is_for
 
 SCRIPT = Path(__file__).parents[2] / "bin" / "read_only_role.sql"
 ROLE = "recall_links_reader"
@@ -96,7 +96,7 @@ def test_the_reader_reads_every_view_there_is(owner_url: str, engine: Engine) ->
 def test_the_reader_has_every_answer_of_the_documentation(engine: Engine) -> None:
     """In the documentation's own words, whatever they ask for: none of it is refused."""
     with engine.connect() as connection:
-        for statement in readme_statements():
+        for statement in documented_statements():
             if is_for(statement, "postgresql"):
                 connection.execute(text(statement))
 

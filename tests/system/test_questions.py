@@ -1,4 +1,4 @@
-"""The questions that the README answers in SQL: each is run, and none reads a big table whole."""
+"""The questions that docs/sql.md answers: each is run, and none reads a big table whole."""
 
 import re
 import shutil
@@ -97,10 +97,14 @@ def _write_the_rest(connection: Connection) -> None:
     )
 
 
-def readme_statements() -> list[str]:
-    """Every statement of the README's section, its question before it as a comment."""
-    section = (ROOT / "README.md").read_text().split("## Ask the database")[1].split("\n## ")[0]
-    blocks = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+def sql_blocks(page: str) -> list[str]:
+    """What stands in a page between ```sql and ```."""
+    return re.findall(r"```sql\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def documented_statements() -> list[str]:
+    """Every statement of the page, its question before it as a comment."""
+    blocks = sql_blocks("docs/sql.md")
     found = [one.strip() for block in blocks for one in block.split(";\n") if one.strip()]
     return [one.removesuffix(";") for one in found]
 
@@ -112,16 +116,26 @@ def is_for(statement: str, dialect: str) -> bool:
     return others[dialect] not in head
 
 
-def test_the_readme_answers_ten_questions_and_more() -> None:
+def test_the_page_answers_twelve_questions() -> None:
     """Numbered, so that people can name them."""
-    numbers = {int(found) for found in re.findall(r"-- (\d+)\.", "\n".join(readme_statements()))}
+    numbers = {
+        int(found) for found in re.findall(r"-- (\d+)\.", "\n".join(documented_statements()))
+    }
     assert numbers == set(range(1, 13))
 
 
-def test_every_answer_of_the_readme_runs_and_needs_no_whole_table(big: Engine) -> None:
-    """At twenty thousand bots, in the README's own words, with values that are there."""
+def test_the_readme_shows_one_of_them() -> None:
+    """Word for word, so that the page's tests hold for it."""
+    shown = [block.strip().removesuffix(";") for block in sql_blocks("README.md")]
+    answers = [re.sub(r"^--.*\n", "", one, flags=re.MULTILINE) for one in documented_statements()]
+    assert len(shown) == 1
+    assert shown[0] in answers
+
+
+def test_every_documented_answer_runs_and_needs_no_whole_table(big: Engine) -> None:
+    """At twenty thousand bots, in the page's own words, with values that are there."""
     with big.connect() as connection:
-        for statement in readme_statements():
+        for statement in documented_statements():
             if is_for(statement, connection.dialect.name):
                 _try(connection, statement)
 

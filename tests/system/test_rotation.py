@@ -1,4 +1,4 @@
-"""A signing secret's whole rotation, as the README tells it, restarts included, under load."""
+"""A signing secret's whole rotation, as docs/deployment.md tells it: with restarts, under load."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
