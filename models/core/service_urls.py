@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 _HOST_NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*\.[a-z]{2,}(?::[0-9]+)?(?:/.*)?", re.IGNORECASE)
+# What DNS takes; a resolver's own error for another is no error of a connection.
+_LONGEST_LABEL = 63
 _RECALL_HOST = re.compile(r"(?:https?://)?([a-z0-9-]+)\.recall\.ai(?:/.*)?")
 # The old address, of the time when there was one region.
 _RECALL_ALIAS = "api"
@@ -114,8 +116,12 @@ def _check_place(scheme: str, parts: SplitResult) -> None:
     if scheme == "unix":
         if not parts.path.strip("/") or (parts.netloc and "@" not in parts.netloc):
             raise ValueError("must be unix:// and the absolute path of a socket")
+        return
+    labels = (parts.hostname or "localhost").removesuffix(".").split(".")
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
+        raise ValueError("must have a host name whose parts have 1 to 63 characters")
     # redis-py takes database 0 for whatever it cannot read.
-    elif not re.fullmatch(r"(/[0-9]{0,9}/?)?", parts.path):
+    if not re.fullmatch(r"(/[0-9]{0,9}/?)?", parts.path):
         raise ValueError("must have a number, or nothing, as its database")
 
 

@@ -232,6 +232,8 @@ BAD: dict[str, list[str]] = {
         "redis://:1#hunter2@h:6379",
         "redis://:[hunter2@h:6379",
         "redis://h:0/0",
+        "redis://hunter2..b:6379",
+        f"redis://{'hunter2' * 10}:6379",
         "redis://h:70000/0",
         "redis://h/hunter2",
         "redis://h/0/1",

@@ -42,6 +42,7 @@ ALLOWED = (
     "app:sekret@",
     "app:wrong-word@",
     "nobody-such:x@",
+    ":{WRONG}@",
 )
 _KINDS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
 

@@ -14,8 +14,9 @@ from webhook.cli.context import Session
 from webhook.cli.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
 from webhook.doctor.calendar import examine_calendar
 from webhook.doctor.recall import examine_recall
+from webhook.doctor.redis_server import examine_redis
 from webhook.doctor.result import Finding
-from webhook.doctor.system import examine_database, examine_redis, examine_settings
+from webhook.doctor.system import examine_database, examine_settings
 from webhook.receiver.reverify import reverify, unresolved
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}

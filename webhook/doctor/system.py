@@ -1,9 +1,8 @@
-"""What a doctor looks at on our side: settings, database, Redis, deliveries; and what to do."""
+"""What a doctor looks at on our side: settings, database, deliveries; and what to do."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import redis
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,8 +19,6 @@ from webhook.doctor.result import Finding
 
 # Beyond this the signed timestamps of half the tolerance are already spent.
 MOST_SKEW_SECONDS = 60.0
-# Policies that throw away what was never asked to expire: a queue's jobs, a bucket's level.
-EVICTS_ANYTHING = "allkeys"
 
 
 def examine_settings(settings: Settings) -> Iterator[Finding]:
@@ -112,25 +109,3 @@ def skew(whose: str, moment: datetime) -> Finding:
         f"differs from this machine's by {seconds:+.0f} s",
         "set the clock: webhooks are refused when it is off by WEBHOOK_TOLERANCE_SECONDS",
     )
-
-
-def examine_redis(client: redis.Redis | None) -> Iterator[Finding]:
-    """Look at Redis: links come without it, only later."""
-    if client is None:
-        remedy = "set REDIS_URL: without it links wait for the next sweep"
-        yield Finding("warning", "Redis", "REDIS_URL is not set", remedy)
-        return
-    try:
-        server = client.info("server")
-        memory = client.info("memory")
-    except redis.RedisError as error:
-        remedy = "check REDIS_URL; for a self-signed certificate set REDIS_TLS_VERIFY=none"
-        yield Finding("warning", "Redis", f"is away: {type(error).__name__}", remedy)
-        return
-    yield Finding("ok", "Redis", f"version {server.get('redis_version')}")
-    policy = str(memory.get("maxmemory_policy", "unknown"))
-    if policy.startswith(EVICTS_ANYTHING):
-        remedy = "set maxmemory-policy to noeviction: evicted rate limits let 429s through"
-        yield Finding("warning", "eviction policy", policy, remedy)
-    else:
-        yield Finding("ok", "eviction policy", policy)

@@ -3,6 +3,7 @@
 import threading
 import time
 
+from workers.queue.redis_news import RedisNews
 from workers.queue.wakeup import Bell
 
 PAUSE_SECONDS = 0.1
@@ -13,6 +14,7 @@ class Ringer:
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
+        self._news = RedisNews("Redis rings no worker: links wait for the next sweep")
         self._flag = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -46,4 +48,5 @@ class Ringer:
                 return
             # Deliveries that come during the pause are covered by one ring after it.
             self._bell.ring()
+            self._news.note(self._bell.failure)
             time.sleep(PAUSE_SECONDS)

@@ -20,6 +20,7 @@ from workers.linking.drain import Drain
 from workers.linking.title_index import TitleIndex
 from workers.privacy.retention import Retention
 from workers.processes.heartbeat import Heartbeat
+from workers.queue.redis_news import RedisNews
 from workers.shutdown import Stop
 
 # Work that a rung bell has not moved for so many sweeps is drained here: the ring may have gone
@@ -51,7 +52,7 @@ class Sweeper:
         self._calendars = CalendarSweep(tools, stop)
         self._unmoved_since: float | None = None
         self._last_attempt = -1
-        self._is_deaf = False
+        self._redis_news = RedisNews("Redis is away: draining without it", clock)
         self._is_blind = False
 
     def run(self) -> None:
@@ -97,11 +98,7 @@ class Sweeper:
     def _get_it_done(self, outlook: Outlook) -> None:
         # Always rung first: an RQ worker that is idle starts sooner than a drain of our own would.
         is_heard = self._tools.bell.ring()
-        if is_heard == self._is_deaf:
-            logger.info("Redis is back") if is_heard else logger.warning(
-                "Redis is away: draining without it"
-            )
-        self._is_deaf = not is_heard
+        self._redis_news.note(self._tools.bell.failure)
         if not is_heard or self._is_unmoved(outlook):
             Drain(self._tools, self._stop).run()
 

@@ -19,6 +19,7 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.worker import SimpleWorker
 
+from models.core import redis_errors
 from models.core.database_errors import is_away, reason
 from models.core.sentry import flush_sentry, set_up_sentry
 from models.core.settings import Settings
@@ -27,7 +28,8 @@ from workers.linking.drain import Drain
 from workers.processes.heartbeat import peak_memory_mb
 from workers.processes.linux import name_process
 from workers.queue.jobs import DRAIN, links_queue, listed_jobs, queue_name
-from workers.queue.redis_clients import patient_redis, quick_redis
+from workers.queue.redis_clients import patient_redis, quick_redis, write_probe
+from workers.queue.redis_news import RedisNews
 from workers.shutdown import Stop
 
 # RQ's own defaults let a killed worker's job lie for a quarter of an hour.
@@ -35,8 +37,6 @@ WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
 MONITORING_SECONDS = 5
 REDIS_PAUSE_SECONDS = 1.0
-PROBE = "recall-links:probe"
-PROBE_TTL_SECONDS = 60
 # How `ps` tells a worker that waits from one at work.
 RQ_WORKER, DRAINING = "rq worker", "rq draining"
 # A process that is replaced now and then keeps no leak of any library for ever.
@@ -109,8 +109,9 @@ def run_worker(settings: Settings, context: ssl.SSLContext, beat: Callable[[], N
     hasty, client = quick_redis(settings), patient_redis(settings)
     if hasty is None or client is None:
         return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # The patient client would keep its silence for half a minute before it gave up.
-    _wait_for(hasty, beat)
+    wait_for_redis(hasty, beat)
     set_up_sentry(settings)
     tools, stop = make_tools(settings, context), Stop()
     worker = _worker(settings, client, DrainJob(tools, stop))
@@ -119,7 +120,8 @@ def run_worker(settings: Settings, context: ssl.SSLContext, beat: Callable[[], N
         worker.work(logging_level="WARNING", max_jobs=MOST_JOBS)
     except redis.RedisError as error:
         # RQ gives up where it cannot say goodbye; the supervisor starts another that waits.
-        logger.warning("Redis failed the RQ worker", error=type(error).__name__)
+        said = {"reason": redis_errors.reason(error), "remedy": redis_errors.remedy(error)}
+        logger.warning("Redis failed the RQ worker", **said)
     finally:
         tools.close()
         flush_sentry()
@@ -140,18 +142,15 @@ def _worker(settings: Settings, client: redis.Redis, job: DrainJob) -> DrainWork
     )
 
 
-def _wait_for(client: redis.Redis, beat: Callable[[], None]) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    said = False
+def wait_for_redis(client: redis.Redis, beat: Callable[[], None]) -> None:
+    """Return when it takes what is written; until then say why it does not."""
+    news = RedisNews("waiting for Redis")
     while True:
         beat()
         try:
-            # A full Redis answers a ping, and then fails RQ's first write.
-            client.set(PROBE, "", ex=PROBE_TTL_SECONDS)
+            write_probe(client)
         except redis.RedisError as error:
-            if not said:
-                logger.warning("waiting for Redis", error=type(error).__name__)
-            said = True
+            news.note(error)
             time.sleep(REDIS_PAUSE_SECONDS)
         else:
             return

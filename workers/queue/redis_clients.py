@@ -11,6 +11,8 @@ from redis.retry import Retry
 from models.core.settings import Settings, SettingsError
 
 _QUICK_SECONDS = 1.0
+_PROBE = "recall-links:probe"
+_PROBE_TTL_SECONDS = 60
 
 
 def quick_redis(settings: Settings) -> redis.Redis | None:
@@ -23,6 +25,15 @@ def patient_redis(settings: Settings) -> redis.Redis | None:
     errors = (RedisConnectionError, RedisTimeoutError)
     retry: Retry = Retry(ExponentialBackoff(cap=2, base=0.1), 20, supported_errors=errors)
     return _client(settings, timeout=None, retry=retry)
+
+
+def write_probe(client: redis.Redis) -> None:
+    """Write and run a script, as rings and limits do; redis.RedisError where that is refused.
+
+    A full Redis, or one that cannot save, answers a ping all the same.
+    """
+    client.set(_PROBE, "", ex=_PROBE_TTL_SECONDS)
+    client.eval("return 1", 0)
 
 
 def _client(settings: Settings, timeout: float | None, retry: Retry) -> redis.Redis | None:

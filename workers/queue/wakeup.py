@@ -2,15 +2,11 @@
 
 import redis
 
-from workers.queue.jobs import DRAIN, links_queue, logger
+from workers.queue.jobs import DRAIN, links_queue
 
 # One for each worker that may be idle; more would only run empty drains.
 MOST_QUEUED = 3
-
-
 HINT_TTL_SECONDS = 60
-
-
 JOB_TIMEOUT_SECONDS = 60
 
 
@@ -19,9 +15,12 @@ class Bell:
 
     def __init__(self, client: redis.Redis | None, name: str) -> None:
         self._queue = links_queue(client, name) if client is not None else None
+        # Why the last ring was not heard; None where it was, and where no Redis is set.
+        self.failure: redis.RedisError | None = None
 
     def ring(self) -> bool:
         """Queue one `drain` unless enough are queued; False when Redis is away or full."""
+        self.failure = None
         if self._queue is None:
             return False
         try:
@@ -37,6 +36,6 @@ class Bell:
                     description=DRAIN,
                 )
         except redis.RedisError as error:
-            logger.debug("the bell is not heard", error=type(error).__name__)
+            self.failure = error
             return False
         return True

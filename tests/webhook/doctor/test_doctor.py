@@ -22,8 +22,9 @@ from tests.models.queries.test_alerts import a_worker
 from tests.support.fakes import BOT
 from tests.support.rows import add_delivery
 from webhook.doctor.recall import examine_recall
+from webhook.doctor.redis_server import examine_redis
 from webhook.doctor.result import Finding
-from webhook.doctor.system import examine_database, examine_redis, examine_settings, skew
+from webhook.doctor.system import examine_database, examine_settings, skew
 from workers.queue.redis_clients import quick_redis
 
 PRINT = Settings.read({"RECALL_WEBHOOK_SECRETS": SECRET}).recall_webhook_secrets[0].fingerprint

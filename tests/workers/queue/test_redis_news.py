@@ -1,0 +1,43 @@
+"""Which lines the log gets of a Redis that fails, and that comes and goes."""
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from tests.lab.world.clock import ManualClock
+from workers.queue.redis_news import QUIET_SECONDS, RedisNews
+
+REFUSED = redis.ConnectionError("Error 111 connecting to h:1. Connection refused.")
+FULL = redis.ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Moved by the test."""
+    return ManualClock(0.0)
+
+
+def test_what_goes_on_is_told_once(clock: ManualClock) -> None:
+    """Its reason, what to do, and later that it is over."""
+    news = RedisNews("waiting", clock)
+    with capture_logs() as lines:
+        for failure in (None, REFUSED, REFUSED, FULL, FULL, None, None):
+            clock.advance(QUIET_SECONDS)
+            news.note(failure)
+    told = [(line["event"], line.get("reason")) for line in lines]
+    full = "OOM command not allowed when used memory > 'maxmemory'"
+    assert told == [("waiting", "Connection refused"), ("waiting", full), ("Redis is back", None)]
+    assert "more memory" in lines[1]["remedy"]
+
+
+def test_a_redis_that_comes_and_goes_fills_no_log(clock: ManualClock) -> None:
+    """A line in five seconds, and at last how it stands."""
+    news = RedisNews("waiting", clock)
+    with capture_logs() as lines:
+        for _ in range(100):
+            news.note(REFUSED)
+            news.note(None)
+        assert len(lines) == 1
+        clock.advance(QUIET_SECONDS)
+        news.note(None)
+    assert [line["event"] for line in lines] == ["waiting", "Redis is back"]
