@@ -18,6 +18,7 @@ from tests.support.console_client import READ
 from webhook.app import create_app
 from webhook.cli.main import cli
 
+README_BYTES = 8 * 1024
 # Where a recorded proof is named: `tests/…/test_x.py`: `test_y`.
 _PROOF = re.compile(r"`(tests/[\w/]+\.py)`: `(test_\w+)`")
 
@@ -52,6 +53,11 @@ def whole_app(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[Flask
     app = create_app(make_settings(**calendar_settings(recall), OPS_READ_TOKENS=READ))
     yield app
     app.extensions["recall-links"].close()
+
+
+def test_the_readme_is_short() -> None:
+    """A stranger reads it to the end; everything else is a page of docs/."""
+    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
 
 
 def test_a_part_of_a_longer_name_does_not_count() -> None:
