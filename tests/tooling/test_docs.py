@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import cache
+from typing import get_args
 
 import click
 import pytest
@@ -10,6 +11,11 @@ from flask import Flask
 from sqlalchemy import Engine, insert, inspect
 
 from models.tables.base import db_now
+from models.tables.bot import LinkState
+from models.tables.calendar import MeetingState
+from models.tables.calendar_finding import FindingKind
+from models.tables.delivery import Outcome
+from models.tables.link import EndReason
 from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import ROOT, MakeSettings
 from tests.lab.recall import FakeRecall
@@ -17,6 +23,7 @@ from tests.support.calendar_app import calendar_settings
 from tests.support.console_client import READ
 from webhook.app import create_app
 from webhook.cli.main import cli
+from webhook.receiver.signature import Reason
 
 README_BYTES = 8 * 1024
 # Where a recorded proof is named: `tests/…/test_x.py`: `test_y`.
@@ -45,6 +52,15 @@ def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Com
 
 
 COMMANDS = dict(commands(cli, "recall-links"))
+
+WORDS = {
+    "link_state": get_args(LinkState),
+    "meeting_state": get_args(MeetingState),
+    "end_reason": get_args(EndReason),
+    "delivery outcome": get_args(Outcome),
+    "rejection reason": tuple(Reason),
+    "finding": get_args(FindingKind),
+}
 
 
 @pytest.fixture
@@ -94,6 +110,12 @@ def test_every_metric_is_documented(whole_app: Flask, engine: Engine) -> None:
 def test_every_view_is_documented(engine: Engine) -> None:
     """The views of the migrated database, on either kind."""
     assert [name for name in inspect(engine).get_view_names() if not is_documented(name)] == []
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_every_word_that_people_read_in_columns_is_documented(kind: str) -> None:
+    """States, outcomes and reasons stand in views, lists and answers as they are."""
+    assert [word for word in WORDS[kind] if not is_documented(word)] == []
 
 
 def test_every_test_that_a_page_names_is_there() -> None:
