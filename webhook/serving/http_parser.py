@@ -11,6 +11,7 @@ from waitress.receiver import FixedStreamReceiver
 
 from webhook.serving.body_buffer import BodyBuffer, NoRoomError, Room
 from webhook.serving.chunked import ChunkedBody
+from webhook.serving.proxy_headers import keep_only_sound
 
 # The words of the receiver's own answers.
 _WORDS = {
@@ -74,6 +75,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         except ValueError as error:
             # Of urlsplit's, or a number of more digits than Python reads.
             raise ParsingError("the head cannot be read") from error
+        if self.adj.trusted_proxy:
+            keep_only_sound(self.headers)
         if _CONTROL.search(self.request_uri):
             raise ParsingError("a control character in the target")
         if self.content_length > self._most_bytes:
