@@ -9,4 +9,10 @@ def in_words(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return how many there are: no bots, 1 bot, 2 bots."""
+    noun = one if count == 1 else (many or f"{one}s")
+    return f"{count or 'no'} {noun}"
+
+
 _UNITS = {"days": 86_400, "h": 3600, "min": 60}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
-from models.core.humanize import in_words
+from models.core.humanize import counted, in_words
 from models.queries.service_status import WORKER_IS_AWAY_AFTER, Overview, TallyRow, tallies_since
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
@@ -64,7 +64,7 @@ def silence(now: Now) -> str | None:
     if expected >= EXPECTED_AT_LEAST:
         signs.append(f"where {expected} came in the same time a week ago")
     if overdue:
-        signs.append(f"and {overdue} bots never told of their end, whose meetings are over")
+        signs.append(f"and {counted(overdue, 'bot')} whose meeting is over never told of its end")
     if len(signs) == 1 and found.at - last < LATEST_WARNING:
         return None
     return ", ".join(signs)
@@ -127,13 +127,12 @@ def webhooks_missed(now: Now) -> str | None:
     last = now.found.reconcile
     if last is None or not (last.bots_missed or last.statuses_missed):
         return None
-    return (
-        f"the last reconcile found {last.bots_missed} bots that no webhook had told of,"
-        f" and {last.statuses_missed} statuses that had not come"
-    )
+    bots = counted(last.bots_missed, "bot")
+    statuses = counted(last.statuses_missed, "status", "statuses")
+    return f"the last reconcile found {bots} and {statuses} that no webhook had told of"
 
 
 def will_record_without_bot(now: Now) -> str | None:
     """Look at what the calendars' sweep found."""
     count = now.found.findings.get("will_record_without_bot", 0)
-    return f"meetings to be recorded that no bot is there for: {count}" if count else None
+    return f"{counted(count, 'meeting')} to be recorded without a bot" if count else None

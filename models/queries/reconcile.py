@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, or_, select
 
+from models.core.humanize import counted
 from models.tables.reconcile_run import ReconcileRun
 
 
@@ -34,6 +35,7 @@ def last_reconcile(connection: Connection) -> Reconciled | None:
 
 def missed_in_words(found: Reconciled) -> str:
     """Return what a reconcile found, as one line for a person."""
-    missed = f"{found.bots_missed} bots and {found.statuses_missed} statuses missed"
+    bots, seen = counted(found.bots_missed, "bot"), counted(found.bots_seen, "bot")
+    missed = f"{bots} and {counted(found.statuses_missed, 'status', 'statuses')} missed"
     partly = "" if found.is_complete else ", not complete"
-    return f"{found.finished_at:%Y-%m-%d %H:%M}Z: {missed}, of {found.bots_seen} bots{partly}"
+    return f"{found.finished_at:%Y-%m-%d %H:%M}Z: {missed}, of {seen}{partly}"

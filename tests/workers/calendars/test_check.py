@@ -20,6 +20,7 @@ from tests.lab.world.shapes import Bot as FakeBot
 from tests.lab.world.shapes import CalendarUser as FakeUser
 from tests.support.cli import Tell, link, teller, told
 from tests.support.rows import add_bot, add_delivery, later, rows
+from workers.calendars import schedule
 from workers.calendars.nightly import CalendarSweep
 from workers.calendars.schedule import Night, claim_night, next_night
 from workers.linking.drain import Drain
@@ -203,7 +204,13 @@ def test_one_person_under_two_external_ids_is_reported(
 
 
 @pytest.fixture
-def night(engine: Engine) -> Night:
+def by_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next night begin half a day from now, whenever a test runs."""
+    monkeypatch.setattr(schedule, "NIGHT_HOUR", (datetime.now(UTC).hour + 12) % 24)
+
+
+@pytest.fixture
+def night(engine: Engine, by_day: None) -> Night:
     """A night's sweep, due and claimed."""
     with engine.begin() as connection:
         assert claim_night(connection) is None
@@ -245,12 +252,25 @@ def test_a_night_sweeps_every_calendar_once(
 
 
 def test_only_one_worker_sweeps_a_night(engine: Engine, night: Night) -> None:
-    """And the next begins at three in the morning, UTC."""
+    """And the next is a day's at most away."""
     with engine.begin() as connection:
         assert claim_night(connection) is None
     assert night.next_at == next_night(datetime.now(UTC))
-    three = datetime(2026, 11, 24, 3, tzinfo=UTC)
-    assert next_night(three) == three + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("now", "begins"),
+    [
+        ("2026-11-24T02:59:59.999999", "2026-11-24T03:00"),
+        ("2026-11-24T03:00", "2026-11-25T03:00"),
+        ("2026-11-24T03:29", "2026-11-25T03:00"),
+        ("2026-12-31T23:59", "2027-01-01T03:00"),
+    ],
+)
+def test_a_night_begins_at_three_in_the_morning(now: str, begins: str) -> None:
+    """In UTC, and always in the future."""
+    moment = datetime.fromisoformat(f"{now}+00:00")
+    assert next_night(moment) == datetime.fromisoformat(f"{begins}+00:00")
 
 
 def test_a_sweep_that_was_cut_off_goes_on_after_its_lease(

@@ -1,0 +1,19 @@
+"""Counts in words."""
+
+import pytest
+
+from models.core.humanize import counted
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, ("no bots", "no statuses")),
+        (1, ("1 bot", "1 status")),
+        (2, ("2 bots", "2 statuses")),
+        (1001, ("1001 bots", "1001 statuses")),
+    ],
+)
+def test_a_noun_goes_with_its_number(count: int, words: tuple[str, str]) -> None:
+    """Also where its plural is no mere s."""
+    assert (counted(count, "bot"), counted(count, "status", "statuses")) == words
