@@ -55,7 +55,11 @@ def only_migrator(connection: Connection) -> Iterator[None]:
         return
     # In a transaction of its own, which a pooler keeps on one server's connection.
     engine = create_engine(
-        connection.engine.url, poolclass=NullPool, connect_args={"prepare_threshold": None}
+        connection.engine.url,
+        poolclass=NullPool,
+        # A server's default may be a stricter one, which keeps one snapshot to the end.
+        isolation_level="READ COMMITTED",
+        connect_args={"prepare_threshold": None, "client_encoding": "UTF8"},
     )
     with engine.connect() as turn:
         wait_for_turn(turn)

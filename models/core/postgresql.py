@@ -42,6 +42,8 @@ _DURABLE = """set_config('synchronous_commit', CASE current_setting('synchronous
  WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, {})"""
 _BEGIN = sql.SQL("BEGIN ISOLATION LEVEL READ COMMITTED; ")
 _READ_ONLY = {True: "transaction_read_only", False: "default_transaction_read_only"}
+# A URL's option that the server does not know, or not with this value.
+_REFUSED_OPTIONS = (psycopg.errors.UndefinedObject, psycopg.errors.DataError)
 # PostgreSQL's own rule for `options`: blanks separate, a backslash takes the next one as it is.
 _WORD = re.compile(r"(?:\\.|[^\\\s])+", re.DOTALL)
 _NAMED = re.compile(r"(?:-c|--)([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
@@ -92,7 +94,8 @@ class Connected:
 
     def __init__(self, mode: Mode, own: Mapping[str, str]) -> None:
         self._mode = mode
-        self._own = dict(own)
+        # Said when connecting: any other could not carry each title and message.
+        self._own = {name: own[name] for name in own if name != "client_encoding"}
 
     def listen(self, engine: Engine) -> None:
         """Set up whatever this engine opens and begins."""
@@ -108,7 +111,11 @@ class Connected:
         driver.autocommit = True
         # A pooler tells its clients a process id of its own making.
         is_direct = sql.SQL(" WHERE pg_backend_pid() = {}").format(driver.info.backend_pid)
-        found = driver.execute(self._settings(is_local=False, own=self._own) + is_direct)
+        try:
+            found = driver.execute(self._settings(is_local=False, own=self._own) + is_direct)
+        except _REFUSED_OPTIONS as error:
+            # As a server says it of `options` when somebody connects: they are no bug of ours.
+            raise psycopg.OperationalError(str(error)) from error
         if found.fetchone() is None:
             record.info[POOLED] = self._settings(is_local=True, own=self._path(driver) | self._own)
             # Prepared on one server connection, it would be asked for on another.
