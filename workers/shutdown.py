@@ -23,3 +23,7 @@ class Stop:
     def wakes(self, inbox: "queue.SimpleQueue[object]") -> None:
         """Put this object into `inbox` when the stop is asked for."""
         self._inboxes.append(inbox)
+
+    def forget(self, inbox: "queue.SimpleQueue[object]") -> None:
+        """Put nothing into `inbox` any more: who waited there has ended."""
+        self._inboxes.remove(inbox)

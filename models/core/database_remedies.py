@@ -55,6 +55,10 @@ _REMEDIES = (
         "take the parameter out of DATABASE_URL, or list it in ignore_startup_parameters",
     ),
     (
+        "configuration parameter|invalid value for parameter|command-line argument",
+        "correct the options in DATABASE_URL",
+    ),
+    (
         "starting up|shutting down|recovery",
         "wait: it is starting, stopping or recovering",
     ),

@@ -50,6 +50,8 @@ def read_database_url(value: str) -> URL:
 def _sqlite(url: URL) -> URL:
     if url.host or url.username or url.query:
         raise ValueError("must name a file after three slashes, sqlite:///path, and no more")
+    if url.database in (None, "", ":memory:"):
+        raise ValueError("must name a file, sqlite:///path: web and workers share one")
     return url.set(drivername="sqlite")
 
 

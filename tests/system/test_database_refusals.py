@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.core.database_remedies import in_words
 from models.core.engine import make_engine
 from models.core.settings import Settings
-from tests.conftest import migrate, unavailable
+from tests.conftest import migrate, new_database, unavailable
 from tests.lab.stack.pgbouncer import start_pgbouncer
 from tests.lab.stack.postgres import start_postgres, stop_postgres
 from tests.lab.stack.servers import Server, ServerUnavailableError, free_port
@@ -71,6 +71,16 @@ REFUSALS = {
         "postgres://crowded:s3cret-word@127.0.0.1:{port}/links",
         'too many connections for role "crowded"',
         "scale down",
+    ),
+    "an option with no such value": (
+        "postgres://app:s3cret-word@127.0.0.1:{port}/links?options=-cwork_mem%3Dmuch",
+        'invalid value for parameter "work_mem": "much"',
+        "options in DATABASE_URL",
+    ),
+    "an option that there is not": (
+        "postgres://app:s3cret-word@127.0.0.1:{port}/links?options=-cno_such%3D1",
+        'unrecognized configuration parameter "no_such"',
+        "options in DATABASE_URL",
     ),
     "a pooler that refuses": (
         "postgres://app:s3cret-word@127.0.0.1:{pooler}/nothing",
@@ -163,3 +173,17 @@ def test_a_role_that_may_make_no_tables_is_told_what_it_lacks(server: Server) ->
     line = in_words(caught.value) or ""
     assert line.startswith("the database refuses: permission denied for schema public")
     assert "GRANT USAGE, CREATE ON SCHEMA" in line
+
+
+def test_a_role_that_may_not_read_hears_it_from_readyz(server: Server) -> None:
+    """The tables are there: to migrate again would mend nothing."""
+    with new_database(server.url) as url:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("CREATE TABLE alembic_version AS SELECT '9999' AS version_num")
+        asked = make_url(url).set(username="app", password=PASSWORD)
+        app = create_app(
+            Settings.read({"DATABASE_URL": asked.render_as_string(hide_password=False)})
+        )
+        ready = app.test_client().get("/readyz").get_json()["checks"]["database"]
+        assert ready == "refuses: permission denied for table alembic_version"
+        resources_of(app).close()

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import is_away
+from models.core.database_errors import Trouble, is_away, trouble
 from models.core.database_remedies import for_strangers
 from models.tables.schema_version import ENCODING, HEAD, wrong_encoding
 from webhook.receiver.write_check import WriteCheck
@@ -64,6 +64,8 @@ class Health:
 
 
 def _in_words(error: SQLAlchemyError) -> str:
+    if trouble(error) is Trouble.REFUSED:
+        return f"refuses: {for_strangers(error)}"
     return f"away: {for_strangers(error)}" if is_away(error) else "not migrated"
 
 

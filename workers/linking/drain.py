@@ -73,6 +73,8 @@ class Drain:
         finally:
             # Not joined: a call that hangs ends by its own deadline, the end of this drain.
             self._crew.dismiss()
+            # A process that stays drains thousands of times: each would keep its late answers.
+            self._stop.forget(self._inbox)
             try:
                 self._release()
             finally:

@@ -68,6 +68,8 @@ def test_what_other_tools_write_is_taken_where_its_meaning_is_plain(
         "postgres://ada:s3%00cret@db.example/links",
         "sqlite://ada:s3cret@db.example/links",
         "sqlite:///links.db?s3cret=1",
+        "sqlite://",
+        "sqlite:///:memory:",
     ],
 )
 def test_what_cannot_be_meant_is_one_line_that_shows_nothing_of_it(url: str) -> None:

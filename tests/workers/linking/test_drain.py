@@ -1,7 +1,10 @@
 """The drain against a real HTTP Recall and a real database: every bot ends settled."""
 
+import gc
+import queue
 import threading
 import time
+import weakref
 
 import pytest
 from redis import Redis
@@ -18,6 +21,7 @@ from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import Bot as FakeBot
 from tests.support.fakes import START
 from tests.support.ids import new_id
+from tests.support.processes import until
 from tests.support.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot
 from workers.db.transactions import Database
 from workers.linking.apply_deliveries import apply_batch
@@ -412,3 +416,26 @@ def test_a_backlog_is_applied_while_bots_are_linked(
     assert turns[1][0] == 4
     assert turns[1][1] >= 1
     assert set(states(engine).values()) == {"linked"}
+
+
+def test_a_drain_that_is_over_leaves_nothing_behind(
+    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+) -> None:
+    """A worker drains thousands of times with one stop, which woke each of them."""
+    inboxes: list[weakref.ref[queue.SimpleQueue[object]]] = []
+
+    class Watched(Stop):
+        def wakes(self, inbox: "queue.SimpleQueue[object]") -> None:
+            inboxes.append(weakref.ref(inbox))
+            super().wakes(inbox)
+
+    due(engine, linked(recall))
+    stop, tools = Watched(), make_tools()
+    Drain(tools, stop).run()
+    Drain(tools, stop).run()
+
+    def are_gone() -> bool:
+        gc.collect()
+        return [inbox() for inbox in inboxes] == [None, None]
+
+    until(are_gone, "the end of both inboxes")
