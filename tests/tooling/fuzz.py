@@ -15,11 +15,14 @@ import click
 from tests.lab.stack.signals import end_as_by_ctrl_c
 from tests.lab.stack.stack import ROOT
 
-TESTS = ("-m", "pytest", "-q", "-m", "hypothesis", "--hypothesis-profile", "fuzz")
+# How long a test takes tells of the machine's other work: a time-out in mid-draw looks like a find.
+LONGEST_TEST_SECONDS = 1800
+PATIENT = ("--timeout", str(LONGEST_TEST_SECONDS))
+TESTS = ("-m", "pytest", "-q", "-m", "hypothesis", "--hypothesis-profile", "fuzz", *PATIENT)
 
 
 @click.command()
-@click.option("--minutes", default=5.0, show_default=True, help="How long to go on.")
+@click.option("--minutes", default=5.0, show_default=True, help="How long to begin rounds.")
 @click.option("--seed", type=int, help="Draw one round again, by the seed that it printed.")
 def main(minutes: float, seed: int | None) -> None:
     """Draw new examples, and play the demo with another seed, until the time is over."""

@@ -5,6 +5,7 @@ from datetime import datetime
 import click
 from pydantic import BaseModel
 
+from models.core.humanize import counted
 from models.queries.filters import Time
 from webhook.cli.context import Session
 from webhook.cli.output import AWAY, NOTHING_FOUND, print_json, progress
@@ -121,8 +122,8 @@ def _say(done: Progress, *, as_json: bool) -> None:
 
 def _words(done: Progress) -> str:
     words = (
-        f"{done.bots_seen} bots compared: {done.bots_missed} were never heard of,"
-        f" {done.statuses_missed} statuses had not come, {done.bots_due} bots are due to be linked"
+        f"{counted(done.bots_seen, 'bot')} compared; never heard of: {done.bots_missed},"
+        f" statuses that had not come: {done.statuses_missed}, due to be linked: {done.bots_due}"
     )
     if done.is_over and not done.is_complete and done.error is None:
         words += "; the list kept changing, so some may have been skipped: run it again"
