@@ -56,6 +56,9 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write, within the call's time; after an answer, this begins the next call."""
+        if self._is_spent:
+            # The pool looked at it before it was given up: now the pool takes another.
+            raise httpcore.ConnectionNotAvailable
         if self._received:
             self._start()
         self._stream.write(buffer, self._deadline.within(timeout))

@@ -5,11 +5,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import httpcore
 import httpx
 import pytest
 
 from tests.lab.http.wire import Request, Response
 from tests.lab.sender.receiver import Receiver
+from workers.recall_api.deadline import Deadline, DeadlineStream
 from workers.recall_api.transport import Answer, HttpClient, make_ssl_context
 
 _CONTEXT = make_ssl_context()
@@ -169,3 +171,15 @@ def test_chunks_end_an_answer_too(wire: HttpClient) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nAA\r\n0\r\n\r\n"
     with saying([chunked, chunked, chunked + OK], [OK + b"BB"]) as url:
         assert [get(wire, url).body for _ in range(4)] == [b"AA", b"AA", b"AA", b"BB"]
+
+
+def test_a_connection_with_a_surplus_answer_begins_no_other_call() -> None:
+    """Also where another thread was lent it in the moment before it was given up."""
+    deadline = Deadline()
+    deadline.start(5)
+    stream = DeadlineStream(httpcore.MockStream([OK + b"AA" + OK + b"BB"]), deadline)
+    stream.write(b"GET /a")
+    stream.read(65536)
+    stream.finish([b"2"])
+    with pytest.raises(httpcore.ConnectionNotAvailable):
+        stream.write(b"GET /b")
