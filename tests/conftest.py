@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -62,6 +63,11 @@ MakeTools = Callable[..., Tools]
 def pytest_configure(config: pytest.Config) -> None:
     """Read no .env of whoever runs this; end the servers at SIGTERM as at Ctrl-C."""
     environment.ENV_FILE = Path("no such folder") / ".env"
+    # What nohup or a background job ignores, whatever tests start would ignore as well.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         end_as_by_ctrl_c()
 

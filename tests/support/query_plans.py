@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-# A plan may read these whole: a row for each worker, the clock, what a subquery has just found.
-SMALL = frozenset({"workspace_state", "alembic_version", "CONSTANT", "anon_1"})
+# A plan may read these whole: a row for each worker, for each night, the clock, what a subquery
+# has just found.
+SMALL = frozenset({"workspace_state", "reconcile_runs", "alembic_version", "CONSTANT", "anon_1"})
 
 
 def whole_scans(connection: Connection, statement: str, values: Any = ()) -> list[str]:

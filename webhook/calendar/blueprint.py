@@ -41,7 +41,7 @@ def init_app(
     )
     # Its own folder of its own style: pages for strangers share nothing with the console.
     routes = Blueprint(
-        "calendar", __name__, static_folder="static/calendar", static_url_path="/calendar/static"
+        "calendar", "webhook", static_folder="static/calendar", static_url_path="/calendar/static"
     )
     desk = Desk(settings)
     routes.after_request(desk.let_read)
