@@ -36,7 +36,7 @@ from tests.support.title_writes import guard_titles
 from webhook.app import create_app, resources_of
 from webhook.cli import environment
 from workers.linking import context
-from workers.linking.context import Tools
+from workers.linking.context import WorkerContext
 from workers.recall_api.transport import make_ssl_context
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ hypothesis_settings.load_profile(FIXED)
 event.listen(Engine, "before_cursor_execute", guard_titles)
 
 MakeSettings = Callable[..., Settings]
-MakeTools = Callable[..., Tools]
+MakeContext = Callable[..., WorkerContext]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -233,18 +233,18 @@ def recall() -> Iterator[FakeRecall]:
 
 
 @pytest.fixture
-def make_tools(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[MakeTools]:
+def make_context(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[MakeContext]:
     """Make a worker's tools against the fake Recall, with our rate limits out of the way."""
-    made: list[Tools] = []
+    made: list[WorkerContext] = []
 
-    def make(**environ: object) -> Tools:
+    def make(**environ: object) -> WorkerContext:
         given: dict[str, object] = {
             "RECALL_API_BASE_URL": recall.url,
             "RECALL_API_KEY": recall.api_key,
             "RECALL_RATE_SHARE": 100_000,
             "WORKER_THREADS": 4,
         }
-        made.append(context.make_tools(make_settings(**given | environ), make_ssl_context()))
+        made.append(context.make_context(make_settings(**given | environ), make_ssl_context()))
         return made[-1]
 
     yield make

@@ -12,13 +12,13 @@ from webhook.calendar import blueprint as calendar
 from webhook.console import blueprint as console
 from webhook.monitoring import health, metrics
 from webhook.receiver import views as receiver
-from webhook.receiver.rejections import Scribe
+from webhook.receiver.rejections import RejectionWriter
 from webhook.receiver.storage import Inbox
-from webhook.receiver.wakeup import Ringer
+from webhook.receiver.wakeup import WakeupNotifier
 from webhook.receiver.write_check import WriteCheck
-from webhook.services.calendar_actions import CareDesk
+from webhook.services.calendar_actions import CalendarActions
 from webhook.services.reader import Reader
-from webhook.services.relink import PutBack
+from webhook.services.relink import RelinkService
 from webhook.web import problems
 from webhook.web.auth import Access
 from workers.queue.jobs import queue_name
@@ -35,12 +35,12 @@ class Resources:
         self.redis = client = quick_redis(settings)
         self.inbox = Inbox(settings)
         self.bell = Bell(client, queue_name(settings))
-        self.ringer = Ringer(self.bell)
+        self.ringer = WakeupNotifier(self.bell)
         # Read-only by the server's own word: no bug of a page can change anything.
         self.reads = make_engine(settings, "read", pool_size=READ_CONNECTIONS)
         # One connection: relinks and the scribe are rare, and a small plan has twenty in all.
         self.writes = make_engine(settings, "write")
-        self.scribe = Scribe(self.writes)
+        self.scribe = RejectionWriter(self.writes)
         self.write_check = WriteCheck(self.writes, self.inbox.last_write)
         self.health = health.Health(self.reads, client, self.write_check)
 
@@ -67,11 +67,11 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(receiver.blueprint(taking))
     app.register_blueprint(health.blueprint(resources.health))
     access, reader = Access(settings), Reader(resources.reads)
-    put_back = PutBack(reader, resources.writes, resources.bell)
+    relink_service = RelinkService(reader, resources.writes, resources.bell)
     app.register_blueprint(metrics.blueprint(reader, access))
-    app.register_blueprint(api.blueprint(api.Api(settings, reader, put_back), access))
-    care = CareDesk(settings, resources.writes, resources.redis)
-    console.init_app(app, settings, access, console.Means(reader, put_back, care))
+    app.register_blueprint(api.blueprint(api.Api(settings, reader, relink_service), access))
+    care = CalendarActions(settings, resources.writes, resources.redis)
+    console.init_app(app, settings, access, console.Means(reader, relink_service, care))
     calendar.init_app(app, settings, resources.writes, resources.redis)
     app.after_request(_add_headers)
     return app

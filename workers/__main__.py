@@ -9,7 +9,7 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 
 from models.core.logging import set_up_logging
 from models.core.settings import Settings, SettingsError
-from workers.processes.supervisor import Dyno
+from workers.processes.supervisor import Supervisor
 from workers.queue.redis_clients import quick_redis
 from workers.recall_api.transport import make_ssl_context
 
@@ -27,7 +27,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"recall-links worker: {error}", file=sys.stderr)
         return 2
-    Dyno(settings, context).run()
+    Supervisor(settings, context).run()
     return 0
 
 

@@ -8,7 +8,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select, text
 
 from models.core.humanize import counted, in_words
-from models.queries.service_status import WORKER_IS_AWAY_AFTER, Overview, TallyRow, tallies_since
+from models.queries.service_status import (
+    WORKER_IS_AWAY_AFTER,
+    HourlyCountRow,
+    Overview,
+    hourly_counts_since,
+)
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
@@ -57,7 +62,7 @@ def silence(now: Now) -> str | None:
     if last is None or found.at - last < SHORTEST_SILENCE:
         return None
     # Compared with a week ago, because nights and weekends are silent by themselves.
-    weeks = tallies_since(connection, found.at - WEEK - LATEST_WARNING)
+    weeks = hourly_counts_since(connection, found.at - WEEK - LATEST_WARNING)
     expected = _expected(weeks, last - WEEK, found.at - WEEK)
     overdue = _overdue(connection, last, found.at - SHORTEST_SILENCE)
     signs = [f"no webhook for {in_words((found.at - last).total_seconds())}"]
@@ -70,7 +75,7 @@ def silence(now: Now) -> str | None:
     return ", ".join(signs)
 
 
-def _expected(weeks: Sequence[TallyRow], start: datetime, end: datetime) -> int:
+def _expected(weeks: Sequence[HourlyCountRow], start: datetime, end: datetime) -> int:
     # Whole hours alone: half of the last webhook's own hour was not silent.
     hour = timedelta(hours=1)
     counted = (row for row in weeks if row.name == "delivery")

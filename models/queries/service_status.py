@@ -15,7 +15,7 @@ from models.queries.reconcile import Reconciled, last_reconcile
 from models.tables.base import database_time
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery
-from models.tables.hourly_count import Tally
+from models.tables.hourly_count import HourlyCount
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import CIRCUIT, CLOSED, QUOTA, WORKER, WorkspaceState
 
@@ -62,7 +62,7 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
-class TallyRow:
+class HourlyCountRow:
     """How often something happened in one hour."""
 
     name: str
@@ -96,7 +96,7 @@ def overview(connection: Connection) -> Overview:
     now = database_time(connection)
     state = select(WorkspaceState.key, WorkspaceState.value, WorkspaceState.updated_at)
     facts = {row.key: row for row in connection.execute(state)}
-    tallies = tallies_since(connection, now - timedelta(hours=HOURS))
+    tallies = hourly_counts_since(connection, now - timedelta(hours=HOURS))
     return Overview(
         at=now,
         backlog=_backlog(connection, now),
@@ -114,16 +114,20 @@ def overview(connection: Connection) -> Overview:
     )
 
 
-def tallies_since(connection: Connection, since: datetime) -> list[TallyRow]:
+def hourly_counts_since(connection: Connection, since: datetime) -> list[HourlyCountRow]:
     """Read the counts of each hour that began at or after a time."""
-    kept = select(Tally.name, Tally.label, Tally.hour, Tally.count).where(Tally.hour >= since)
-    return [TallyRow(*row) for row in connection.execute(kept)]
+    kept = select(HourlyCount.name, HourlyCount.label, HourlyCount.hour, HourlyCount.count).where(
+        HourlyCount.hour >= since
+    )
+    return [HourlyCountRow(*row) for row in connection.execute(kept)]
 
 
-def tallies_of_hour(connection: Connection, hour: datetime) -> list[TallyRow]:
+def counts_of_hour(connection: Connection, hour: datetime) -> list[HourlyCountRow]:
     """Read the counts of one hour; those of TOTAL count everything there ever was."""
-    kept = select(Tally.name, Tally.label, Tally.hour, Tally.count).where(Tally.hour == hour)
-    return [TallyRow(*row) for row in connection.execute(kept)]
+    kept = select(HourlyCount.name, HourlyCount.label, HourlyCount.hour, HourlyCount.count).where(
+        HourlyCount.hour == hour
+    )
+    return [HourlyCountRow(*row) for row in connection.execute(kept)]
 
 
 def _backlog(connection: Connection, now: datetime) -> Backlog:
@@ -203,7 +207,7 @@ def _workers(facts: Facts, now: datetime) -> list[Worker]:
     return sorted(found, key=lambda worker: worker.seen_seconds)
 
 
-def _sum(tallies: Iterable[TallyRow], name: str) -> dict[str, int]:
+def _sum(tallies: Iterable[HourlyCountRow], name: str) -> dict[str, int]:
     total: Counter[str] = Counter()
     for tally in tallies:
         if tally.name == name:
@@ -211,7 +215,7 @@ def _sum(tallies: Iterable[TallyRow], name: str) -> dict[str, int]:
     return dict(total)
 
 
-def _hours(tallies: Iterable[TallyRow], now: datetime) -> list[Hour]:
+def _hours(tallies: Iterable[HourlyCountRow], now: datetime) -> list[Hour]:
     this = now.replace(minute=0, second=0, microsecond=0)
     # Hours in which nothing happened are what a chart is looked at for.
     hours = {this - timedelta(hours=n): Hour(this - timedelta(hours=n)) for n in range(HOURS)}

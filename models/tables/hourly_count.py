@@ -11,7 +11,7 @@ from models.tables.base import Base
 TOTAL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Tally(Base):
+class HourlyCount(Base):
     """How often something happened in one hour: metrics and charts read these, not big tables."""
 
     __tablename__ = "tallies"

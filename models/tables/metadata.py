@@ -18,7 +18,7 @@ from models.tables.calendar import (
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
-from models.tables.hourly_count import Tally
+from models.tables.hourly_count import HourlyCount
 from models.tables.link import Link, LinkAttempt
 from models.tables.reconcile_run import ReconcileRun
 from models.tables.rejection import Rejection
@@ -41,7 +41,7 @@ TABLES = (
     MeetingPerson,
     ReconcileRun,
     Rejection,
-    Tally,
+    HourlyCount,
     WorkspaceState,
 )
 

@@ -41,7 +41,7 @@ class Order:
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class PooledConnection:
     """One connection and the message it carries."""
 
     sock: socket.socket
@@ -51,7 +51,7 @@ class Lane:
 
 
 @dataclass(slots=True)
-class Tally:
+class HourlyCount:
     """What came of it."""
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -92,12 +92,12 @@ class Generator:
         self._order = order
         self._ready = ready
         self._selector = selectors.DefaultSelector()
-        self._free: deque[Lane] = deque(self._open() for _ in range(order.connections))
+        self._free: deque[PooledConnection] = deque(self._open() for _ in range(order.connections))
         self._next = 0
         self._busy = 0
-        self.tally = Tally()
+        self.tally = HourlyCount()
 
-    def run(self) -> Tally:
+    def run(self) -> HourlyCount:
         """Send until the messages or the seconds are over; then wait for what is in flight."""
         started = time.perf_counter()
         ends = started + self._order.seconds
@@ -129,7 +129,7 @@ class Generator:
             self._busy += 1
             lane.sock.send(self._ready[lane.message])
 
-    def _read(self, lane: Lane) -> None:
+    def _read(self, lane: PooledConnection) -> None:
         try:
             data = lane.sock.recv(65536)
         except ConnectionError:
@@ -146,7 +146,7 @@ class Generator:
             else:
                 self._free.append(lane)
 
-    def _count(self, lane: Lane, status: int) -> None:
+    def _count(self, lane: PooledConnection, status: int) -> None:
         self.tally.statuses[status] += 1
         self.tally.latencies.append(time.perf_counter() - lane.since)
         if 200 <= status < 300:
@@ -154,7 +154,7 @@ class Generator:
         lane.message = -1
         self._busy -= 1
 
-    def _reopen(self, lane: Lane, *, is_answered: bool) -> None:
+    def _reopen(self, lane: PooledConnection, *, is_answered: bool) -> None:
         self._selector.unregister(lane.sock)
         lane.sock.close()
         if not is_answered:
@@ -164,12 +164,12 @@ class Generator:
             self._free.remove(lane)
         self._free.append(self._open())
 
-    def _open(self) -> Lane:
+    def _open(self) -> PooledConnection:
         # Blocking: on loopback the kernel answers at once, also for a server that is busy.
         sock = socket.create_connection(("127.0.0.1", self._order.port), timeout=5)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(0)
-        lane = Lane(sock)
+        lane = PooledConnection(sock)
         self._selector.register(sock, selectors.EVENT_READ, lane)
         return lane
 
@@ -179,7 +179,7 @@ def _length(head: bytes) -> int:
     return int(rest.split(b"\r\n", 1)[0]) if found else 0
 
 
-def as_json(tally: Tally) -> dict[str, Any]:
+def as_json(tally: HourlyCount) -> dict[str, Any]:
     """Return a tally with its latencies in milliseconds, sorted."""
     latencies = sorted(round(seconds * 1000, 3) for seconds in tally.latencies)
     return {

@@ -35,11 +35,11 @@ POINTS = {
     "bot fetched": "workers.linking.linker:Linker._bot:after",
     "token made": "workers.linking.linker:Linker._token:after",
     "meeting fetched": "workers.linking.linker:Linker._fetch:after",
-    "tokens stored, before the commit": "workers.linking.token_broker:TokenDesk.save:after",
+    "tokens stored, before the commit": "workers.linking.token_broker:TokenBroker.save:after",
     "linked": "workers.linking.linker:Linker.link_bot:after",
     "settling, bots written": "workers.linking.save_bots:write_meetings:before",
     "settling, links written": "workers.linking.save_bots:write_links:after",
-    "settling, before the commit": "workers.linking.saving:add_tallies:after",
+    "settling, before the commit": "workers.linking.saving:add_hourly_counts:after",
     "settled": "workers.linking.saving:log_settled:before",
     "drained, RQ not told": "workers.processes.rq_worker:DrainJob.drain:after",
 }

@@ -96,9 +96,9 @@ def every_rq_worker_killed(rig: Rig) -> Iterator[None]:
 
 
 @breakage()
-def sweeper_killed(rig: Rig) -> Iterator[None]:
+def poller_killed(rig: Rig) -> Iterator[None]:
     """The one that finds what no bell told of."""
-    kill(*[one for worker in rig.stack.workers for one in named(worker, "sweeper")])
+    kill(*[one for worker in rig.stack.workers for one in named(worker, "poller")])
     yield
 
 

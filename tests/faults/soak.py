@@ -163,7 +163,7 @@ def memory_of(rig: Rig) -> dict[str, float]:
     return {role: size for role, size in found.items() if role in ROLES}
 
 
-ROLES = ("web", "dyno", "sweeper", "rq worker")
+ROLES = ("web", "dyno", "poller", "rq worker")
 
 
 def soak(rig: Rig, minutes: float, bots_an_hour: float, share: float, rng: random.Random) -> Report:

@@ -355,7 +355,7 @@ def is_linking(rig: Rig) -> bool:
 
 
 def busy(rig: Rig) -> Process:
-    """The worker dyno whose RQ worker drains; the first, where it is sweepers that work."""
+    """The worker dyno whose RQ worker drains; the first, where it is pollers that work."""
 
     def busy_ones() -> list[Process]:
         return [worker for worker in rig.stack.workers if named(worker, DRAINING)]

@@ -116,7 +116,7 @@ MATRIX: dict[int, str] = {
     40: "workers/linking/test_apply_deliveries.test_every_order_of_arrival_ends_the_same",
     41: "system/test_pipeline.test_a_secret_is_rotated_under_load_without_a_refusal",
     42: "workers/linking/test_drain.test_a_relink_fetches_everything_again",
-    43: f"{FAULTS}[sweeper killed]",
+    43: f"{FAULTS}[poller killed]",
     44: "webhook/serving/test_waitress_server.test_300_half_sent_bodies_delay_no_good_post",
 }
 LETTERS = (

@@ -46,7 +46,7 @@ def test_a_short_soak_loses_and_doubles_nothing() -> None:
     assert report["faults"] >= 3
     assert report["accepted"] > report["bots"]
     assert (report["lost"], report["duplicated"], report["unsettled"]) == (0, 0, 0)
-    assert {"web", "dyno", "sweeper"} <= set(report["memory"])
+    assert {"web", "dyno", "poller"} <= set(report["memory"])
 
 
 @pytest.mark.parametrize(

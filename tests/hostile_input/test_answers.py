@@ -24,7 +24,7 @@ from models.core.database_errors import is_of_the_row
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting, CalendarUser
 from models.tables.link import Link, LinkAttempt
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.http.wire import Request, Response
 from tests.lab.recall import FakeRecall
@@ -173,11 +173,11 @@ def a_bot(recall: FakeRecall) -> FakeBot:
     return recall.build.bot([recall.build.meeting(recall.build.user())])
 
 
-def drain(engine: Engine, make_tools: MakeTools, *bots: FakeBot) -> None:
+def drain(engine: Engine, make_context: MakeContext, *bots: FakeBot) -> None:
     """Let these bots' first webhooks come, and link what is due."""
     for bot in bots:
         add_delivery(engine, bot.id, "joining_call")
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
 
 
 def endings(engine: Engine) -> dict[str, Ended]:
@@ -201,7 +201,7 @@ def assert_only_our_urls_were_called(recall: FakeRecall) -> None:
 
 
 def test_each_strange_answer_ends_as_the_design_says(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Side by side in one drain, with a good bot among them: nobody's trouble is another's."""
     expected: dict[str, tuple[str, Ended]] = {}
@@ -213,7 +213,7 @@ def test_each_strange_answer_ends_as_the_design_says(
         recall.faults.add(Fault(path=PATHS[case.on], match=match, **case.fault))
         expected[bot.id] = (case.name, case.ended)
     bots = [good, *(recall.world.bots[bot_id] for bot_id in expected)]
-    drain(engine, make_tools, *bots)
+    drain(engine, make_context, *bots)
     found = endings(engine)
     wrong = {
         name: (found[bot_id], ended)
@@ -227,12 +227,12 @@ def test_each_strange_answer_ends_as_the_design_says(
 
 
 def test_a_thousand_meetings_of_one_bot_are_linked(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """All of their ids are kept; only those with a user whom we may ask for cost a call."""
     bot = a_bot(recall)
     recall.faults.add(Fault(path=PATHS["bot"], match=bot.id, **meetings(_a_thousand)))
-    drain(engine, make_tools, bot)
+    drain(engine, make_context, bot)
     assert rows(engine, Bot)[0].link_state == "linked"
     assert len(rows(engine, Link)) == 1000
     assert len(recall.calls.all()) == 3
@@ -247,7 +247,7 @@ def _a_thousand(items: list[Any]) -> list[Any]:
 
 
 def test_text_that_no_index_holds_is_cut_until_it_does(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """An invitation's sender picks its UID: PostgreSQL's index takes 2,704 bytes of it."""
     # Characters of four bytes that do not compress.
@@ -269,7 +269,7 @@ def test_text_that_no_index_holds_is_cut_until_it_does(
     recall.faults.add(
         Fault("transform", PATHS["meeting"], match=poisoned, transform=lambda body: body | odd)
     )
-    drain(engine, make_tools, bot, other)
+    drain(engine, make_context, bot, other)
     assert endings(engine) == {bot.id: LINKED, other.id: LINKED}
     (row,) = rows(engine, CalendarMeeting, id=poisoned)
     assert long.startswith(row.ical_uid)
@@ -290,14 +290,14 @@ def test_what_outgrows_an_index_is_the_rows_fault_and_waits_for_nobody(engine: E
 
 
 def test_a_meeting_from_the_first_year_to_the_last_is_stored(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Absurd times are Recall's to tell: kept, and read back as they were."""
     times = {"start_time": "0001-01-01T00:00:00Z", "end_time": "9999-12-31T23:59:59.999999Z"}
     bot = a_bot(recall)
     recall.faults.add(Fault("transform", PATHS["meeting"], transform=lambda body: body | times))
     recall.faults.add(Fault(path=PATHS["bot"], match=bot.id, **first_item(**times)))
-    drain(engine, make_tools, bot)
+    drain(engine, make_context, bot)
     assert endings(engine) == {bot.id: LINKED}
     (link,) = rows(engine, Link)
     (meeting,) = rows(engine, CalendarMeeting)
@@ -306,7 +306,7 @@ def test_a_meeting_from_the_first_year_to_the_last_is_stored(
 
 
 def test_nul_and_surrogates_in_answers_survive_the_database(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """In every text of a bot and of a meeting: linked, and U+FFFD in their place."""
     odd = "a\x00b\ud800"
@@ -320,7 +320,7 @@ def test_nul_and_surrogates_in_answers_survive_the_database(
             return body | fields
 
         recall.faults.add(Fault("transform", PATHS[path], transform=spoil))
-    drain(engine, make_tools, bot)
+    drain(engine, make_context, bot)
     assert endings(engine) == {bot.id: LINKED}
     with engine.connect() as connection:
         view = connection.execute(text("SELECT meeting_title, ical_uid FROM bot_links")).one()
@@ -374,7 +374,7 @@ def mutate(recall: FakeRecall, bot: FakeBot, mutation: Mutation) -> None:
 
 @pytest.mark.hypothesis
 def test_no_mutated_answer_breaks_a_thread_a_drain_or_a_row(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Bots, tokens and meetings changed anywhere: each is settled, with words, and none crashed."""
     known = {"pending", "linked", "no_meetings", "partial", "failed"}
@@ -389,7 +389,7 @@ def test_no_mutated_answer_breaks_a_thread_a_drain_or_a_row(
         bots = [a_bot(recall) for _ in batch]
         for bot, mutation in zip(bots, batch, strict=True):
             mutate(recall, bot, mutation)
-        drain(engine, make_tools, *bots)
+        drain(engine, make_context, *bots)
         found = {row.id: row for row in rows(engine, Bot)}
         for bot in bots:
             row = found[bot.id]
@@ -539,14 +539,14 @@ def test_an_id_from_outside_is_one_folder_of_the_path(wire: HttpClient, odd: str
 
 
 def test_a_refused_redirect_tells_nobody_anything(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """From each of the three calls: the other host hears nothing, neither key nor token."""
     with Receiver() as elsewhere:
         for path in PATHS.values():
             recall.faults.clear()
             recall.faults.add(Fault("redirect", path, location=f"{elsewhere.url}/taken"))
-            drain(engine, make_tools, a_bot(recall))
+            drain(engine, make_context, a_bot(recall))
         assert elsewhere.requests == []
     assert {json.dumps(row.calls).count("http_302") for row in rows(engine, LinkAttempt)} == {1}
 

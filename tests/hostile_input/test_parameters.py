@@ -12,7 +12,7 @@ from models.queries.registry import LISTS, ListKind
 from tests.conftest import MakeSettings
 from webhook.app import create_app, resources_of
 from webhook.cli import main
-from webhook.services.relink import PutBackRequest
+from webhook.services.relink import RelinkRequest
 from webhook.web.auth import BEARER
 from webhook.web.params import query_model
 
@@ -65,7 +65,7 @@ def test_a_list_names_the_parameter_that_it_does_not_know(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("name", PutBackRequest.model_fields)
+@pytest.mark.parametrize("name", RelinkRequest.model_fields)
 def test_a_relink_names_the_field_that_it_refuses(client: FlaskClient, name: str) -> None:
     """As text, and as what no field takes."""
     values: list[object] = [NONSENSE, {}, 1.5]

@@ -11,7 +11,7 @@ from tests.lab.recall import FakeRecall
 from tests.support.processes import environ_for
 from tests.support.rows import add_delivery
 from webhook.cli.main import cli
-from workers.linking.context import Tools
+from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
 from workers.shutdown import Stop
 
@@ -34,7 +34,7 @@ def told(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-def link(engine: Engine, tools: Tools, *bots: str, code: str = "joining_call") -> None:
+def link(engine: Engine, tools: WorkerContext, *bots: str, code: str = "joining_call") -> None:
     """Let a webhook tell of each bot, and drain."""
     for bot in bots:
         add_delivery(engine, bot, code)

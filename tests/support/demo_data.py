@@ -13,7 +13,7 @@ from models.core.settings import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
-from models.tables.hourly_count import Tally
+from models.tables.hourly_count import HourlyCount
 from models.tables.link import LinkAttempt
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
@@ -39,7 +39,7 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
         connection.execute(
             update(Bot).where(Bot.link_state == "partial").values(due_at=db_now(420))
         )
-        connection.execute(insert(Tally), list(_tallies(now)))
+        connection.execute(insert(HourlyCount), list(_tallies(now)))
         connection.execute(insert(Rejection), list(_rejections(now)))
         connection.execute(insert(Audit), list(_audits(now)))
         facts = {

@@ -15,7 +15,7 @@ from tests.conftest import new_database
 from tests.support.cli_terminal import a_zygote
 from tests.support.list_surfaces import Walker, a_walker
 from tests.support.list_walk import FIELDS, NAMES, identities, identity, questions
-from webhook.services.relink import PutBackRequest
+from webhook.services.relink import RelinkRequest
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_any_two_filters_hold_what_both_hold(walker: Walker, kind: ListKind) -> 
 def test_a_relink_previews_what_the_list_shows(walker: Walker, field: str) -> None:
     """As many bots, and some of those, whoever asks."""
     rows = walker.all[BOTS.name]
-    assert issubclass(PutBackRequest, BOTS.wanted)
+    assert issubclass(RelinkRequest, BOTS.wanted)
     for one in questions(BOTS, field, rows):
         expected = [row["bot_id"] for row in one.expected(rows)]
         for count, sample in walker.previews(one):

@@ -23,7 +23,7 @@ from models.core.settings import Settings
 from webhook.app import create_app, resources_of
 from workers.linking.drain import Drain
 from workers.shutdown import Stop
-from workers.linking.context import make_tools
+from workers.linking.context import make_context
 from workers.recall_api.transport import make_ssl_context
 
 settings = Settings.read(os.environ)
@@ -32,7 +32,7 @@ app = create_app(settings)
 for headers, body in json.load(sys.stdin):
     assert app.test_client().post("/webhooks/recall", data=body, headers=headers).status_code < 300
 resources_of(app).close()
-assert Drain(make_tools(settings, make_ssl_context()), Stop()).run() == 1
+assert Drain(make_context(settings, make_ssl_context()), Stop()).run() == 1
 """
 
 

@@ -24,7 +24,7 @@ from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
-from models.tables.hourly_count import Tally
+from models.tables.hourly_count import HourlyCount
 from models.tables.reconcile_run import ReconcileRun
 from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
@@ -82,7 +82,7 @@ def _write_the_rest(connection: Connection) -> None:
     connection.execute(insert(Audit), [{"at": later(n), **changed} for n in range(5000)])
     labels = ("accepted", "ignored", "duplicate")
     rows = [{"hour": hour, "label": label, **counted} for hour in hours for label in labels]
-    connection.execute(insert(Tally), rows)
+    connection.execute(insert(HourlyCount), rows)
     runs = [{"started_at": later(n), "beat_at": later(n), "position": {}} for n in range(5000)]
     connection.execute(
         insert(ReconcileRun), [run | {"finished_at": run["beat_at"]} for run in runs]

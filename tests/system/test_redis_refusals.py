@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from models.core.redis_errors import LONGEST_REASON, in_words, reason, remedy
 from models.core.settings import Settings
-from tests.conftest import MakeTools, unavailable
+from tests.conftest import MakeContext, unavailable
 from tests.lab.stack.servers import Server, ServerUnavailableError, free_port, start_redis
 from tests.support.fakes import BOT
 from tests.support.processes import until
@@ -18,7 +18,7 @@ from tests.support.rows import add_bot
 from webhook.app import create_app, resources_of
 from webhook.doctor.redis_server import examine_redis
 from workers.processes import rq_worker
-from workers.processes.poller import Sweeper
+from workers.processes.poller import Poller
 from workers.queue.redis_clients import quick_redis
 from workers.shutdown import Stop
 
@@ -167,7 +167,7 @@ def wait_once(settings: Settings) -> None:
 @pytest.mark.parametrize("what", REFUSALS)
 def test_a_refusal_is_told_in_rediss_words(
     server: tuple[Server, int],
-    make_tools: MakeTools,
+    make_context: MakeContext,
     engine: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -178,7 +178,7 @@ def test_a_refusal_is_told_in_rediss_words(
     with redis.Redis.from_url(server[0].url, password=PASSWORD) as admin:
         change(admin, tmp_path)
     url = pattern.format(port=server[1], free=free_port())
-    tools = make_tools(REDIS_URL=url)
+    tools = make_context(REDIS_URL=url)
     app = create_app(tools.settings)
     [finding] = examine_redis(resources_of(app).redis)
     assert finding.level == "warning"
@@ -189,7 +189,7 @@ def test_a_refusal_is_told_in_rediss_words(
     add_bot(engine, BOT)
     with capture_logs() as lines:
         wait_once(tools.settings)
-        Sweeper(tools, Stop()).sweep()
+        Poller(tools, Stop()).sweep()
         resources_of(app).ringer.wake()
         until(lambda: EVENTS[-1] in [line["event"] for line in lines], "the web's line")
     for event in EVENTS:

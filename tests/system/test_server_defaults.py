@@ -106,7 +106,7 @@ def test_everything_works_under_hostile_defaults(hostile_url: str) -> None:
             headers = Sender(recall.url, [SECRET]).headers(told)
             answer = app.test_client().post("/webhooks/recall", data=told.body, headers=headers)
             assert answer.status_code == 202, answer.text
-        made = context.make_tools(settings, make_ssl_context())
+        made = context.make_context(settings, make_ssl_context())
         Drain(made, Stop()).run()
     reader = logged_in(app, READ)
     assert reader.get("/console/").status_code == 200

@@ -9,7 +9,7 @@ from models.queries.alerts import Alarm
 from models.queries.registry import LISTS, ListKind
 from models.queries.rows import Explained
 from models.queries.service_status import Overview
-from webhook.services.relink import Done, Preview, PutBackRequest
+from webhook.services.relink import Preview, Relinked, RelinkRequest
 from webhook.web.params import query_model
 
 REFS = "#/components/schemas/{model}"
@@ -33,7 +33,7 @@ class Status(Overview):
 
 
 @dataclass(frozen=True, slots=True)
-class PutBackOne:
+class RelinkOneRequest:
     """One bot was put back."""
 
     bot_id: str
@@ -49,14 +49,16 @@ def document() -> Json:
         "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
         "/api/status": {"get": _read("How the service stands", Status, schemas)},
         "/api/bots/{bot_id}/relink": {
-            "post": _change("Look one bot up again, whole", schemas, {"202": PutBackOne}, bot_id)
+            "post": _change(
+                "Look one bot up again, whole", schemas, {"202": RelinkOneRequest}, bot_id
+            )
         },
         "/api/relink": {
             "post": _change(
                 "Look the bots of a filter up again; with `preview` say which they are",
                 schemas,
-                {"200": Preview, "202": Done},
-                body=PutBackRequest,
+                {"200": Preview, "202": Relinked},
+                body=RelinkRequest,
             )
         },
     }

@@ -15,7 +15,7 @@ from models.queries.registry import LISTS, ListKind
 from models.queries.service_status import overview
 from webhook.api.openapi import document
 from webhook.services.reader import Reader
-from webhook.services.relink import PutBack, PutBackRequest
+from webhook.services.relink import RelinkRequest, RelinkService
 from webhook.web.auth import Access, current_caller
 from webhook.web.csv_export import csv_lines
 from webhook.web.params import BadParameterError, Cursors, query_model, read_json, read_query
@@ -29,9 +29,9 @@ View = Callable[..., Response]
 class Api:
     """What the routes do; each answers with JSON, CSV or a problem document."""
 
-    def __init__(self, settings: Settings, reader: Reader, put_back: PutBack) -> None:
+    def __init__(self, settings: Settings, reader: Reader, relink_service: RelinkService) -> None:
         self._reader = reader
-        self._put_back = put_back
+        self._put_back = relink_service
         self._cursors = Cursors(settings)
 
     def listing(self, kind: ListKind) -> View:
@@ -73,7 +73,7 @@ class Api:
 
     def relink_many(self) -> Response:
         """Make the bots of a filter due again, or preview which they are."""
-        wanted = read_json(request, PutBackRequest)
+        wanted = read_json(request, RelinkRequest)
         if wanted.preview:
             return _json(self._put_back.preview(wanted))
         return _json(self._put_back.many(wanted, current_caller().name), 202)

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 from models.core.settings import Settings
 from webhook.calendar.connect import Connecting, add_callbacks, add_connecting
 from webhook.calendar.connect_links import ConnectLinks
-from webhook.calendar.requests import Desk
+from webhook.calendar.requests import RequestGuard
 from webhook.calendar.result_pages import Results, add_results
 from webhook.calendar.single_flight import SingleFlight
-from workers.calendar_tokens.gateway import CalendarDoor
+from workers.calendar_tokens.gateway import RecallGateway
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 
 # Of the threads that also take webhooks, the share that may wait for Recall at once.
@@ -32,7 +32,7 @@ def init_app(
     """Add the routes whose settings are there; SettingsError when RECALL_API_KEY is not."""
     if not settings.knows_callers and not settings.connectable:
         return
-    door = CalendarDoor(
+    door = RecallGateway(
         settings,
         engine,
         redis_client,
@@ -43,7 +43,7 @@ def init_app(
     routes = Blueprint(
         "calendar", "webhook", static_folder="static/calendar", static_url_path="/calendar/static"
     )
-    desk = Desk(settings)
+    desk = RequestGuard(settings)
     routes.after_request(desk.let_read)
     links = ConnectLinks(engine, door.vault)
     if settings.knows_callers:
@@ -58,7 +58,7 @@ def init_app(
 
 
 def add_token_exchange(
-    routes: Blueprint, desk: Desk, door: CalendarDoor, shared: SingleFlight[str]
+    routes: Blueprint, desk: RequestGuard, door: RecallGateway, shared: SingleFlight[str]
 ) -> None:
     """Add what REACT_APP_AUTH_URL points at: {"userId": …} for {"token": …}.
 

@@ -12,14 +12,14 @@ from flask import Blueprint, Request, Response, abort, request
 from models.core.calendar_settings import Platform
 from models.core.redirect_urls import WebAddress, is_allowed
 from models.core.settings import Settings
-from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks, Errand
+from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks, ConnectRequest
 from webhook.calendar.oauth import PROVIDERS, consent_url, recall_callback, state_text
 from webhook.calendar.oauth_state import StateCookies
-from webhook.calendar.requests import Desk, of_recall
+from webhook.calendar.requests import RequestGuard, of_recall
 from webhook.calendar.responses import Forward, note
 from webhook.web.problems import problem
 from workers.calendar_tokens.crypto import UserErasedError
-from workers.calendar_tokens.gateway import CalendarDoor
+from workers.calendar_tokens.gateway import RecallGateway
 from workers.recall_api.calendar_schemas import CalendarConnection
 from workers.recall_api.errors import RecallError
 
@@ -33,7 +33,7 @@ class BadTargetError(ValueError):
 class Connecting:
     """Makes links and follows them; what would clear a calendar's data is refused by name."""
 
-    def __init__(self, settings: Settings, door: CalendarDoor, links: ConnectLinks) -> None:
+    def __init__(self, settings: Settings, door: RecallGateway, links: ConnectLinks) -> None:
         self._settings = settings
         self._door = door
         self._links = links
@@ -41,18 +41,18 @@ class Connecting:
 
     def errand(
         self, external_id: str, platform: Platform, return_to: str | None, *, replace: bool
-    ) -> Errand:
+    ) -> ConnectRequest:
         """Return what a link is to be made for; BadTargetError for a target that is not allowed."""
         if return_to is not None:
             return_to = self._target(return_to)
-        return Errand(external_id, platform, return_to, replace)
+        return ConnectRequest(external_id, platform, return_to, replace)
 
-    def link(self, errand: Errand) -> str:
+    def link(self, errand: ConnectRequest) -> str:
         """Return a link's address, good once and for 5 minutes."""
         secret = self._links.make(errand)
         return f"{self._settings.public_url}/calendar/connect/{errand.platform}?link={secret}"
 
-    def in_the_way(self, errand: Errand) -> CalendarConnection | None:
+    def in_the_way(self, errand: ConnectRequest) -> CalendarConnection | None:
         """Return the calendar that connecting would clear against the caller's will; RecallError.
 
         https://docs.recall.ai/docs/calendar-v1-faq: the latest of a platform clears the former.
@@ -108,7 +108,7 @@ def why_in_the_way(platform: Platform, standing: CalendarConnection) -> str:
 
 
 def add_connecting(
-    routes: Blueprint, settings: Settings, connecting: Connecting, desk: Desk
+    routes: Blueprint, settings: Settings, connecting: Connecting, desk: RequestGuard
 ) -> None:
     """Add POST, where there is a way to tell who asks, and GET /calendar/connect/{platform}."""
     methods = ["POST", "OPTIONS"]

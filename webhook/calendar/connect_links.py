@@ -21,7 +21,7 @@ _SECRET_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ConnectRequest:
     """What a link was made for: whose calendar, of which platform, and where to go afterwards.
 
     `replace` says that a calendar of the same platform may be connected over the former one.
@@ -40,7 +40,7 @@ class ConnectLinks:
         self._engine = engine
         self._vault = vault
 
-    def make(self, errand: Errand) -> str:
+    def make(self, errand: ConnectRequest) -> str:
         """Return the secret of a fresh link, good for 5 minutes."""
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         row = {
@@ -53,11 +53,11 @@ class ConnectLinks:
             connection.execute(insert(ConnectLink).values(**row, expires_at=expires_at))
         return secret
 
-    def errand(self, secret: str, platform: Platform) -> Errand | None:
+    def errand(self, secret: str, platform: Platform) -> ConnectRequest | None:
         """Return what an unused link of this platform is for; None for any other."""
         return self._read(*_good(secret, platform))
 
-    def follow(self, secret: str, errand: Errand) -> str | None:
+    def follow(self, secret: str, errand: ConnectRequest) -> str | None:
         """Use a link up and return the name of the trip; None where somebody was faster.
 
         An erased user's tombstone is lifted with it: this is what connecting anew means.
@@ -77,17 +77,17 @@ class ConnectLinks:
                 audit(connection, "connect link", "lift tombstone", errand.external_id, details)
         return trip
 
-    def trip(self, trip: str) -> Errand | None:
+    def trip(self, trip: str) -> ConnectRequest | None:
         """Return what a trip under way is for; None for an unknown one, or after an hour."""
         is_it = ConnectLink.trip_hash == _hash(trip)
         is_fresh = ConnectLink.used_at > db_now(-TRIP_SECONDS)
         return self._read(is_it, is_fresh)
 
-    def _read(self, *which: ColumnElement[bool]) -> Errand | None:
+    def _read(self, *which: ColumnElement[bool]) -> ConnectRequest | None:
         with self._engine.begin() as connection:
             sealed = connection.scalar(select(ConnectLink.sealed).where(*which))
         text = self._vault.open(sealed) if sealed is not None else None
-        return Errand(**json.loads(text)) if text is not None else None
+        return ConnectRequest(**json.loads(text)) if text is not None else None
 
 
 def _good(secret: str, platform: Platform) -> tuple[ColumnElement[bool], ...]:

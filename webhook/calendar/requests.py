@@ -22,7 +22,7 @@ RETRY_SECONDS = 5
 Answer = Callable[[str, dict[str, Any]], Response]
 
 
-class Desk:
+class RequestGuard:
     """Takes JSON from browsers' pages: checks the origin, who asks, and how often."""
 
     def __init__(self, settings: Settings) -> None:

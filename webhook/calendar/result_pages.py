@@ -7,12 +7,12 @@ from flask import Blueprint, Response, request
 
 from models.core.calendar_settings import PLATFORMS
 from models.core.redirect_urls import WebAddress
-from webhook.calendar.connect_links import ConnectLinks, Errand
+from webhook.calendar.connect_links import ConnectLinks, ConnectRequest
 from webhook.calendar.oauth import PROVIDERS
 from webhook.calendar.oauth_errors import known_failure, possible_failures
 from webhook.calendar.responses import note, page
 from workers.calendar_tokens.crypto import UserErasedError
-from workers.calendar_tokens.gateway import CalendarDoor
+from workers.calendar_tokens.gateway import RecallGateway
 from workers.recall_api.calendar_schemas import CalendarConnection
 from workers.recall_api.errors import RecallError
 
@@ -24,15 +24,15 @@ LONGEST_TOLD = 300
 class Results:
     """Looks trips up, and asks Recall how they ended."""
 
-    def __init__(self, door: CalendarDoor, links: ConnectLinks) -> None:
+    def __init__(self, door: RecallGateway, links: ConnectLinks) -> None:
         self._door = door
         self._links = links
 
-    def errand(self, trip: str) -> Errand | None:
+    def errand(self, trip: str) -> ConnectRequest | None:
         """Return what a trip was for; None for one we do not know, or that is over."""
         return self._links.trip(trip)
 
-    def standing(self, errand: Errand) -> CalendarConnection | None:
+    def standing(self, errand: ConnectRequest) -> CalendarConnection | None:
         """Return the connection as Recall has it now; RecallError, UserErasedError."""
         with self._door.open() as visit:
             user = visit.users.act(errand.external_id, visit.client.user)
@@ -66,7 +66,7 @@ def add_results(routes: Blueprint, results: Results) -> None:
         return _failed(errand, standing)
 
 
-def _connected(errand: Errand, standing: CalendarConnection) -> Response:
+def _connected(errand: ConnectRequest, standing: CalendarConnection) -> Response:
     name, target = PROVIDERS[errand.platform].name, _target(errand, "connected")
     answer = page("connected.html", name=name, email=standing.email, target=target)
     if target:
@@ -75,7 +75,7 @@ def _connected(errand: Errand, standing: CalendarConnection) -> Response:
     return answer
 
 
-def _failed(errand: Errand, standing: CalendarConnection | None) -> Response:
+def _failed(errand: ConnectRequest, standing: CalendarConnection | None) -> Response:
     told = [value for key, value in request.args.items(multi=True) if key != "trip"]
     failure = known_failure(told, errand.platform)
     return page(
@@ -99,7 +99,7 @@ def _help() -> Response:
     return page("failed.html", name=name, failures=failures, is_known=False, told="", standing=None)
 
 
-def _target(errand: Errand, result: str) -> str | None:
+def _target(errand: ConnectRequest, result: str) -> str | None:
     if errand.return_to is None:
         return None
     added = f"calendar={result}&platform={errand.platform}"

@@ -14,7 +14,7 @@ from webhook.cli.confirmation import confirm
 from webhook.cli.context import Session
 from webhook.cli.lists import filter_options, wrong_option
 from webhook.cli.output import NOTHING_FOUND, print_json, print_sample, progress, say, visible
-from webhook.services.relink import Preview, PutBackRequest
+from webhook.services.relink import Preview, RelinkRequest
 from webhook.web.params import BadParameterError, checked
 
 PREVIEWED = ("bot_id", "bot_status", "link_state", "attempts", "last_error")
@@ -104,7 +104,7 @@ def _relink(
     **given: Any,
 ) -> None:
     wanted = _asked(bots, given)
-    back = session.put_back()
+    back = session.relink_service()
     found = back.preview(wanted)
     if preview or not yes:
         _show(found, as_json=as_json and preview)
@@ -132,14 +132,14 @@ def _show(found: Preview, *, as_json: bool) -> None:
     click.echo(f"{found.count}{more} bots would be looked up again", err=True)
 
 
-def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> PutBackRequest:
+def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> RelinkRequest:
     values = {name: value for name, value in given.items() if value is not None}
     if bots:
         values["bot_ids"] = list(bots)
     if not values:
         raise click.UsageError("name bots, or a filter: not every bot at once")
     try:
-        return checked(PutBackRequest, values)
+        return checked(RelinkRequest, values)
     except BadParameterError as error:
         if error.parameter == "bot_ids":
             raise click.BadParameter(error.detail, param_hint="BOTS") from None

@@ -41,7 +41,7 @@ external_id = click.argument("external_id", callback=_external_id)
 def connect_url(session: Session, /, external_id: str, platform: Platform, **asked: Any) -> None:
     """Print a link by which the user connects a calendar: it works once, for five minutes."""
     settings = _connectable(session.settings, platform)
-    door, writes = session.calendar_door(), session.writes()
+    door, writes = session.recall_gateway(), session.writes()
     connecting = Connecting(settings, door, ConnectLinks(writes, door.vault))
     try:
         errand = connecting.errand(
@@ -72,7 +72,7 @@ def token(session: Session, external_id: str, *, create: bool, as_json: bool) ->
     if not create and not session.read(lambda c: is_known(c, external_id)):
         _refuse("this user is not known here; --create asks for them, and so makes them at Recall")
     try:
-        with session.calendar_door().open() as visit:
+        with session.recall_gateway().open() as visit:
             found = visit.users.proved(external_id)
     except UserErasedError:
         _refuse("this user was erased; connecting a calendar anew ends that")

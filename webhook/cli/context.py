@@ -18,8 +18,8 @@ from models.tables.schema_version import HEAD, version
 from webhook.cli.environment import with_env_file
 from webhook.receiver.storage import Inbox
 from webhook.services.reader import Reader
-from webhook.services.relink import PutBack
-from workers.calendar_tokens.gateway import CalendarDoor
+from webhook.services.relink import RelinkService
+from workers.calendar_tokens.gateway import RecallGateway
 from workers.queue.jobs import queue_name
 from workers.queue.redis_clients import quick_redis
 from workers.queue.wakeup import Bell
@@ -76,9 +76,9 @@ class Session:
         """Return the workers' bell."""
         return Bell(self.redis(), queue_name(self.settings))
 
-    def put_back(self) -> PutBack:
+    def relink_service(self) -> RelinkService:
         """Return what puts bots back."""
-        return PutBack(self.reader(), self.writes(), self.bell())
+        return RelinkService(self.reader(), self.writes(), self.bell())
 
     def calendar(self, *, patience: float, seconds: float) -> CalendarClient:
         """Return a client of Recall; a turn is waited for `patience` s, a call takes `seconds`."""
@@ -93,9 +93,9 @@ class Session:
         """Return Recall's rate limits, as far as they are ours."""
         return Buckets(self.settings.recall_rate_share / 100)
 
-    def calendar_door(self) -> CalendarDoor:
+    def recall_gateway(self) -> RecallGateway:
         """Return the way to Recall's calendars; SettingsError without RECALL_API_KEY."""
-        return CalendarDoor(self.settings, self.writes(), self.redis())
+        return RecallGateway(self.settings, self.writes(), self.redis())
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run one read."""

@@ -90,7 +90,7 @@ def _preview(held: Holdings, *, as_json: bool) -> None:
 
 def _erase(session: Session, external_id: str, emails: Iterable[str]) -> Erased:
     eraser = Eraser(session.writes(), session.actor())
-    eraser.bury(external_id)
+    eraser.add_tombstone(external_id)
     # Looked up again behind the tombstone: what was linked meanwhile counts too.
     held = session.read(lambda connection: holdings(connection, external_id, emails))
     done = Erased()

@@ -12,7 +12,7 @@ from webhook.cli.output import AWAY, NOTHING_FOUND, print_json, progress
 from webhook.web.params import BadParameterError, checked
 from workers.recall_api.retry_policy import BACKOFF_CAP
 from workers.reconcile.reconciler import Reconciler
-from workers.reconcile.runs import Progress, RunUnderWayError, unfinished
+from workers.reconcile.runs import RunProgress, RunUnderWayError, unfinished
 
 # A page holds a hundred whole bots, and Recall is slow to list them.
 CALL_SECONDS = 60.0
@@ -71,14 +71,14 @@ def _wanted(session: Session, since: str | None, *, every: bool) -> datetime | N
         raise click.BadParameter(error.detail, param_hint="--since") from None
 
 
-def _run(reconciler: Reconciler, begun: Progress) -> Progress:
+def _run(reconciler: Reconciler, begun: RunProgress) -> RunProgress:
     if begun.is_resumed:
         click.echo(f"goes on with run {begun.run_id}, {begun.pages} pages in", err=True)
     latest = begun
     with progress() as bar:
         task = bar.add_task("bots compared", total=None)
 
-        def show(now: Progress) -> None:
+        def show(now: RunProgress) -> None:
             nonlocal latest
             latest = now
             bar.update(task, completed=now.position.seen, total=now.position.count)
@@ -91,7 +91,7 @@ def _run(reconciler: Reconciler, begun: Progress) -> Progress:
             raise
 
 
-def _say(done: Progress, *, as_json: bool) -> None:
+def _say(done: RunProgress, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
@@ -120,7 +120,7 @@ def _say(done: Progress, *, as_json: bool) -> None:
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
-def _words(done: Progress) -> str:
+def _words(done: RunProgress) -> str:
     words = (
         f"{counted(done.bots_seen, 'bot')} compared; never heard of: {done.bots_missed},"
         f" statuses that had not come: {done.statuses_missed}, due to be linked: {done.bots_due}"

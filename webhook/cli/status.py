@@ -15,7 +15,7 @@ from webhook.cli.output import AWAY, NOTHING_FOUND, print_facts, print_json, pro
 from webhook.doctor.calendar import examine_calendar
 from webhook.doctor.recall import examine_recall
 from webhook.doctor.redis_server import examine_redis
-from webhook.doctor.result import Finding
+from webhook.doctor.result import Diagnosis
 from webhook.doctor.system import examine_database, examine_settings
 from webhook.receiver.reverify import reverify, unresolved
 
@@ -97,7 +97,7 @@ def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
-def _examine(session: Session, *, offline: bool) -> Iterator[Finding]:
+def _examine(session: Session, *, offline: bool) -> Iterator[Diagnosis]:
     yield from examine_settings(session.settings)
     yield from examine_calendar(session.settings)
     yield from examine_database(session.reads(), session.settings)
@@ -106,7 +106,7 @@ def _examine(session: Session, *, offline: bool) -> Iterator[Finding]:
         yield from examine_recall(session.settings)
 
 
-def _say_finding(finding: Finding) -> None:
+def _say_finding(finding: Diagnosis) -> None:
     say((f"{finding.level:<8}", STYLES[finding.level]), (f"{finding.name}: {finding.text}", ""))
     if finding.remedy:
         say((f"        → {finding.remedy}", ""))

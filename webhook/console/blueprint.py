@@ -14,9 +14,9 @@ from webhook.console.login import Sessions
 from webhook.console.pages import Pages
 from webhook.console.relink import Relinking
 from webhook.console.rendering import Renderer, add_headers
-from webhook.services.calendar_actions import CareDesk
+from webhook.services.calendar_actions import CalendarActions
 from webhook.services.reader import Reader
-from webhook.services.relink import PutBack
+from webhook.services.relink import RelinkService
 from webhook.web.auth import Access
 from webhook.web.problems import note, of_http
 
@@ -30,8 +30,8 @@ class Means:
     """What pages read by, and what their forms change things with."""
 
     reader: Reader
-    put_back: PutBack
-    care: CareDesk
+    relink_service: RelinkService
+    care: CalendarActions
 
 
 def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> None:
@@ -42,7 +42,7 @@ def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> No
     routes.before_request(sessions.guard)
     routes.after_request(add_headers)
     _add_sessions(routes, sessions)
-    _add_relinking(routes, Relinking(settings, means.reader, means.put_back, renderer))
+    _add_relinking(routes, Relinking(settings, means.reader, means.relink_service, renderer))
     _add_calendar(routes, CalendarPages(means.reader, means.care, renderer))
     # Last, because the last of its pages answers for every address that is none.
     _add_pages(routes, Pages(settings, means.reader, renderer))

@@ -12,7 +12,7 @@ from models.queries.findings import findings_of, users_of
 from models.queries.lists import links
 from models.tables.base import database_time
 from webhook.console.rendering import Renderer
-from webhook.services.calendar_actions import DEEDS, CareDesk, Outcome
+from webhook.services.calendar_actions import DEEDS, ActionResult, CalendarActions
 from webhook.services.reader import Reader
 from webhook.web.auth import current_caller
 from workers.calendar_tokens.crypto import UserErasedError, external_id_hash
@@ -35,7 +35,7 @@ ASKED_FIRST = {
 class CalendarPages:
     """Shows one calendar user to whoever may read, and acts for whoever may write."""
 
-    def __init__(self, reader: Reader, care: CareDesk, renderer: Renderer) -> None:
+    def __init__(self, reader: Reader, care: CalendarActions, renderer: Renderer) -> None:
         self._reader = reader
         self._care = care
         self._renderer = renderer
@@ -97,7 +97,7 @@ class CalendarPages:
         external_id: str,
         status: int = 200,
         wrong: str | None = None,
-        outcome: Outcome | None = None,
+        outcome: ActionResult | None = None,
     ) -> Response:
         def read(connection: Connection) -> dict[str, Any]:
             user_ids = users_of(connection, external_id)

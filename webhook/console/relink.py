@@ -13,7 +13,7 @@ from models.queries.filters import BotFilter
 from models.tables.base import database_time
 from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader
-from webhook.services.relink import Done, PutBack, PutBackRequest
+from webhook.services.relink import Relinked, RelinkRequest, RelinkService
 from webhook.web.auth import current_caller
 from webhook.web.params import BadParameterError, checked
 from webhook.web.signing import DONE, Signer
@@ -28,10 +28,10 @@ class Relinking:
     """Three pages: the preview, the change, its result."""
 
     def __init__(
-        self, settings: Settings, reader: Reader, put_back: PutBack, renderer: Renderer
+        self, settings: Settings, reader: Reader, relink_service: RelinkService, renderer: Renderer
     ) -> None:
         self._reader = reader
-        self._put_back = put_back
+        self._put_back = relink_service
         self._renderer = renderer
         self._results = Signer(settings, DONE)
 
@@ -63,7 +63,9 @@ class Relinking:
             return page.rows, database_time(connection)
 
         rows, now = self._reader.read(read)
-        return self._renderer.page("relinked.html", "audit", done=Done(*kept), rows=rows, now=now)
+        return self._renderer.page(
+            "relinked.html", "audit", done=Relinked(*kept), rows=rows, now=now
+        )
 
     def _preview(self, given: MultiDict[str, str]) -> Response:
         try:
@@ -75,22 +77,22 @@ class Relinking:
         asked = [(name, value) for name, value in _given(given) if value]
         return self._renderer.page("relink.html", "bots", found=found, now=now, asked=asked)
 
-    def _do(self, wanted: PutBackRequest) -> Done:
+    def _do(self, wanted: RelinkRequest) -> Relinked:
         actor = current_caller().name
         filters = wanted.model_dump(include=set(BotFilter.model_fields), exclude_none=True)
         if filters or wanted.bot_ids is None or len(wanted.bot_ids) > 1:
             return self._put_back.many(wanted, actor)
         # The audit then names the bot itself, and its own page can be found by it.
         is_done = self._put_back.one(wanted.bot_ids[0], actor)
-        return Done(int(is_done), 0.0, is_more=False)
+        return Relinked(int(is_done), 0.0, is_more=False)
 
 
 def _given(given: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
     yield from ((name, v) for name, v in given.items(multi=True) if name not in _NOT_ASKED)
 
 
-def _wanted(given: MultiDict[str, str]) -> PutBackRequest:
+def _wanted(given: MultiDict[str, str]) -> RelinkRequest:
     values: dict[str, Any] = {name: value for name, value in _given(given) if value}
     if "bot_ids" in values:
         values["bot_ids"] = given.getlist("bot_ids")
-    return checked(PutBackRequest, values)
+    return checked(RelinkRequest, values)

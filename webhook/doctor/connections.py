@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, Row, text
 
 from models.core.postgresql import is_pooled
-from webhook.doctor.result import Finding
+from webhook.doctor.result import Diagnosis
 
 TIGHT = 0.8
 # Every limit that can be met first: the role's, the database's, the server's without what it
@@ -28,17 +28,17 @@ ORDER BY most - used LIMIT 1
 """)
 
 
-def examine_connections(connection: Connection) -> Finding:
+def examine_connections(connection: Connection) -> Diagnosis:
     """Look at the limit that will be met first."""
     found: Row[tuple[int, int]] = connection.execute(_LIMITS).one()
     words = f"{found.used} of {found.most} in use"
     if found.used < TIGHT * found.most:
-        return Finding("ok", "connections", words)
+        return Diagnosis("ok", "connections", words)
     remedy = (
         "a web process takes up to 7 and a worker 2, 3 during the nightly calendar sweep:"
         " scale down, or take a larger plan"
     )
-    return Finding("warning", "connections", words, remedy)
+    return Diagnosis("warning", "connections", words, remedy)
 
 
 def way(connection: Connection) -> str:

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import get_args
 
 from models.core.settings import Region, Settings
-from webhook.doctor.result import Finding
+from webhook.doctor.result import Diagnosis
 from webhook.doctor.system import skew
 from workers.recall_api.health_check import probe
 from workers.recall_api.transport import Answer, HttpClient, make_ssl_context
@@ -21,11 +21,11 @@ def region_url(region: str) -> str:
 UrlOf = Callable[[str], str]
 
 
-def examine_recall(settings: Settings, url_of: UrlOf = region_url) -> Iterator[Finding]:
+def examine_recall(settings: Settings, url_of: UrlOf = region_url) -> Iterator[Diagnosis]:
     """Try the API key, and where it is refused, in which other region it is known."""
     if settings.recall_api_key is None:
         remedy = "set RECALL_API_KEY: workers do not start without it"
-        yield Finding("failed", "API key", "RECALL_API_KEY is not set", remedy)
+        yield Diagnosis("failed", "API key", "RECALL_API_KEY is not set", remedy)
         return
     wire = HttpClient(make_ssl_context(os.environ.get("SSL_CERT_FILE")))
     try:
@@ -34,16 +34,16 @@ def examine_recall(settings: Settings, url_of: UrlOf = region_url) -> Iterator[F
         wire.close()
 
 
-def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Finding]:
+def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Diagnosis]:
     base_url = settings.recall_api_base_url or url_of(settings.recall_region)
     answer = probe(wire, base_url, settings.api_key)
     if isinstance(answer, str):
         remedy = "look at the network between here and Recall"
         words = f"{base_url} does not answer: {answer}"
-        yield Finding("failed", "Recall", words, remedy, is_away=True)
+        yield Diagnosis("failed", "Recall", words, remedy, is_away=True)
         return
     if answer.status == 200:
-        yield Finding("ok", "API key", f"opens {base_url}")
+        yield Diagnosis("ok", "API key", f"opens {base_url}")
     else:
         found = f"{base_url} answers {answer.status}"
         yield _refused(settings, wire, answer.status, found, url_of)
@@ -53,7 +53,7 @@ def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Fi
 
 def _refused(
     settings: Settings, wire: HttpClient, status: int, text: str, url_of: UrlOf
-) -> Finding:
+) -> Diagnosis:
     remedy = _REMEDIES.get(status, "see Recall's status page")
     # A base URL that was set by hand says that the key is meant for that place alone.
     if status == 401 and settings.recall_api_base_url is None:
@@ -62,7 +62,7 @@ def _refused(
             if isinstance(other, Answer) and other.status == 200:
                 remedy = f"the key is {region}'s: set RECALL_REGION={region}"
                 break
-    return Finding("failed", "API key", text, remedy, is_away=status >= 500)
+    return Diagnosis("failed", "API key", text, remedy, is_away=status >= 500)
 
 
 _REMEDIES = {
@@ -73,7 +73,7 @@ _REMEDIES = {
 }
 
 
-def _time_of(answer: Answer) -> Finding | None:
+def _time_of(answer: Answer) -> Diagnosis | None:
     try:
         moment = parsedate_to_datetime(answer.headers["date"])
     except (KeyError, ValueError):

@@ -5,29 +5,29 @@ from collections.abc import Iterator
 import redis
 
 from models.core.redis_errors import in_words, remedy
-from webhook.doctor.result import Finding
+from webhook.doctor.result import Diagnosis
 from workers.queue.redis_clients import write_probe
 
 # Policies that throw away what was never asked to expire: a queue's jobs, a bucket's level.
 EVICTS_ANYTHING = "allkeys"
 
 
-def examine_redis(client: redis.Redis | None) -> Iterator[Finding]:
+def examine_redis(client: redis.Redis | None) -> Iterator[Diagnosis]:
     """Look whether it answers, takes what is written, and keeps it."""
     if client is None:
         todo = "set REDIS_URL: without it links wait for the next sweep"
-        yield Finding("warning", "Redis", "REDIS_URL is not set", todo)
+        yield Diagnosis("warning", "Redis", "REDIS_URL is not set", todo)
         return
     try:
         server, memory = client.info("server"), client.info("memory")
         write_probe(client)
     except redis.RedisError as error:
-        yield Finding("warning", "Redis", in_words(error), remedy(error))
+        yield Diagnosis("warning", "Redis", in_words(error), remedy(error))
         return
-    yield Finding("ok", "Redis", f"version {server.get('redis_version')}")
+    yield Diagnosis("ok", "Redis", f"version {server.get('redis_version')}")
     policy = str(memory.get("maxmemory_policy", "unknown"))
     if policy.startswith(EVICTS_ANYTHING):
         todo = "set maxmemory-policy to noeviction: evicted rate limits let 429s through"
-        yield Finding("warning", "eviction policy", policy, todo)
+        yield Diagnosis("warning", "eviction policy", policy, todo)
     else:
-        yield Finding("ok", "eviction policy", policy)
+        yield Diagnosis("ok", "eviction policy", policy)

@@ -7,7 +7,7 @@ Level = Literal["ok", "warning", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One thing looked at: how it is, and what to do where it is not well.
 
     `is_away` where it could not be looked at, since the database or Recall gives no answer.

@@ -15,28 +15,28 @@ from models.tables.base import database_time
 from models.tables.schema_version import ENCODING, HEAD, version, wrong_encoding
 from webhook.doctor.connections import examine_connections, way
 from webhook.doctor.deliveries import examine_deliveries
-from webhook.doctor.result import Finding
+from webhook.doctor.result import Diagnosis
 
 # Beyond this the signed timestamps of half the tolerance are already spent.
 MOST_SKEW_SECONDS = 60.0
 
 
-def examine_settings(settings: Settings) -> Iterator[Finding]:
+def examine_settings(settings: Settings) -> Iterator[Diagnosis]:
     """Look at what is set; secrets are told by their fingerprints."""
     prints = ", ".join(secret.fingerprint for secret in settings.recall_webhook_secrets)
     if prints:
-        yield Finding("ok", "webhook secrets", f"fingerprints {prints}")
+        yield Diagnosis("ok", "webhook secrets", f"fingerprints {prints}")
     else:
-        yield Finding(
+        yield Diagnosis(
             "failed",
             "webhook secrets",
             "RECALL_WEBHOOK_SECRETS is not set: the receiver answers 503",
             "copy the endpoint's signing secret from Recall's dashboard",
         )
     if settings.ops_write_tokens or settings.ops_read_tokens:
-        yield Finding("ok", "ops tokens", "set")
+        yield Diagnosis("ok", "ops tokens", "set")
     else:
-        yield Finding(
+        yield Diagnosis(
             "warning",
             "ops tokens",
             "neither OPS_READ_TOKENS nor OPS_WRITE_TOKENS is set: API and console answer 503",
@@ -44,14 +44,14 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
         )
     for one in settings.misnamed:
         remedy = f"set {one.setting} if that is what was meant"
-        yield Finding("warning", "setting names", str(one), remedy)
+        yield Diagnosis("warning", "setting names", str(one), remedy)
 
 
-def examine_database(reads: Engine, settings: Settings) -> Iterator[Finding]:
+def examine_database(reads: Engine, settings: Settings) -> Iterator[Diagnosis]:
     """Look at the database, its migrations, its connections, and what has come in."""
     try:
         with reads.connect() as connection:
-            yield Finding("ok", "database", _describe(connection))
+            yield Diagnosis("ok", "database", _describe(connection))
             yield from _encoding(connection)
             found = version(connection)
             yield _migrations(found)
@@ -62,33 +62,33 @@ def examine_database(reads: Engine, settings: Settings) -> Iterator[Finding]:
                 yield from _work(connection, settings)
     except SQLAlchemyError as error:
         words = f"does not answer: {reason(error)}" if is_away(error) else reason(error)
-        yield Finding("failed", "database", words, remedy(error), is_away=is_away(error))
+        yield Diagnosis("failed", "database", words, remedy(error), is_away=is_away(error))
 
 
-def _encoding(connection: Connection) -> Iterator[Finding]:
+def _encoding(connection: Connection) -> Iterator[Diagnosis]:
     found = wrong_encoding(connection)
     if found is not None:
         remedy = f"move to a database that was created with ENCODING '{ENCODING}'"
         words = f"{found}: it cannot hold every title and message"
-        yield Finding("failed", "encoding", words, remedy)
+        yield Diagnosis("failed", "encoding", words, remedy)
 
 
-def _migrations(found: str | None) -> Finding:
+def _migrations(found: str | None) -> Diagnosis:
     if found == HEAD:
-        return Finding("ok", "migrations", f"at {HEAD}")
+        return Diagnosis("ok", "migrations", f"at {HEAD}")
     words = "no table is there yet" if found is None else f"at {found}, and not at {HEAD}"
     remedy = "run `recall-links db upgrade` (the Procfile's release line)"
     if found is not None and found > HEAD:
         remedy = "this program is older than the database: deploy the newer release here as well"
-    return Finding("failed", "migrations", words, remedy)
+    return Diagnosis("failed", "migrations", words, remedy)
 
 
-def _work(connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _work(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
     found = overview(connection)
     yield from examine_deliveries(connection, settings, found.at)
     for alarm in alarms(connection, found):
         # Failed, so that doctor and status end alike: 1 where an alarm rings.
-        yield Finding("failed", alarm.name, alarm.text, alarm.remedy)
+        yield Diagnosis("failed", alarm.name, alarm.text, alarm.remedy)
 
 
 def _describe(connection: Connection) -> str:
@@ -98,12 +98,12 @@ def _describe(connection: Connection) -> str:
     return f"SQLite {connection.scalar(text('SELECT sqlite_version()'))}"
 
 
-def skew(whose: str, moment: datetime) -> Finding:
+def skew(whose: str, moment: datetime) -> Diagnosis:
     """Compare a clock with this machine's."""
     seconds = (moment - datetime.now(UTC)).total_seconds()
     if abs(seconds) <= MOST_SKEW_SECONDS:
-        return Finding("ok", whose, "agrees with this machine's")
-    return Finding(
+        return Diagnosis("ok", whose, "agrees with this machine's")
+    return Diagnosis(
         "failed",
         whose,
         f"differs from this machine's by {seconds:+.0f} s",

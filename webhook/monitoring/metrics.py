@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 from models.queries.alerts import ALARMS, Alarm, alarms
 from models.queries.service_status import (
     WORKER_IS_AWAY_AFTER,
+    HourlyCountRow,
     Overview,
-    TallyRow,
+    counts_of_hour,
     overview,
-    tallies_of_hour,
 )
 from models.tables.hourly_count import LATENCY_BUCKETS, TOTAL
 from webhook.services.reader import Reader
@@ -64,9 +64,9 @@ def blueprint(reader: Reader, access: Access) -> Blueprint:
     return routes
 
 
-def _look(connection: Connection) -> tuple[Overview, list[Alarm], list[TallyRow]]:
+def _look(connection: Connection) -> tuple[Overview, list[Alarm], list[HourlyCountRow]]:
     found = overview(connection)
-    return found, alarms(connection, found), tallies_of_hour(connection, TOTAL)
+    return found, alarms(connection, found), counts_of_hour(connection, TOTAL)
 
 
 def _gauges(found: Overview) -> Iterable[Metric]:
@@ -129,7 +129,7 @@ def _workers(found: Overview) -> Iterable[Metric]:
         PREFIX + "worker_seen_seconds", "Since it told of itself", labels=["worker"]
     )
     memory = GaugeMetricFamily(
-        PREFIX + "worker_peak_memory_bytes", "Most memory a sweeper used", labels=["worker"]
+        PREFIX + "worker_peak_memory_bytes", "Most memory a poller used", labels=["worker"]
     )
     for worker in found.workers:
         seen.add_metric([worker.name], worker.seen_seconds)
@@ -155,7 +155,7 @@ _COUNTERS = {
 }
 
 
-def _counters(totals: Iterable[TallyRow]) -> Iterable[Metric]:
+def _counters(totals: Iterable[HourlyCountRow]) -> Iterable[Metric]:
     families = {
         name: CounterMetricFamily(PREFIX + metric, words, labels=labels)
         for name, (metric, words, labels) in _COUNTERS.items()
@@ -168,7 +168,7 @@ def _counters(totals: Iterable[TallyRow]) -> Iterable[Metric]:
     return families.values()
 
 
-def _latency(totals: Iterable[TallyRow]) -> Metric:
+def _latency(totals: Iterable[HourlyCountRow]) -> Metric:
     counts = {row.label: row.count for row in totals if row.name == "receive_to_link"}
     milliseconds = sum(row.count for row in totals if row.name == "receive_to_link_ms")
     buckets, total = [], 0

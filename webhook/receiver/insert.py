@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from models.core.postgresql import by_itself
 from models.tables.base import db_now
 from models.tables.delivery import Delivery
-from webhook.receiver.socket_timeout import Watchdog
+from webhook.receiver.socket_timeout import SocketTimeout
 
 # A larger batch saves little more, and keeps its first request waiting for its last.
 MOST_ROWS = 16
@@ -43,10 +43,10 @@ class Stored:
 Outcome = Stored | Exception
 
 
-class Lane:
+class PooledConnection:
     """One connection, opened at first use, and again after it broke."""
 
-    def __init__(self, engine: Engine, watchdog: Watchdog) -> None:
+    def __init__(self, engine: Engine, watchdog: SocketTimeout) -> None:
         self._engine = engine
         self._watchdog = watchdog
         self._connection: Connection | None = None

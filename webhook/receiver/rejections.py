@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.core.database_errors import reason
 from models.tables.base import db_now
 from models.tables.rejection import Rejection
-from workers.db.counters import add_tallies
+from workers.db.counters import add_hourly_counts
 
 ROWS_A_SECOND = 5
 MOST_WAITING = 100
@@ -41,7 +41,7 @@ class Refused:
     body: bytes | None
 
 
-class Scribe:
+class RejectionWriter:
     """Notes things at once and writes them soon; its thread starts with the first of them."""
 
     def __init__(self, engine: Engine) -> None:
@@ -88,7 +88,7 @@ class Scribe:
         self._say_refusals({label: n for (name, label), n in counts.items() if name == REJECTION})
         try:
             with self._engine.begin() as connection:
-                add_tallies(connection, counts)
+                add_hourly_counts(connection, counts)
                 self._keep(connection, refused)
         except SQLAlchemyError as error:
             # Counts are worth a second try, junk is not.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 TICK_SECONDS = 0.25
 
 
-class Watchdog:
+class SocketTimeout:
     """One thread that shuts the sockets of statements that outlive their time."""
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ from models.core.engine import make_engine
 from models.core.logging import Seldom
 from models.core.settings import Settings
 from webhook.receiver.batch_wait import current_waiter, hand_in
-from webhook.receiver.insert import Lane, Outcome, Row, Stored
-from webhook.receiver.socket_timeout import Watchdog
+from webhook.receiver.insert import Outcome, PooledConnection, Row, Stored
+from webhook.receiver.socket_timeout import SocketTimeout
 from webhook.receiver.write_check import LastWrite
 
 # The sender waits 15 s (https://docs.recall.ai/docs/bot-status-change-events); our word is 5.
@@ -59,11 +59,11 @@ class Inbox:
     def __init__(self, settings: Settings) -> None:
         lanes = 1 if settings.on_sqlite else LANES
         self._engine = make_engine(settings, "autocommit", pool_size=lanes)
-        self._watchdog = Watchdog()
+        self._watchdog = SocketTimeout()
         # Last in, first out: the connection used last is the one most likely alive.
-        self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
+        self._free: queue.LifoQueue[PooledConnection] = queue.LifoQueue()
         for _ in range(lanes):
-            self._free.put(Lane(self._engine, self._watchdog))
+            self._free.put(PooledConnection(self._engine, self._watchdog))
         self._closed_until = 0.0
         self.last_write = LastWrite()
 
@@ -99,7 +99,9 @@ class Inbox:
         self._watchdog.close()
         self._engine.dispose()
 
-    def _store_each_once(self, lane: Lane, rows: Sequence[Row], until: float) -> list[Outcome]:
+    def _store_each_once(
+        self, lane: PooledConnection, rows: Sequence[Row], until: float
+    ) -> list[Outcome]:
         # A statement cannot touch a row twice: a copy that came with its original goes after it.
         firsts = {row["id"]: place for place, row in reversed(list(enumerate(rows)))}
         # In one order for all lanes: two that lock the same rows crosswise would wait for ever.
@@ -111,7 +113,7 @@ class Inbox:
         return [found.get(place) or DatabaseAwayError() for place in range(len(rows))]
 
     def _store(
-        self, lane: Lane, rows: Sequence[Row], until: float, *, hurry: bool = False
+        self, lane: PooledConnection, rows: Sequence[Row], until: float, *, hurry: bool = False
     ) -> list[Outcome]:
         if time.monotonic() >= until:
             return _refuse(rows, "no time was left")
@@ -131,7 +133,7 @@ class Inbox:
         return self._one_by_one(lane, rows, until, hurry=True)
 
     def _one_by_one(
-        self, lane: Lane, rows: Sequence[Row], until: float, *, hurry: bool = False
+        self, lane: PooledConnection, rows: Sequence[Row], until: float, *, hurry: bool = False
     ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for row in rows:

@@ -17,10 +17,10 @@ from models.tables.base import longest
 from models.tables.rejection import Rejection
 from webhook.receiver.events import Classified, classify
 from webhook.receiver.insert import Stored
-from webhook.receiver.rejections import Refused, Scribe
+from webhook.receiver.rejections import Refused, RejectionWriter
 from webhook.receiver.signature import HEADERS, SCHEMES, Reason, UnverifiedError, Verified, verify
 from webhook.receiver.storage import Inbox, NotStoredError, UnstorableError
-from webhook.receiver.wakeup import Ringer
+from webhook.receiver.wakeup import WakeupNotifier
 
 PATH = "/webhooks/recall"
 LONGEST_MESSAGE_ID = longest(Rejection.message_id)
@@ -39,8 +39,8 @@ class Receiver:
         self,
         settings: Settings,
         inbox: Inbox,
-        ringer: Ringer,
-        scribe: Scribe,
+        ringer: WakeupNotifier,
+        scribe: RejectionWriter,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings

@@ -9,7 +9,7 @@ from workers.queue.wakeup import Bell
 PAUSE_SECONDS = 0.1
 
 
-class Ringer:
+class WakeupNotifier:
     """One thread, started by the first ring; a request only raises its flag."""
 
     def __init__(self, bell: Bell) -> None:

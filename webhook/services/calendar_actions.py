@@ -9,7 +9,7 @@ import redis
 from sqlalchemy import Engine
 
 from models.core.settings import Settings
-from workers.calendar_tokens.gateway import CalendarDoor
+from workers.calendar_tokens.gateway import RecallGateway
 from workers.calendars.actions import CalendarCare
 from workers.calendars.check import Check, CheckResult
 from workers.recall_api.calendar_client import CalendarClient
@@ -23,7 +23,7 @@ BACK, AHEAD = timedelta(days=7), timedelta(days=28)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ActionResult:
     """What came of one deed, in words, with what Recall told of the user."""
 
     words: str
@@ -40,12 +40,12 @@ class _Hands:
     platform: str
 
 
-class _WideDoor(CalendarDoor):
+class _ListGateway(RecallGateway):
     # A workspace's list of users is longer than any one answer.
     most_bytes = LIST_BYTES
 
 
-class CareDesk:
+class CalendarActions:
     """Does one deed at a time for one person; each change is audited under their name."""
 
     def __init__(self, settings: Settings, writes: Engine, client: redis.Redis | None) -> None:
@@ -53,14 +53,14 @@ class CareDesk:
         self._writes = writes
         self._redis = client
         self._lock = threading.Lock()
-        self._door: CalendarDoor | None = None
+        self._door: RecallGateway | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether this process may speak to Recall at all."""
         return self._settings.recall_api_key is not None
 
-    def do(self, deed: str, external_id: str, platform: str, actor: str) -> Outcome:
+    def do(self, deed: str, external_id: str, platform: str, actor: str) -> ActionResult:
         """Do one of DEEDS; UnknownUserError, UserErasedError, or RecallError."""
         door = self._opened()
         with door.open() as visit:
@@ -69,11 +69,11 @@ class CareDesk:
             hands = _Hands(care, Check(self._writes, client), external_id, platform)
             return DEEDS[deed](hands)
 
-    def _opened(self) -> CalendarDoor:
+    def _opened(self) -> RecallGateway:
         # At the first deed: loading the trusted roots is not worth it for who never asks.
         with self._lock:
             if self._door is None:
-                self._door = _WideDoor(
+                self._door = _ListGateway(
                     self._settings,
                     self._writes,
                     self._redis,
@@ -83,32 +83,38 @@ class CareDesk:
             return self._door
 
 
-def _look(hands: _Hands) -> Outcome:
+def _look(hands: _Hands) -> ActionResult:
     user, now = hands.care.user(hands.external_id), datetime.now(UTC)
     found = hands.care.meetings(hands.external_id, now - BACK, now + AHEAD)
-    return Outcome(f"Recall has {len(found)} meetings, a week back and four ahead.", user, found)
+    return ActionResult(
+        f"Recall has {len(found)} meetings, a week back and four ahead.", user, found
+    )
 
 
-def _refresh(hands: _Hands) -> Outcome:
+def _refresh(hands: _Hands) -> ActionResult:
     found = hands.care.refresh(hands.external_id)
-    return Outcome(f"Recall has read the calendars again: {len(found)} meetings.", meetings=found)
+    return ActionResult(
+        f"Recall has read the calendars again: {len(found)} meetings.", meetings=found
+    )
 
 
-def _check(hands: _Hands) -> Outcome:
+def _check(hands: _Hands) -> ActionResult:
     result = hands.check.one(hands.external_id, hands.care)
-    return Outcome(_compared(result), check=result)
+    return ActionResult(_compared(result), check=result)
 
 
-def _disconnect(hands: _Hands) -> Outcome:
+def _disconnect(hands: _Hands) -> ActionResult:
     left = hands.care.disconnect(hands.external_id, hands.platform)
     # What Recall cleared with it is known at once, and not only next night.
     result = hands.check.one(hands.external_id, hands.care)
-    return Outcome(f"{hands.platform} is disconnected. {_compared(result)}", left, check=result)
+    return ActionResult(
+        f"{hands.platform} is disconnected. {_compared(result)}", left, check=result
+    )
 
 
-def _delete(hands: _Hands) -> Outcome:
+def _delete(hands: _Hands) -> ActionResult:
     done = hands.care.delete(hands.external_id)
-    return Outcome(f"Deleted at Recall; {done.links} links say so.")
+    return ActionResult(f"Deleted at Recall; {done.links} links say so.")
 
 
 def _compared(result: CheckResult) -> str:
@@ -118,7 +124,7 @@ def _compared(result: CheckResult) -> str:
     )
 
 
-DEEDS: Mapping[str, Callable[[_Hands], Outcome]] = {
+DEEDS: Mapping[str, Callable[[_Hands], ActionResult]] = {
     "look": _look,
     "refresh": _refresh,
     "check": _check,

@@ -23,7 +23,7 @@ BATCH = 500
 SAMPLE = 10
 
 
-class PutBackRequest(BotFilter):
+class RelinkRequest(BotFilter):
     """Which bots to put back: by ids, or by a filter; `preview` changes nothing."""
 
     bot_ids: Annotated[list[Uuid], Field(min_length=1, max_length=MOST)] | None = None
@@ -40,7 +40,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Relinked:
     """How many bots were put back, and over how many seconds they fall due."""
 
     relinked: int
@@ -48,7 +48,7 @@ class Done:
     is_more: bool
 
 
-class PutBack:
+class RelinkService:
     """Reads what a filter holds, and makes it due."""
 
     def __init__(self, reader: Reader, writes: Engine, bell: Bell) -> None:
@@ -65,7 +65,7 @@ class PutBack:
         self._bell.ring()
         return bool(done)
 
-    def preview(self, wanted: PutBackRequest) -> Preview:
+    def preview(self, wanted: RelinkRequest) -> Preview:
         """Say what `many` would put back."""
         listing = self._listing(wanted)
 
@@ -77,10 +77,10 @@ class PutBack:
 
     def many(
         self,
-        wanted: PutBackRequest,
+        wanted: RelinkRequest,
         actor: str,
         on_progress: Callable[[int], None] = lambda _: None,
-    ) -> Done:
+    ) -> Relinked:
         """Put back all that the filter holds, at most 10,000, a batch a transaction."""
         listing = self._listing(wanted)
         rows = self._reader.read(lambda connection: listing.page(connection, MOST + 1).rows)
@@ -96,9 +96,9 @@ class PutBack:
             asked = wanted.model_dump(mode="json", exclude_none=True, exclude={"preview"})
             audit(connection, actor, "relink", None, {"asked": asked, "relinked": total})
         self._bell.ring()
-        return Done(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
+        return Relinked(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
 
-    def _listing(self, wanted: PutBackRequest) -> Listing[BotRow]:
+    def _listing(self, wanted: RelinkRequest) -> Listing[BotRow]:
         filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
         # An empty filter is a slip of the hand far more often than a wish.
         if not wanted.bot_ids and not filters:

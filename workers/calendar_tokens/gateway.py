@@ -27,14 +27,14 @@ LIST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class GatewaySession:
     """Recall, for as long as the door stands open: its endpoints, and users with their tokens."""
 
     client: CalendarClient
     users: CalendarUsers
 
 
-class CalendarDoor:
+class RecallGateway:
     """Lets at most `places` callers speak to Recall at once; SettingsError without an API key."""
 
     most_bytes = MAX_BODY_BYTES
@@ -59,7 +59,7 @@ class CalendarDoor:
         self.vault = Vault(settings.api_key)
 
     @contextmanager
-    def open(self) -> Iterator[Visit]:
+    def open(self) -> Iterator[GatewaySession]:
         """Speak to Recall; RecallError (held) while every place is taken."""
         if not self._places.acquire(timeout=PLACE_SECONDS):
             raise RecallError(Fault.HELD, Endpoint.USER, retry_after=RETRY_SECONDS)
@@ -73,7 +73,7 @@ class CalendarDoor:
                 patience=self._patience,
                 list_seconds=LIST_SECONDS,
             )
-            yield Visit(client, CalendarUsers(self._engine, self.vault, client))
+            yield GatewaySession(client, CalendarUsers(self._engine, self.vault, client))
         finally:
             wire.close()
             self._places.release()

@@ -35,14 +35,14 @@ def read_tokens(connection: Connection, vault: Vault, keys: Set[str]) -> dict[st
 
 def read_erased(connection: Connection, keys: Set[str]) -> set[str]:
     """Return which of these hashes stand on a tombstone."""
-    return set(connection.scalars(_entombed(), {"keys": list(keys)}))
+    return set(connection.scalars(_tombstoned(), {"keys": list(keys)}))
 
 
 def read_both(
     connection: Connection, vault: Vault, keys: Set[str]
 ) -> tuple[dict[str, str], set[str]]:
     """Return the same two in one round trip."""
-    found = connection.execute(_fresh_and_entombed(), {"keys": list(keys)}).all()
+    found = connection.execute(_fresh_and_tombstoned(), {"keys": list(keys)}).all()
     sealed = ((row.external_id_hash, row.ciphertext) for row in found if row.ciphertext is not None)
     return _opened(vault, sealed), {row.external_id_hash for row in found if row.ciphertext is None}
 
@@ -64,14 +64,14 @@ def _fresh() -> Select[str, bytes]:
 
 
 @cache
-def _entombed() -> Select[str]:
+def _tombstoned() -> Select[str]:
     erased = select(ErasedUser.external_id_hash)
     return erased.where(_among(ErasedUser.external_id_hash), ErasedUser.lifted_at.is_(None))
 
 
 @cache
-def _fresh_and_entombed() -> CompoundSelect[str, bytes | None]:
-    return union_all(_fresh(), _entombed().add_columns(null()))
+def _fresh_and_tombstoned() -> CompoundSelect[str, bytes | None]:
+    return union_all(_fresh(), _tombstoned().add_columns(null()))
 
 
 def keep_tokens(connection: Connection, vault: Vault, minted: Mapping[str, str]) -> None:
@@ -86,8 +86,8 @@ def keep_tokens(connection: Connection, vault: Vault, minted: Mapping[str, str])
     ]
     if rows:
         connection.execute(_keep(connection.dialect.name), rows)
-        # After the write, as `bury` has it: one of the two sees the other, whoever comes first.
-        connection.execute(_drop_entombed(), {"keys": [row["external_id_hash"] for row in rows]})
+        # After the write, as `add_tombstone` does: one of the two sees the other, in either order.
+        connection.execute(_drop_tombstoned(), {"keys": [row["external_id_hash"] for row in rows]})
 
 
 @cache
@@ -105,8 +105,8 @@ def _keep(dialect: str) -> Insert:
 
 
 @cache
-def _drop_entombed() -> Delete:
-    return delete(CalendarToken).where(CalendarToken.external_id_hash.in_(_entombed()))
+def _drop_tombstoned() -> Delete:
+    return delete(CalendarToken).where(CalendarToken.external_id_hash.in_(_tombstoned()))
 
 
 def drop_token(connection: Connection, external_id: str, token: str) -> None:

@@ -18,7 +18,7 @@ from workers.db.audit import audit
 from workers.db.transactions import in_transaction
 from workers.linking.leases import Lease, leases
 from workers.privacy.redact import annotate_links
-from workers.privacy.tombstones import DELETED, bury, dig_up
+from workers.privacy.tombstones import DELETED, add_tombstone, remove_tombstone
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 
@@ -89,14 +89,16 @@ class CalendarCare:
         # The tombstone before the deed: a webhook in between must find it.
         with self._engine.begin() as connection:
             was_erased = bool(read_erased(connection, {external_id_hash(external_id)}))
-        in_transaction(self._engine, lambda connection: bury(connection, external_id, DELETED))
+        in_transaction(
+            self._engine, lambda connection: add_tombstone(connection, external_id, DELETED)
+        )
         try:
             self._outwait_drains()
             self._client.delete(self._client.authenticate(external_id))
         except Exception:
             # Still there: its meetings must go on being fetched.
             if not was_erased:
-                in_transaction(self._engine, lambda c: dig_up(c, external_id))
+                in_transaction(self._engine, lambda c: remove_tombstone(c, external_id))
             raise
         links = in_transaction(self._engine, lambda c: self._annotate(c, external_id))
         self._note("calendar delete-user", external_id, links=links)

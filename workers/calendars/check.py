@@ -15,7 +15,7 @@ from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarUser
 from models.tables.link import Link
 from workers.calendars.actions import CalendarCare, UnknownUserError
-from workers.calendars.findings import Finding, find, keep_findings, same_person
+from workers.calendars.findings import NewFinding, find, keep_findings, same_person
 from workers.db.transactions import in_transaction
 from workers.privacy.tombstones import USER_ERASED
 from workers.recall_api.calendar_client import CalendarClient
@@ -47,7 +47,7 @@ class CheckResult:
 
     links: int = 0
     changes: tuple[Change, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[NewFinding, ...] = ()
 
     @property
     def changed(self) -> int:
@@ -134,8 +134,8 @@ class Check:
         return in_transaction(self.engine, work)
 
 
-def _doubles(user_id: str, others: Iterable[str]) -> tuple[Finding, ...]:
-    return tuple(Finding("one_person_two_external_ids", user_id, other) for other in others)
+def _doubles(user_id: str, others: Iterable[str]) -> tuple[NewFinding, ...]:
+    return tuple(NewFinding("one_person_two_external_ids", user_id, other) for other in others)
 
 
 def _compare(

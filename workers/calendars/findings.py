@@ -22,7 +22,7 @@ Same = tuple[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class NewFinding:
     """One thing an operator should look at; `subject` is a meeting's or another user's id."""
 
     kind: FindingKind
@@ -34,20 +34,20 @@ class Finding:
 
 def find(
     connection: Connection, user_id: str, meetings: Sequence[ListedMeeting]
-) -> tuple[Finding, ...]:
+) -> tuple[NewFinding, ...]:
     """Return what is amiss in the meetings that are not over."""
     now = datetime.now(UTC)
     coming = [m for m in meetings if m.body.end_time and m.body.end_time > now]
     linked = _bots_of(connection, coming)
-    found: list[Finding] = []
+    found: list[NewFinding] = []
     for meeting in coming:
         bots = {meeting.bot_id} if meeting.bot_id else set()
         bots |= linked.get(meeting.id, set())
         about = (user_id, meeting.id, meeting.body.start_time, tuple(sorted(bots)))
         if meeting.body.will_record and not bots:
-            found.append(Finding("will_record_without_bot", *about))
+            found.append(NewFinding("will_record_without_bot", *about))
         if len(bots) > 1:
-            found.append(Finding("two_bots_on_one_meeting", *about))
+            found.append(NewFinding("two_bots_on_one_meeting", *about))
     return tuple(found)
 
 
@@ -96,7 +96,7 @@ def end_findings(connection: Connection, connected: Collection[str]) -> None:
         keep_findings(connection, user_id, ())
 
 
-def keep_findings(connection: Connection, user_id: str, found: Iterable[Finding]) -> None:
+def keep_findings(connection: Connection, user_id: str, found: Iterable[NewFinding]) -> None:
     """Replace what the last look at this user's calendar found."""
     connection.execute(delete(CalendarFinding).where(CalendarFinding.calendar_user_id == user_id))
     rows = [{**asdict(one), "bot_ids": list(one.bot_ids)} for one in found]

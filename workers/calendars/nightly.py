@@ -1,6 +1,6 @@
 """The nightly look at every connected calendar: once for the whole fleet, and never in the way.
 
-It runs in a thread of the sweeper, with a connection of its own to each side. Drains come first:
+It runs in a thread of the poller, with a connection of its own to each side. Drains come first:
 while bots are due it waits, and it takes a tenth of what Recall allows at most.
 """
 
@@ -24,9 +24,9 @@ from workers.calendar_tokens.crypto import UserErasedError
 from workers.calendar_tokens.session import CalendarUsers
 from workers.calendars.check import LISTED, RECENT, Check, CheckResult
 from workers.calendars.findings import end_findings, same_person
-from workers.calendars.schedule import Night, claim_night, keep_night
+from workers.calendars.schedule import NightlyRun, claim_nightly_run, keep_nightly_run
 from workers.linking.backlog import look
-from workers.linking.context import Tools
+from workers.linking.context import WorkerContext
 from workers.privacy.tombstones import is_pseudonym
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser
@@ -51,7 +51,7 @@ logger = structlog.stdlib.get_logger(__name__)
 class CalendarSweep:
     """Starts the night's sweep when it is due, where no other worker has."""
 
-    def __init__(self, tools: Tools, stop: Stop, pace: float = PACE_SECONDS) -> None:
+    def __init__(self, tools: WorkerContext, stop: Stop, pace: float = PACE_SECONDS) -> None:
         self._tools = tools
         self._stop = stop
         self._pace = pace
@@ -65,7 +65,7 @@ class CalendarSweep:
             return False
         self._look_at = time.monotonic() + LOOK_SECONDS
         with self._tools.engine.begin() as connection:
-            night = claim_night(connection)
+            night = claim_nightly_run(connection)
         if night is None:
             return False
         # A daemon: the dyno's end waits for nobody's calendar.
@@ -80,7 +80,7 @@ class CalendarSweep:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
 
-    def run(self, night: Night) -> Night:
+    def run(self, night: NightlyRun) -> NightlyRun:
         """Look at every calendar that is left; cut off, it goes on when its lease is over."""
         latest = night
         try:
@@ -105,7 +105,7 @@ class CalendarSweep:
             wire.close()
             engine.dispose()
 
-    def _sweep(self, night: Night, visit: "_Visit") -> Iterator[Night]:
+    def _sweep(self, night: NightlyRun, visit: "_Visit") -> Iterator[NightlyRun]:
         with visit.engine.begin() as connection:
             if read_workspace(connection).open_for:
                 return
@@ -122,7 +122,7 @@ class CalendarSweep:
             recent = _recent(connection)
             if is_too_short(len(recent & listed.keys()), len(recent)):
                 logger.warning("the list of users is too short to be believed", held=len(recent))
-                yield keep_night(connection, night, is_over=True)
+                yield keep_nightly_run(connection, night, is_over=True)
                 return
             # Nobody looks at a calendar that is not there: what was found in it ends here.
             end_findings(connection, connected)
@@ -132,20 +132,20 @@ class CalendarSweep:
                 return
             night = _after(night, name, visit.look(name, listed.get(name), doubles))
             with visit.engine.begin() as connection:
-                night = keep_night(connection, night)
+                night = keep_nightly_run(connection, night)
             yield night
         with visit.engine.begin() as connection:
-            yield keep_night(connection, night, is_over=True)
+            yield keep_nightly_run(connection, night, is_over=True)
         logger.info("calendars looked at", users=night.users, changed=night.changed)
 
-    def _may_go_on(self, engine: Engine, night: Night) -> bool:
+    def _may_go_on(self, engine: Engine, night: NightlyRun) -> bool:
         while not self._stop.is_requested:
             time.sleep(self._pace)
             with engine.begin() as connection:
                 if not look(connection).is_work:
                     return True
                 # Waiting for drains is work too, as far as other dynos are concerned.
-                keep_night(connection, night)
+                keep_nightly_run(connection, night)
         return False
 
 
@@ -176,7 +176,7 @@ class _Visit:
         return self.check.user(user, found, doubles.get(user.id, ()))
 
 
-def _after(night: Night, name: str, result: CheckResult | None) -> Night:
+def _after(night: NightlyRun, name: str, result: CheckResult | None) -> NightlyRun:
     changed = night.changed + (result.changed if result else 0)
     failed = night.failed + (result is None)
     return replace(night, position=name, users=night.users + 1, changed=changed, failed=failed)

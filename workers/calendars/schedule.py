@@ -17,7 +17,7 @@ LEASE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class NightlyRun:
     """One night's sweep: when the next begins, whom it has come to, what it has done."""
 
     next_at: datetime
@@ -36,7 +36,7 @@ class Night:
         return {**kept, "position": self.position, **counts}
 
     @classmethod
-    def read(cls, kept: dict[str, Any]) -> "Night":
+    def read(cls, kept: dict[str, Any]) -> "NightlyRun":
         """Read it back; ValueError, KeyError or TypeError for what is none."""
         lease = kept["lease_until"]
         times = {
@@ -51,7 +51,7 @@ class Night:
         return cls(**{**kept, **times})
 
 
-def claim_night(connection: Connection) -> Night | None:
+def claim_nightly_run(connection: Connection) -> NightlyRun | None:
     """Claim the sweep that is due, or one that was cut off; None when there is none.
 
     On first sight it only sets the hour: a deployment at noon is no reason to look by day.
@@ -64,7 +64,7 @@ def claim_night(connection: Connection) -> Night | None:
     night = _readable(row.value, row.now) if row else None
     if row is None or night is None:
         now = connection.execute(select(db_now())).scalar_one()
-        _write(connection, Night(next_night(now)), now)
+        _write(connection, NightlyRun(next_nightly_run(now)), now)
         return None
     lease_until = row.now + timedelta(seconds=LEASE_SECONDS)
     if night.lease_until is not None:
@@ -72,31 +72,33 @@ def claim_night(connection: Connection) -> Night | None:
             return None
         claimed = replace(night, lease_until=lease_until)
     elif night.next_at <= row.now:
-        claimed = Night(next_night(row.now), lease_until=lease_until)
+        claimed = NightlyRun(next_nightly_run(row.now), lease_until=lease_until)
     else:
         return None
     _write(connection, claimed, row.now)
     return claimed
 
 
-def _readable(kept: dict[str, Any], now: datetime) -> Night | None:
+def _readable(kept: dict[str, Any], now: datetime) -> NightlyRun | None:
     # What is no night, or one that never comes, costs one night and no worker.
     try:
-        night = Night.read(kept)
+        night = NightlyRun.read(kept)
         latest_lease = now + timedelta(seconds=LEASE_SECONDS)
         is_held = night.lease_until is not None and night.lease_until > latest_lease
-        return None if is_held or night.next_at > next_night(now) else night
+        return None if is_held or night.next_at > next_nightly_run(now) else night
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def next_night(now: datetime) -> datetime:
+def next_nightly_run(now: datetime) -> datetime:
     """Return the next three o'clock in the morning, UTC, after a moment."""
     tonight = now.replace(hour=NIGHT_HOUR, minute=0, second=0, microsecond=0)
     return tonight if tonight > now else tonight + timedelta(days=1)
 
 
-def keep_night(connection: Connection, night: Night, *, is_over: bool = False) -> Night:
+def keep_nightly_run(
+    connection: Connection, night: NightlyRun, *, is_over: bool = False
+) -> NightlyRun:
     """Write how far a sweep is, and renew its lease; over, it is nobody's until the next night."""
     now = connection.execute(select(db_now())).scalar_one()
     lease_until = None if is_over else now + timedelta(seconds=LEASE_SECONDS)
@@ -107,5 +109,5 @@ def keep_night(connection: Connection, night: Night, *, is_over: bool = False) -
     return kept
 
 
-def _write(connection: Connection, night: Night, now: datetime) -> None:
+def _write(connection: Connection, night: NightlyRun, now: datetime) -> None:
     write_state(connection, CALENDAR_SWEEP, night.as_json(), now)

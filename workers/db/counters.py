@@ -7,16 +7,16 @@ from typing import cast
 from sqlalchemy import Connection, Table, func
 
 from models.tables.base import db_now
-from models.tables.hourly_count import TOTAL, Tally
+from models.tables.hourly_count import TOTAL, HourlyCount
 from workers.db.upsert import Insert, insert_for
 
-_TALLIES = cast("Table", Tally.__table__)
+_TALLIES = cast("Table", HourlyCount.__table__)
 
 
 Counts = Mapping[tuple[str, str], int]
 
 
-def add_tallies(connection: Connection, counts: Counts) -> None:
+def add_hourly_counts(connection: Connection, counts: Counts) -> None:
     """Add to this hour's counts and to the totals, by (name, label)."""
     if not counts:
         return

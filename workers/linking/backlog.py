@@ -13,7 +13,7 @@ from workers.recall_api.circuit import read_workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class PendingWork:
     """Whether work waits now, the seconds until a bot falls due, and the last attempt's id."""
 
     is_work: bool
@@ -21,7 +21,7 @@ class Outlook:
     last_attempt: int
 
 
-def look(connection: Connection) -> Outlook:
+def look(connection: Connection) -> PendingWork:
     """Read the outlook; while the circuit is open, due bots are not work."""
     unapplied = exists(select(Delivery.id).where(text(Delivery.IS_UNAPPLIED)))
     next_due = select(Bot.due_at).where(Bot.due_at > db_now()).order_by(Bot.due_at).limit(1)
@@ -30,7 +30,7 @@ def look(connection: Connection) -> Outlook:
             unapplied.label("is_unapplied"),
             exists().where(claimable()).label("is_claimable"),
             next_due.scalar_subquery().label("next_due"),
-            # Its growth tells a sweeper that somebody is at work.
+            # Its growth tells a poller that somebody is at work.
             select(func.max(LinkAttempt.id)).scalar_subquery().label("last_attempt"),
             db_now().label("now"),
         )
@@ -40,7 +40,7 @@ def look(connection: Connection) -> Outlook:
     waits = [open_for] if open_for else []
     if row.next_due is not None:
         waits.append((row.next_due - row.now).total_seconds())
-    return Outlook(
+    return PendingWork(
         is_work=bool(row.is_unapplied or (row.is_claimable and not open_for)),
         next_due_in=min(waits, default=None),
         last_attempt=row.last_attempt or 0,

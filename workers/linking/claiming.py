@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from workers.db.transactions import Database, in_transaction
-from workers.linking.context import Tools
+from workers.linking.context import WorkerContext
 from workers.linking.leases import any_claimable, claim, claim_suspect
 from workers.linking.types import Claim
 from workers.recall_api.circuit import read_workspace
@@ -18,7 +18,7 @@ RING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Catch:
+class ClaimBatch:
     """Claimed bots, whether more are due, and after how many seconds to try for them.
 
     `again_in` is infinite where these must be settled before another is claimed; a probe is the
@@ -34,19 +34,19 @@ class Catch:
 class Claimer:
     """Claims bots for one drain."""
 
-    def __init__(self, tools: Tools, database: Database) -> None:
+    def __init__(self, tools: WorkerContext, database: Database) -> None:
         self._tools = tools
         self._database = database
         self._ring_at = 0.0
 
-    def claim(self, room: int, *, is_idle: bool) -> Catch:
+    def claim(self, room: int, *, is_idle: bool) -> ClaimBatch:
         """Claim up to `room` bots; `is_idle` says that none are in hand."""
         bot_get = self._tools.buckets.bot_get
         # Outside the transaction: a Redis that hangs for a second must not hold a lock in SQL.
         grant = self._tools.limits.take(bot_get, room)
         if not grant.count:
             is_due = in_transaction(self._database, any_claimable)
-            return Catch([], is_due, grant.wait)
+            return ClaimBatch([], is_due, grant.wait)
         catch = in_transaction(
             self._database,
             lambda connection: self._claim(connection, grant.count, is_idle=is_idle),
@@ -59,20 +59,20 @@ class Claimer:
             self._ring()
         return catch
 
-    def _claim(self, connection: Connection, count: int, *, is_idle: bool) -> Catch:
+    def _claim(self, connection: Connection, count: int, *, is_idle: bool) -> ClaimBatch:
         workspace = read_workspace(connection)
         self._tools.limits.heed(workspace.closed)
         if workspace.open_for or self._tools.buckets.bot_get.name in workspace.closed:
-            return Catch([], is_more_due=False, again_in=IDLE_SECONDS)
+            return ClaimBatch([], is_more_due=False, again_in=IDLE_SECONDS)
         seconds = self._tools.settings.lease_seconds
         if is_idle and (suspects := claim_suspect(connection, seconds)):
-            return Catch(suspects, is_more_due=True, again_in=math.inf)
+            return ClaimBatch(suspects, is_more_due=True, again_in=math.inf)
         if workspace.on_probation:
             probe = claim(connection, 1, seconds) if is_idle else []
-            return Catch(probe, is_more_due=bool(probe), again_in=math.inf, is_probe=True)
+            return ClaimBatch(probe, is_more_due=bool(probe), again_in=math.inf, is_probe=True)
         claims = claim(connection, count, seconds)
         is_more_due = len(claims) == count
-        return Catch(claims, is_more_due, 0.0 if is_more_due else IDLE_SECONDS)
+        return ClaimBatch(claims, is_more_due, 0.0 if is_more_due else IDLE_SECONDS)
 
     def _ring(self) -> None:
         # More is due than we have threads for: let idle workers join, but do not din.

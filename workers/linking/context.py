@@ -20,7 +20,7 @@ from workers.recall_api.transport import HttpClient
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class WorkerContext:
     """Connections, limits and keys of one process."""
 
     settings: Settings
@@ -38,10 +38,10 @@ class Tools:
         self.http.close()
 
 
-def make_tools(settings: Settings, context: ssl.SSLContext) -> Tools:
+def make_context(settings: Settings, context: ssl.SSLContext) -> WorkerContext:
     """Make the tools; nothing is connected yet."""
     client = quick_redis(settings)
-    return Tools(
+    return WorkerContext(
         settings=settings,
         engine=make_engine(settings, "write"),
         http=HttpClient(context),

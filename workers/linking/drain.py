@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from workers.db.transactions import Writer, in_transaction
 from workers.linking.apply_deliveries import BATCH, apply_batch
 from workers.linking.claiming import Claimer
-from workers.linking.context import Tools
+from workers.linking.context import WorkerContext
 from workers.linking.leases import release, renew
 from workers.linking.linker import Linker
-from workers.linking.saving import Settler
-from workers.linking.thread_pool import Crew, Handed, LimitTurnstile
-from workers.linking.token_broker import DeskTokens, TokenDesk, TokenMessage
+from workers.linking.saving import ResultSaver
+from workers.linking.thread_pool import Handed, LimitTurnstile, LinkThreadPool
+from workers.linking.token_broker import BrokeredTokens, TokenBroker, TokenMessage
 from workers.linking.types import Claim, LinkResult
 from workers.recall_api.client import Recall
 from workers.shutdown import Stop
@@ -36,7 +36,7 @@ APPLY_SECONDS = 0.5
 class Drain:
     """One run over what is due; a stop ends it early, with 4 s for what is in hand."""
 
-    def __init__(self, tools: Tools, stop: Stop) -> None:
+    def __init__(self, tools: WorkerContext, stop: Stop) -> None:
         now = time.monotonic()
         self._tools = tools
         self._stop = stop
@@ -52,11 +52,11 @@ class Drain:
         self._in_flight: dict[tuple[str, str], Claim] = {}
         self._writer = Writer(tools.engine)
         self._claimer = Claimer(tools, self._writer)
-        self._settler = Settler(self._writer)
-        self._desk = TokenDesk(tools.vault)
-        self._tokens = DeskTokens(self._inbox, self._until)
+        self._settler = ResultSaver(self._writer)
+        self._desk = TokenBroker(tools.vault)
+        self._tokens = BrokeredTokens(self._inbox, self._until)
         self._turnstile = LimitTurnstile(tools.limits, stop, self._until)
-        self._crew = Crew(tools.settings.worker_threads, self._link, self._inbox)
+        self._crew = LinkThreadPool(tools.settings.worker_threads, self._link, self._inbox)
         self.settled = 0
 
     def run(self) -> int:
@@ -78,7 +78,7 @@ class Drain:
             try:
                 self._release()
             finally:
-                # A sweeper drains again, and its pool has this one connection.
+                # A poller drains again, and its pool has this one connection.
                 self._writer.close()
         return self.settled
 

@@ -29,12 +29,12 @@ def relink(connection: Connection, bot_ids: Sequence[str], first_in: float = 0.0
     rows = [
         {"bot": bot_id, "wait": first_in + n * STAGGER_SECONDS} for n, bot_id in enumerate(known)
     ]
-    put_back = update(Bot).where(Bot.id == bindparam("bot")).values(_owed_anew())
-    connection.execute(put_back.execution_options(synchronize_session=False), rows)
+    relink_service = update(Bot).where(Bot.id == bindparam("bot")).values(_due_again())
+    connection.execute(relink_service.execution_options(synchronize_session=False), rows)
     return len(known)
 
 
-def _owed_anew() -> dict[str, Any]:
+def _due_again() -> dict[str, Any]:
     # As a new event would, so that nothing tells a relink from it afterwards.
     failed = case((Bot.link_state == "failed", "pending"), else_=Bot.link_state)
     return {

@@ -34,7 +34,7 @@ from models.tables.link import LinkAttempt
 from workers.linking.outcome import Verdict, judge
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
-from workers.privacy.redact import scrub_bots
+from workers.privacy.redact import redact_bots
 from workers.privacy.tombstones import erased_among
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 
@@ -54,7 +54,7 @@ def settle(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]
         write_meetings(connection, [m for v in held for m in v.meetings], erased)
         write_links(connection, held, erased)
         if erased:
-            scrub_bots(connection, [verdict.result.claim.bot_id for verdict in held])
+            redact_bots(connection, [verdict.result.claim.bot_id for verdict in held])
         rows = [_attempt_row(verdict) for verdict in held]
         connection.execute(_attempts_insert(), rows)
     return held

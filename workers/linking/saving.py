@@ -6,11 +6,11 @@ from functools import partial
 from sqlalchemy import Connection
 
 from models.core.database_errors import is_of_the_row
-from workers.db.counters import add_tallies
+from workers.db.counters import add_hourly_counts
 from workers.db.transactions import Database, in_transaction
 from workers.linking.outcome import Verdict, judge
 from workers.linking.save_bots import log_settled, settle, settle_one_by_one
-from workers.linking.stats import tallies_of
+from workers.linking.stats import hourly_counts_of
 from workers.linking.types import LinkResult
 from workers.linking.workspace_errors import learn
 from workers.recall_api.circuit import close_circuit
@@ -18,7 +18,7 @@ from workers.recall_api.circuit import close_circuit
 Settle = Callable[[Connection, Sequence[Verdict]], list[Verdict]]
 
 
-class Settler:
+class ResultSaver:
     """Settles results for one drain."""
 
     def __init__(self, database: Database) -> None:
@@ -34,7 +34,7 @@ class Settler:
             if is_probing and any(result.bot for result in results):
                 close_circuit(connection)
             settled = by(connection, verdicts)
-            add_tallies(connection, tallies_of(settled))
+            add_hourly_counts(connection, hourly_counts_of(settled))
             return settled
 
         try:

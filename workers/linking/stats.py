@@ -8,7 +8,7 @@ from workers.db.counters import Counts
 from workers.linking.outcome import Verdict
 
 
-def tallies_of(verdicts: Iterable[Verdict]) -> Counts:
+def hourly_counts_of(verdicts: Iterable[Verdict]) -> Counts:
     """Count outcomes, calls by endpoint and status, and how long first links took."""
     counts: Counter[tuple[str, str]] = Counter()
     for verdict in verdicts:

@@ -65,7 +65,7 @@ class LimitTurnstile:
         self._limits.close(bucket, decide(error, 1).longest)
 
 
-class Crew:
+class LinkThreadPool:
     """Threads that link what they are handed; results come back by the inbox."""
 
     def __init__(self, size: int, link: Link, inbox: "queue.SimpleQueue[object]") -> None:

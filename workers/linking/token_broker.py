@@ -48,7 +48,7 @@ class TokenDropped:
 TokenMessage = TokenAsked | TokenKept | TokenDropped
 
 
-class DeskTokens:
+class BrokeredTokens:
     """The link threads' side: `Tokens` by messages to the desk."""
 
     def __init__(self, inbox: "queue.SimpleQueue[object]", until: float) -> None:
@@ -93,7 +93,7 @@ class Facts:
     erased: Set[str]
 
 
-class TokenDesk:
+class TokenBroker:
     """The drain's side: what is cached, who mints, who waits for it, what is not yet stored."""
 
     def __init__(self, vault: Vault) -> None:

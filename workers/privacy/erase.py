@@ -18,8 +18,8 @@ from models.tables.link import Link
 from models.tables.rejection import Rejection
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
-from workers.privacy.redact import annotate_links, scrub_bots, scrub_meetings
-from workers.privacy.tombstones import ERASED, bury, pseudonym
+from workers.privacy.redact import annotate_links, redact_bots, redact_meetings
+from workers.privacy.tombstones import ERASED, add_tombstone, pseudonym
 
 BATCH = 500
 _BODIES = 200
@@ -105,9 +105,11 @@ class Eraser:
     engine: Engine
     actor: str
 
-    def bury(self, external_id: str) -> None:
+    def add_tombstone(self, external_id: str) -> None:
         """Write the tombstone: no token is asked for this person from now on."""
-        in_transaction(self.engine, lambda connection: bury(connection, external_id, ERASED))
+        in_transaction(
+            self.engine, lambda connection: add_tombstone(connection, external_id, ERASED)
+        )
 
     def erase(self, held: Holdings) -> Iterator[Erased]:
         """Erase, a batch at a time; yields what was done so far. To be run to its end."""
@@ -117,7 +119,7 @@ class Eraser:
             done = self._step(done, lambda c, part=part: _meetings(c, part, whose))
             yield done
         for part in batches(held.bot_ids):
-            done = self._step(done, lambda c, part=part: {"payloads": scrub_bots(c, part)})
+            done = self._step(done, lambda c, part=part: {"payloads": redact_bots(c, part)})
             yield done
         for part in batches(held.copies):
             done = self._step(done, lambda c, part=part: _take_out(c, part, held.addresses))
@@ -141,7 +143,7 @@ def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
 def _meetings(connection: Connection, part: Sequence[str], whose: str) -> dict[str, int]:
     # Links first: by them the next steps, and a late settle, know whose the bots were.
     links = annotate_links(connection, part, whose)
-    return {"links": links, "meetings": scrub_meetings(connection, part)}
+    return {"links": links, "meetings": redact_meetings(connection, part)}
 
 
 def _take_out(

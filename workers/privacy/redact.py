@@ -27,7 +27,7 @@ _DETAILS = (
 _BOT_DETAILS = ("meeting_url", "bot_name", "bot_metadata", "last_error")
 
 
-def scrub_meetings(connection: Connection, meeting_ids: Collection[str]) -> int:
+def redact_meetings(connection: Connection, meeting_ids: Collection[str]) -> int:
     """Empty meetings of what they tell of people; returns how many told anything."""
     # Look-up by address is by this table: nobody may be found by it any more.
     people = delete(MeetingPerson).where(MeetingPerson.meeting_id.in_(meeting_ids))
@@ -42,7 +42,7 @@ def scrub_meetings(connection: Connection, meeting_ids: Collection[str]) -> int:
     return connection.execute(theirs.values(emptied)).rowcount
 
 
-def scrub_bots(connection: Connection, bot_ids: Collection[str]) -> int:
+def redact_bots(connection: Connection, bot_ids: Collection[str]) -> int:
     """Empty payloads and errors of bots of erased users, and what the bots themselves tell.
 
     A bot that served somebody else as well keeps its meeting's address, which is theirs too.

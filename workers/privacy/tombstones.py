@@ -74,7 +74,7 @@ def erased_names() -> Select[str]:
     return select(name).where(is_erased_now)
 
 
-def bury(connection: Connection, external_id: str, reason: str) -> None:
+def add_tombstone(connection: Connection, external_id: str, reason: str) -> None:
     """Write the tombstone and drop the cached token, once no settle is under way that began before.
 
     The lock makes later settles wait for the commit: each of them knows, or has written already.
@@ -99,7 +99,7 @@ def bury(connection: Connection, external_id: str, reason: str) -> None:
     connection.execute(drop)
 
 
-def dig_up(connection: Connection, external_id: str) -> None:
+def remove_tombstone(connection: Connection, external_id: str) -> None:
     """Take a tombstone back that was written for what then could not be done."""
     key = ErasedUser.external_id_hash == external_id_hash(external_id)
     connection.execute(delete(ErasedUser).where(key))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete
 from models.tables.base import db_now
 from models.tables.workspace_state import QUOTA, WORKER, WorkspaceState
 from workers.db.workspace_state import write_state
-from workers.linking.context import Tools
+from workers.linking.context import WorkerContext
 
 EVERY_SECONDS = 30.0
 # Dynos get a new name daily: who has been silent for so long is not coming back.
@@ -21,7 +21,7 @@ FORGET_SECONDS = 86_400.0
 class Heartbeat:
     """Tells twice a minute that this worker lives, and what is left of the rate limits."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: WorkerContext) -> None:
         self._tools = tools
         # The dyno's parent: its children are started afresh, and would count as new workers.
         self._name = f"{WORKER}{socket.gethostname()}:{os.getppid()}"

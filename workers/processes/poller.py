@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.core.database_errors import reason
 from models.core.database_remedies import in_words, remedy
 from workers.calendars.nightly import CalendarSweep
-from workers.linking.backlog import Outlook, look
-from workers.linking.context import Tools
+from workers.linking.backlog import PendingWork, look
+from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
 from workers.linking.title_index import TitleIndex
 from workers.privacy.retention import Retention
@@ -31,12 +31,12 @@ SHORTEST_REST = 0.1
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class Sweeper:
+class Poller:
     """Looks, rings, and drains by itself where nobody hears the bell."""
 
     def __init__(
         self,
-        tools: Tools,
+        tools: WorkerContext,
         stop: Stop,
         on_look: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -95,14 +95,14 @@ class Sweeper:
         self._is_blind = False
         return rest
 
-    def _get_it_done(self, outlook: Outlook) -> None:
+    def _get_it_done(self, outlook: PendingWork) -> None:
         # Always rung first: an RQ worker that is idle starts sooner than a drain of our own would.
         is_heard = self._tools.bell.ring()
         self._redis_news.note(self._tools.bell.failure)
         if not is_heard or self._is_unmoved(outlook):
             Drain(self._tools, self._stop).run()
 
-    def _is_unmoved(self, outlook: Outlook) -> bool:
+    def _is_unmoved(self, outlook: PendingWork) -> bool:
         now = self._clock()
         # Somebody settled a bot since the last look: work is moving, whoever moves it.
         if self._unmoved_since is None or outlook.last_attempt != self._last_attempt:

@@ -23,7 +23,7 @@ from models.core import redis_errors
 from models.core.database_errors import is_away, reason
 from models.core.sentry import flush_sentry, set_up_sentry
 from models.core.settings import Settings
-from workers.linking.context import Tools, make_tools
+from workers.linking.context import WorkerContext, make_context
 from workers.linking.drain import Drain
 from workers.processes.heartbeat import peak_memory_mb
 from workers.processes.linux import name_process
@@ -49,7 +49,7 @@ logger = structlog.stdlib.get_logger(__name__)
 class DrainJob:
     """The one job: one drain with the tools of this process, ended early by a stop."""
 
-    def __init__(self, tools: Tools, stop: Stop) -> None:
+    def __init__(self, tools: WorkerContext, stop: Stop) -> None:
         self._tools = tools
         self._stop = stop
 
@@ -113,7 +113,7 @@ def run_worker(settings: Settings, context: ssl.SSLContext, beat: Callable[[], N
     # The patient client would keep its silence for half a minute before it gave up.
     wait_for_redis(hasty, beat)
     set_up_sentry(settings)
-    tools, stop = make_tools(settings, context), Stop()
+    tools, stop = make_context(settings, context), Stop()
     worker = _worker(settings, client, DrainJob(tools, stop))
     worker.on_beat, worker.on_stop = beat, stop.request
     try:

@@ -1,4 +1,4 @@
-"""The supervisor of a worker dyno: it keeps two processes alive, the sweeper and the RQ worker.
+"""The supervisor of a worker dyno: it keeps two processes alive, the poller and the RQ worker.
 
 It holds no SQL, no Redis and no thread, so that a child that dies can be forked afresh, with all
 modules already loaded.
@@ -19,9 +19,9 @@ import structlog
 
 from models.core.sentry import set_up_sentry
 from models.core.settings import Settings
-from workers.linking.context import make_tools
+from workers.linking.context import make_context
 from workers.processes.linux import die_with_parent, name_process
-from workers.processes.poller import Sweeper
+from workers.processes.poller import Poller
 from workers.processes.rq_worker import RQ_WORKER, run_worker
 from workers.shutdown import Stop
 
@@ -32,7 +32,7 @@ RESTART_SECONDS = 1.0
 # Longer than a sweep with a drain in it, or a job, may take: what hangs in C hears no time-out.
 SILENCE_SECONDS = 90.0
 
-SWEEPER = "sweeper"
+POLLER = "poller"
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -56,20 +56,20 @@ class Pulse:
         return bool(time.monotonic() - self._last.value > SILENCE_SECONDS)
 
 
-def run_sweeper(settings: Settings, context: ssl.SSLContext, beat: Beat) -> None:
+def run_poller(settings: Settings, context: ssl.SSLContext, beat: Beat) -> None:
     """Sweep until SIGTERM; each look around is a beat."""
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     set_up_sentry(settings)
-    Sweeper(make_tools(settings, context), stop, beat).run()
+    Poller(make_context(settings, context), stop, beat).run()
 
 
-class Dyno:
+class Supervisor:
     """Runs the children until SIGTERM or SIGINT, and ends them within 12 s."""
 
     def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
         self._arguments = (settings, context)
-        self._work: dict[str, Work] = {SWEEPER: run_sweeper}
+        self._work: dict[str, Work] = {POLLER: run_poller}
         if settings.redis_url is None:
             logger.warning("REDIS_URL is not set: this worker sweeps only")
         else:

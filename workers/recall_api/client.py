@@ -39,7 +39,7 @@ _FAULTS = {
 }
 
 
-class Caller(Protocol):
+class HttpCaller(Protocol):
     """What carries a call: a HttpClient, or a fake."""
 
     def call(
@@ -93,7 +93,7 @@ class Recall:
 
     def __init__(
         self,
-        wire: Caller,
+        wire: HttpCaller,
         base_url: str,
         api_key: str,
         *,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.tables.base import db_now
-from workers.db.counters import add_tallies
+from workers.db.counters import add_hourly_counts
 from workers.db.transactions import in_transaction
 from workers.linking.apply_deliveries import apply_all
 from workers.linking.relink import STAGGER_SECONDS
@@ -26,7 +26,7 @@ from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.paging import Trail, is_too_short
 from workers.recall_api.retry_policy import Then, decide
 from workers.reconcile.merge import merge
-from workers.reconcile.runs import Position, Progress, begin, count_held, note, take_up
+from workers.reconcile.runs import Position, RunProgress, begin, count_held, note, resume
 
 # Who joined the day before may have ended since.
 MARGIN = timedelta(days=1)
@@ -49,10 +49,10 @@ class Reconciler:
     _seen: set[str] = field(default_factory=set)
     _trail: Trail = field(default_factory=lambda: Trail(Endpoint.BOTS))
 
-    def open(self, since: datetime | None, *, afresh: bool = False) -> Progress:
+    def open(self, since: datetime | None, *, afresh: bool = False) -> RunProgress:
         """Take up the unfinished run of this `since`, or begin one; RunUnderWayError."""
         with self.engine.begin() as connection:
-            taken_up = None if afresh else take_up(connection, since)
+            taken_up = None if afresh else resume(connection, since)
             if taken_up is not None:
                 return taken_up
             now = connection.execute(select(db_now())).scalar_one()
@@ -62,8 +62,8 @@ class Reconciler:
             return begin(connection, since, Position(first_path(after, before)))
 
     def run(
-        self, progress: Progress, on_page: Callable[[Progress], None] = lambda _: None
-    ) -> Progress:
+        self, progress: RunProgress, on_page: Callable[[RunProgress], None] = lambda _: None
+    ) -> RunProgress:
         """Go through the list to its end; a page that cannot be had ends the run unfinished."""
         self._seen = set(progress.position.ids)
         while not progress.is_over:
@@ -80,7 +80,7 @@ class Reconciler:
             on_page(progress)
         return progress
 
-    def interrupt(self, progress: Progress, why: str) -> Progress:
+    def interrupt(self, progress: RunProgress, why: str) -> RunProgress:
         """Note that nobody is at the run any more; it can be taken up at once."""
         stopped = replace(progress, error=why)
         in_transaction(self.engine, lambda connection: note(connection, stopped))
@@ -110,7 +110,7 @@ class Reconciler:
             raise
         return read_bot_page(raw, self.base_url, datetime.now(UTC))
 
-    def _take_in(self, before: Progress, page: BotPage) -> Progress:
+    def _take_in(self, before: RunProgress, page: BotPage) -> RunProgress:
         # What has arrived but was not applied yet was not missed.
         apply_all(self.engine)
         ids = [bot.id for bot in page.bots]
@@ -129,7 +129,7 @@ class Reconciler:
             self.ring()
         return done
 
-    def _turn(self, progress: Progress, next_path: str | None) -> Progress:
+    def _turn(self, progress: RunProgress, next_path: str | None) -> RunProgress:
         position = progress.position
         if next_path is not None:
             return replace(progress, position=replace(position, path=next_path))
@@ -144,7 +144,7 @@ class Reconciler:
         return replace(progress, bots_seen=seen, is_over=True, is_complete=is_complete)
 
 
-def _judged(connection: Connection, done: Progress) -> Progress:
+def _judged(connection: Connection, done: RunProgress) -> RunProgress:
     held = count_held(connection, done)
     if not is_too_short(done.bots_seen, held):
         return done
@@ -153,7 +153,7 @@ def _judged(connection: Connection, done: Progress) -> Progress:
     return replace(done, is_complete=False, error=error)
 
 
-def _write(connection: Connection, progress: Progress, page: BotPage) -> Progress:
+def _write(connection: Connection, progress: RunProgress, page: BotPage) -> RunProgress:
     now = connection.execute(select(db_now())).scalar_one()
     # As a relink does: thousands put back at once must not delay the bots of this minute.
     waited = (now - progress.started_at).total_seconds()
@@ -169,5 +169,5 @@ def _write(connection: Connection, progress: Progress, page: BotPage) -> Progres
         done = _judged(connection, done)
     note(connection, done)
     counts = {"bot": merged.bots_missed, "status": merged.statuses_missed}
-    add_tallies(connection, {("missed", what): n for what, n in counts.items() if n})
+    add_hourly_counts(connection, {("missed", what): n for what, n in counts.items() if n})
     return done

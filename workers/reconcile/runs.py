@@ -60,7 +60,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """How far a run is, and what it has found."""
 
     run_id: int
@@ -80,16 +80,16 @@ class Progress:
     error: str | None = None
 
 
-def begin(connection: Connection, since: datetime | None, position: Position) -> Progress:
+def begin(connection: Connection, since: datetime | None, position: Position) -> RunProgress:
     """Begin a run."""
     times = {"started_at": db_now(), "beat_at": db_now()}
     row = {"since": since, "position": asdict(position)}
     statement = insert(ReconcileRun).values(**row, **times)
     made = connection.execute(statement.returning(ReconcileRun.id, ReconcileRun.started_at)).one()
-    return Progress(made.id, since, made.started_at, position)
+    return RunProgress(made.id, since, made.started_at, position)
 
 
-def take_up(connection: Connection, since: datetime | None) -> Progress | None:
+def resume(connection: Connection, since: datetime | None) -> RunProgress | None:
     """Take up the latest unfinished run of this `since`; RunUnderWayError while another has it."""
     same = ReconcileRun.since.is_(None) if since is None else ReconcileRun.since == since
     latest = select(ReconcileRun.__table__).where(same, ReconcileRun.finished_at.is_(None))
@@ -105,7 +105,7 @@ def take_up(connection: Connection, since: datetime | None) -> Progress | None:
     path = at_page(kept.path, page - 1) if (page := page_of(kept.path)) > 1 else kept.path
     counts = {name: getattr(row, name) for name in COUNTS}
     position = replace(kept, path=path)
-    return Progress(row.id, since, row.started_at, position, is_resumed=True, **counts)
+    return RunProgress(row.id, since, row.started_at, position, is_resumed=True, **counts)
 
 
 def unfinished(connection: Connection) -> datetime | None:
@@ -118,7 +118,7 @@ def unfinished(connection: Connection) -> datetime | None:
     return since
 
 
-def count_held(connection: Connection, progress: Progress) -> int:
+def count_held(connection: Connection, progress: RunProgress) -> int:
     """Count the bots that the whole list of this run's window should have, at most 100,000."""
     some = select(Bot.id).where(Bot.first_seen_at < progress.started_at)
     if progress.since is not None:
@@ -128,7 +128,7 @@ def count_held(connection: Connection, progress: Progress) -> int:
     return connection.scalar(select(func.count()).select_from(held)) or 0
 
 
-def note(connection: Connection, progress: Progress) -> None:
+def note(connection: Connection, progress: RunProgress) -> None:
     """Write how far a run is."""
     values = {name: getattr(progress, name) for name in COUNTS}
     values |= {"is_complete": progress.is_complete, "error": progress.error}

@@ -12,7 +12,7 @@ from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
-from models.tables.hourly_count import Tally
+from models.tables.hourly_count import HourlyCount
 from models.tables.link import Link
 from models.tables.workspace_state import WorkspaceState
 from tests.support.fakes import BOT, MEETINGS
@@ -26,7 +26,7 @@ def tally(engine: Engine, name: str, label: str, hours_ago: int, count: int) -> 
     this = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     row = {"name": name, "label": label, "hour": this - timedelta(hours=hours_ago)}
     with engine.begin() as connection:
-        connection.execute(insert(Tally).values(count=count, **row))
+        connection.execute(insert(HourlyCount).values(count=count, **row))
 
 
 def a_worker(engine: Engine, seen_ago: float = 0.0) -> None:

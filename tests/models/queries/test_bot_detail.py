@@ -11,7 +11,7 @@ from models.queries.timeline import timeline
 from models.tables.base import db_now
 from models.tables.bot import BotStatus
 from models.tables.link import LinkAttempt
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.models.queries.test_alerts import a_refused_workspace
@@ -52,20 +52,20 @@ def test_only_its_own_rows_are_told(engine: Engine) -> None:
 
 
 def test_a_real_life_is_told_whole(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """A failed call and what followed: each attempt with its calls, their statuses and times."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     recall.faults.add(Fault(path="bot/{id}", times=1, status=503))
     add_delivery(engine, bot.id, "joining_call", copies=3)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     first = explained(engine, bot.id)
     assert first.why.startswith(
         "Not linked yet: Recall has an error of its own (http_503: bot/{id}"
     )
     assert timeline(first)[-1].kind == "next"
     set_bot(engine, bot.id, due_at=db_now(-1))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     found = explained(engine, bot.id)
     assert found.why == "Linked to 1 meeting."
     failed, linked = found.attempts

@@ -28,7 +28,7 @@ from tests.support.query_plans import statements_of
 from tests.support.rows import add_bot, later, rows
 from tests.support.title_writes import BY_AN_OLD_RELEASE, missing_words
 from workers.linking.title_index import EVERY_SECONDS, TitleIndex, index_titles
-from workers.privacy.redact import scrub_meetings
+from workers.privacy.redact import redact_meetings
 
 TITLES = (
     "Roadmap sync",
@@ -333,7 +333,7 @@ def test_a_scrubbed_meeting_leaves_no_word(engine: Engine) -> None:
     write(engine, "hers", "Salary talks", 0)
     write(engine, "theirs", "Roadmap talks", 1)
     with engine.begin() as connection:
-        assert scrub_meetings(connection, ["hers"]) == 1
+        assert redact_meetings(connection, ["hers"]) == 1
     kept = {row.id: (row.title_words, row.indexed_title) for row in rows(engine, CalendarMeeting)}
     assert kept["hers"] == (None, None)
     assert kept["theirs"][1] == "Roadmap talks"

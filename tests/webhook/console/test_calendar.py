@@ -15,7 +15,7 @@ from models.tables.calendar import CalendarToken
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.link import Link
 from models.tables.reconcile_run import ReconcileRun
-from tests.conftest import MakeSettings, MakeTools
+from tests.conftest import MakeContext, MakeSettings
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import CalendarUser as FakeUser
@@ -105,11 +105,15 @@ def connected(recall: FakeRecall, user: FakeUser) -> set[str]:
 
 
 def test_what_is_held_of_a_user_is_shown_without_asking_recall(
-    caring: FlaskClient, recall: FakeRecall, ines: FakeUser, engine: Engine, make_tools: MakeTools
+    caring: FlaskClient,
+    recall: FakeRecall,
+    ines: FakeUser,
+    engine: Engine,
+    make_context: MakeContext,
 ) -> None:
     """A page somebody only opens costs no call, and can create nobody."""
     meeting = recall.build.meeting(ines)
-    link(engine, make_tools(), recall.build.bot([meeting]).id)
+    link(engine, make_context(), recall.build.bot([meeting]).id)
     recall.calls.clear()
     page = caring.get(f"{USER}?external_id={WHO}").text
     assert str(meeting.title) in page
@@ -167,10 +171,10 @@ def test_a_user_is_deleted_once_that_is_confirmed_and_never_made_again(
     recall: FakeRecall,
     ines: FakeUser,
     engine: Engine,
-    make_tools: MakeTools,
+    make_context: MakeContext,
 ) -> None:
     """The links say why, and whoever asks again is told."""
-    link(engine, make_tools(), recall.build.bot([recall.build.meeting(ines)]).id)
+    link(engine, make_context(), recall.build.bot([recall.build.meeting(ines)]).id)
     assert "Delete at Recall" in post(caring, USER, deed="delete", external_id=WHO).text
     assert recall.world.users
     page = post(caring, USER, deed="delete", external_id=WHO, confirm="1").text

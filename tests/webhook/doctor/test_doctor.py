@@ -23,14 +23,14 @@ from tests.support.fakes import BOT
 from tests.support.rows import add_delivery
 from webhook.doctor.recall import examine_recall
 from webhook.doctor.redis_server import examine_redis
-from webhook.doctor.result import Finding
+from webhook.doctor.result import Diagnosis
 from webhook.doctor.system import examine_database, examine_settings, skew
 from workers.queue.redis_clients import quick_redis
 
 PRINT = Settings.read({"RECALL_WEBHOOK_SECRETS": SECRET}).recall_webhook_secrets[0].fingerprint
 
 
-def by_name(findings: Iterator[Finding]) -> dict[str, Finding]:
+def by_name(findings: Iterator[Diagnosis]) -> dict[str, Diagnosis]:
     """The findings; what is not well must say what to do, and what is well has nothing to say."""
     found = list(findings)
     for finding in found:
@@ -65,7 +65,7 @@ def test_what_is_not_set_is_found() -> None:
 # -- the database --------------------------------------------------------------
 
 
-def examined(engine: Engine, settings: Settings) -> dict[str, Finding]:
+def examined(engine: Engine, settings: Settings) -> dict[str, Diagnosis]:
     """What is found of the database."""
     return by_name(examine_database(engine, settings))
 
@@ -90,7 +90,7 @@ def test_a_database_that_is_away_is_found(tmp_path: Path) -> None:
         assert (found["database"].level, found["database"].is_away) == ("failed", True)
 
 
-def examined_at(url: str) -> dict[str, Finding]:
+def examined_at(url: str) -> dict[str, Diagnosis]:
     """What is found of the database at this address."""
     settings = Settings.read({"DATABASE_URL": url})
     engine = make_engine(settings, "read")
@@ -188,7 +188,7 @@ def test_a_clock_that_is_off_is_found(seconds: int, level: str) -> None:
 # -- Redis ---------------------------------------------------------------------
 
 
-def of_redis(url: str | None) -> dict[str, Finding]:
+def of_redis(url: str | None) -> dict[str, Diagnosis]:
     """What is found of Redis."""
     client = quick_redis(Settings.read({"REDIS_URL": url} if url else {}))
     found = by_name(examine_redis(client))
@@ -218,7 +218,7 @@ def test_a_redis_that_is_away_or_not_set_is_no_failure() -> None:
 # -- Recall --------------------------------------------------------------------
 
 
-def of_recall(recall: FakeRecall, key: str = "", **regions: str) -> dict[str, Finding]:
+def of_recall(recall: FakeRecall, key: str = "", **regions: str) -> dict[str, Diagnosis]:
     """What is found of Recall; with regions, as if each were one of Recall's."""
     given = {"RECALL_API_KEY": key or recall.api_key}
     if not regions:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from models.queries.alerts import ALARMS
 from models.tables.base import db_now
 from models.tables.hourly_count import LATENCY_BUCKETS
-from tests.conftest import MakeSettings, MakeTools
+from tests.conftest import MakeContext, MakeSettings
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.models.queries.test_alerts import a_refused_workspace
@@ -19,7 +19,7 @@ from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery
 from webhook.app import create_app, resources_of
 from webhook.web.auth import BEARER
-from workers.db.counters import add_tallies
+from workers.db.counters import add_hourly_counts
 from workers.linking.drain import Drain
 from workers.processes.heartbeat import Heartbeat
 from workers.shutdown import Stop
@@ -84,8 +84,8 @@ def test_counts_are_told_by_outcome_reason_endpoint_and_status(app: Flask, engin
             ("rejection", "stale_timestamp"): 3, ("link", "linked"): 4,
             ("call", "bot/{id} 200"): 5, ("call", "bot/{id} ConnectTimeout"): 1,
         }  # fmt: skip
-        add_tallies(connection, counts)
-        add_tallies(connection, counts)
+        add_hourly_counts(connection, counts)
+        add_hourly_counts(connection, counts)
     found = scrape(app)
     assert found["deliveries_total", "accepted"] == 14
     assert found["deliveries_total", "duplicate"] == 4
@@ -100,7 +100,7 @@ def test_the_histogram_is_one(app: Flask, engine: Engine) -> None:
     with engine.begin() as connection:
         counts = {("receive_to_link", "0.5"): 3, ("receive_to_link", "60"): 1,
                   ("receive_to_link", "+Inf"): 1, ("receive_to_link_ms", ""): 61_500}  # fmt: skip
-        add_tallies(connection, counts)
+        add_hourly_counts(connection, counts)
     found = scrape(app)
     name = "receive_to_link_seconds"
     bounds = [str(bound) for bound in LATENCY_BUCKETS]
@@ -113,10 +113,10 @@ def test_the_histogram_is_one(app: Flask, engine: Engine) -> None:
 
 
 def test_the_workspace_and_its_workers_are_told(
-    app: Flask, engine: Engine, make_tools: MakeTools, redis_url: str
+    app: Flask, engine: Engine, make_context: MakeContext, redis_url: str
 ) -> None:
     """Circuit, quota left and workers come from SQL: they are other processes' matters."""
-    Heartbeat(make_tools(REDIS_URL=redis_url, RECALL_RATE_SHARE=100)).beat_when_due()
+    Heartbeat(make_context(REDIS_URL=redis_url, RECALL_RATE_SHARE=100)).beat_when_due()
     a_refused_workspace(engine, 100)
     found = scrape(app)
     assert found["circuit_open", ""] == found["alarm", "circuit_open"] == 1
@@ -128,14 +128,14 @@ def test_the_workspace_and_its_workers_are_told(
 
 
 def test_a_drain_is_seen_in_the_metrics(
-    app: Flask, engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    app: Flask, engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """From the webhook to the link: calls by endpoint and status, and how long it took."""
     bots = recall.build.populate(5)
     recall.faults.add(Fault(path="bot/{id}", times=1, status=503))
     for bot in bots:
         add_delivery(engine, bot.id, "joining_call")
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     found = scrape(app)
     assert found["api_calls_total", "bot/{id} 503"] == 1
     assert found["api_calls_total", "bot/{id} 200"] == 4

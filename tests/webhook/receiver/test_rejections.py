@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from models.tables.base import db_now
-from models.tables.hourly_count import TOTAL, Tally
+from models.tables.hourly_count import TOTAL, HourlyCount
 from models.tables.rejection import Rejection
 from tests.support.processes import until
 from tests.support.rows import count, rows
@@ -18,20 +18,20 @@ from webhook.receiver.rejections import (
     MOST_WAITING,
     ROWS_A_SECOND,
     Refused,
-    Scribe,
+    RejectionWriter,
     trim,
 )
 
-MakeScribe = Callable[[], Scribe]
+MakeScribe = Callable[[], RejectionWriter]
 
 
 @pytest.fixture
 def make_scribe(engine: Engine) -> Iterator[MakeScribe]:
     """Make a scribe, and end its thread after the test."""
-    made: list[Scribe] = []
+    made: list[RejectionWriter] = []
 
-    def make() -> Scribe:
-        made.append(Scribe(engine))
+    def make() -> RejectionWriter:
+        made.append(RejectionWriter(engine))
         return made[-1]
 
     yield make
@@ -46,7 +46,7 @@ def refused(body: bytes = b"{}", reason: str = "no_matching_signature") -> Refus
 
 def total(engine: Engine, name: str) -> int:
     """How often something was counted in all."""
-    return sum(row.count for row in rows(engine, Tally, name=name, hour=TOTAL))
+    return sum(row.count for row in rows(engine, HourlyCount, name=name, hour=TOTAL))
 
 
 def fill_ledger(engine: Engine, number: int) -> None:

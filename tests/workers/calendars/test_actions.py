@@ -13,7 +13,7 @@ from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import CalendarToken, ErasedUser
 from models.tables.link import Link
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import CalendarUser as FakeUser
@@ -62,10 +62,10 @@ def test_no_command_creates_the_user_it_asks_for(recall: FakeRecall, tell: Tell)
 
 
 def test_who_was_deleted_at_recall_is_unknown_whatever_we_remember(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """Our tables and a cached token are no proof."""
-    link(engine, make_tools(), recall.build.bot([recall.build.meeting(ines)]).id)
+    link(engine, make_context(), recall.build.bot([recall.build.meeting(ines)]).id)
     recall.world.delete_user(ines.id)
     assert tell("calendar", "user", WHO).exit_code == 1
     assert tell("calendar", "meetings", WHO).exit_code == 1
@@ -120,12 +120,12 @@ def test_faq_when_to_call_refresh(
 
 
 def test_faq_one_calendar_is_disabled_without_deleting_the_user(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """What is the best way to disable a single calendar? The other platform stays."""
     coming, done = (recall.build.bot([recall.build.meeting(ines)]) for _ in range(2))
-    link(engine, make_tools(), coming.id)
-    link(engine, make_tools(), done.id, code="done")
+    link(engine, make_context(), coming.id)
+    link(engine, make_context(), done.id, code="done")
     result = tell("calendar", "disconnect", WHO, "--platform", "google", "--yes", "--json")
     connected = {c["platform"]: c["connected"] for c in told(result)["connections"]}
     assert connected == {"google": False, "microsoft": True}
@@ -142,19 +142,19 @@ def test_faq_one_calendar_is_disabled_without_deleting_the_user(
 
 
 def test_a_deleted_user_is_not_created_again_by_a_late_webhook(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """Its links say so, and the bot of the late webhook is linked without a token."""
     recall.world.keeps_references = True
     known, unknown = (recall.build.bot([recall.build.meeting(ines)]) for _ in range(2))
-    link(engine, make_tools(), known.id)
+    link(engine, make_context(), known.id)
     done = told(tell("calendar", "delete-user", WHO, "--yes", "--json"))
     assert done == {"external_id": WHO, "links": 1}
     assert recall.world.users == {}
     recall.calls.clear()
     for bot in (known, unknown):
         add_delivery(engine, bot.id, "done", occurred_at=later(60))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert recall.world.users == {}
     assert recall.calls.all("calendar/authenticate") == []
     found = {row.bot_id: (row.external_id, row.end_reason) for row in rows(engine, Link)}
@@ -199,10 +199,10 @@ def test_deleting_waits_for_drains_that_may_still_mint(
 
 
 def test_an_erased_user_can_still_be_deleted_at_recall(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """While Recall lists them; afterwards there is nobody to delete, and nobody is made."""
-    link(engine, make_tools(), recall.build.bot([recall.build.meeting(ines)]).id)
+    link(engine, make_context(), recall.build.bot([recall.build.meeting(ines)]).id)
     tell("erase", WHO, "--yes")
     assert tell("calendar", "delete-user", WHO, "--yes").exit_code == 0
     assert recall.world.users == {}

@@ -13,7 +13,7 @@ from models.tables.bot import Bot
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.link import Link
 from models.tables.workspace_state import CALENDAR_SWEEP, WorkspaceState
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import Bot as FakeBot
@@ -22,7 +22,7 @@ from tests.support.cli import Tell, link, teller, told
 from tests.support.rows import add_bot, add_delivery, later, rows
 from workers.calendars import schedule
 from workers.calendars.nightly import CalendarSweep
-from workers.calendars.schedule import Night, claim_night, next_night
+from workers.calendars.schedule import NightlyRun, claim_nightly_run, next_nightly_run
 from workers.linking.drain import Drain
 from workers.shutdown import Stop
 
@@ -58,21 +58,21 @@ def ends(engine: Engine) -> dict[str, tuple[str | None, bool]]:
 
 
 def test_a_calendar_as_it_was_changes_nothing(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """Exit code 0."""
-    link(engine, make_tools(), waiting(recall, ines).id)
-    link(engine, make_tools(), recall.build.bot([recall.build.meeting(ines)]).id, code="done")
+    link(engine, make_context(), waiting(recall, ines).id)
+    link(engine, make_context(), recall.build.bot([recall.build.meeting(ines)]).id, code="done")
     result = tell(*CHECK)
     assert (result.exit_code, told(result)["links"], told(result)["changes"]) == (0, 2, [])
 
 
 def test_faq_narrower_preferences_take_scheduled_bots_away(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """What happens to scheduled bots? They are removed, and their links end."""
     bot = waiting(recall, ines)
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     recall.world.set_preferences(ines.id, {"record_external": False, "record_internal": False})
     result = tell(*CHECK)
     assert result.exit_code == 1
@@ -81,12 +81,12 @@ def test_faq_narrower_preferences_take_scheduled_bots_away(
 
 
 def test_faq_a_second_calendar_clears_the_first(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """Can I connect two Google Calendars? No; but what was recorded stays linked."""
     coming, done = waiting(recall, ines), recall.build.bot([recall.build.meeting(ines)])
-    link(engine, make_tools(), coming.id)
-    link(engine, make_tools(), done.id, code="done")
+    link(engine, make_context(), coming.id)
+    link(engine, make_context(), done.id, code="done")
     recall.world.connect(ines.id, "google", "other@north.example")
     tell(*CHECK)
     assert ends(engine) == {coming.id: ("calendar_gone", True), done.id: ("calendar_gone", False)}
@@ -94,25 +94,25 @@ def test_faq_a_second_calendar_clears_the_first(
 
 
 def test_a_bot_in_mid_recording_keeps_its_link(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """It is annotated, though the bot is not done."""
     bot = waiting(recall, ines)
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     add_delivery(engine, bot.id, "in_call_recording", occurred_at=later(30))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     recall.world.connect(ines.id, "google", "other@north.example")
     tell(*CHECK)
     assert ends(engine) == {bot.id: ("calendar_gone", False)}
 
 
 def test_a_meeting_that_is_back_opens_its_link_again(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """Of a bot that recorded nothing yet; a recorded one loses its annotation."""
     coming, done = waiting(recall, ines), recall.build.bot([recall.build.meeting(ines)])
-    link(engine, make_tools(), coming.id)
-    link(engine, make_tools(), done.id, code="done")
+    link(engine, make_context(), coming.id)
+    link(engine, make_context(), done.id, code="done")
     with recall.faults.during(Fault(path="calendar/meetings", body="[]", status=200)):
         assert told(tell(*CHECK))["links"] == 2
     assert {reason for reason, _ in ends(engine).values()} == {"calendar_gone"}
@@ -122,11 +122,11 @@ def test_a_meeting_that_is_back_opens_its_link_again(
 
 
 def test_another_bot_on_the_meeting_ends_the_first_ones_link(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """Recall names the one that is to record it now."""
     first = waiting(recall, ines)
-    link(engine, make_tools(), first.id)
+    link(engine, make_context(), first.id)
     meeting = recall.world.meetings[first.calendar_meetings[0].id]
     recall.build.bot([meeting], outcome=None)
     tell(*CHECK)
@@ -134,22 +134,22 @@ def test_another_bot_on_the_meeting_ends_the_first_ones_link(
 
 
 def test_a_copy_without_a_bot_is_no_proof(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """The bot of a shared meeting is named at one copy alone."""
     bot = waiting(recall, ines)
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     recall.world.meetings[bot.calendar_meetings[0].id].bot_id = None
     result = tell(*CHECK)
     assert (result.exit_code, ends(engine)) == (0, {bot.id: (None, False)})
 
 
 def test_a_user_deleted_at_recall_is_not_made_again_by_the_check(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """The links say that the calendar is gone, and no token is asked."""
     bot = waiting(recall, ines)
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     recall.world.delete_user(ines.id)
     recall.calls.clear()
     assert tell(*CHECK).exit_code == 1
@@ -176,14 +176,14 @@ def test_a_meeting_to_be_recorded_without_a_bot_is_reported(
 
 
 def test_two_bots_on_one_meeting_are_reported(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """One of an attendee's Google calendar, and one of another's Outlook: by their iCal UID."""
     bot = waiting(recall, ines)
     omar = recall.build.user("omar", platform="microsoft")
     copy = recall.build.copy(recall.world.meetings[bot.calendar_meetings[0].id], omar)
     second = recall.build.bot([copy], outcome=None)
-    link(engine, make_tools(), bot.id, second.id)
+    link(engine, make_context(), bot.id, second.id)
     (finding,) = told(tell(*CHECK))["findings"]
     assert finding["kind"] == "two_bots_on_one_meeting"
     assert finding["bot_ids"] == sorted([bot.id, second.id])
@@ -210,20 +210,20 @@ def by_day(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def night(engine: Engine, by_day: None) -> Night:
+def night(engine: Engine, by_day: None) -> NightlyRun:
     """A night's sweep, due and claimed."""
     with engine.begin() as connection:
-        assert claim_night(connection) is None
+        assert claim_nightly_run(connection) is None
     make_due(engine)
     with engine.begin() as connection:
-        claimed = claim_night(connection)
+        claimed = claim_nightly_run(connection)
     assert claimed is not None
     return claimed
 
 
 def make_due(engine: Engine) -> None:
     """Let the night come."""
-    past = Night(datetime.now(UTC) - timedelta(minutes=1)).as_json()
+    past = NightlyRun(datetime.now(UTC) - timedelta(minutes=1)).as_json()
     with engine.begin() as connection:
         connection.execute(
             update(WorkspaceState).where(WorkspaceState.key == CALENDAR_SWEEP).values(value=past)
@@ -231,31 +231,31 @@ def make_due(engine: Engine) -> None:
 
 
 def test_a_night_sweeps_every_calendar_once(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, ines: FakeUser, night: Night
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, ines: FakeUser, night: NightlyRun
 ) -> None:
     """Connected ones, and those that links name: of who is gone no token is asked."""
     recall.build.meeting(recall.build.user("omar"), start=soon())
     gone = recall.build.user("gone")
     bots = [waiting(recall, ines), waiting(recall, gone)]
-    link(engine, make_tools(), *(bot.id for bot in bots))
+    link(engine, make_context(), *(bot.id for bot in bots))
     recall.world.connect(ines.id, "google", "other@north.example")
     recall.world.delete_user(gone.id)
     recall.calls.clear()
-    done = CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+    done = CalendarSweep(make_context(), Stop(), pace=0).run(night)
     assert (done.users, done.changed, done.failed, done.position) == (3, 2, 0, None)
     assert ends(engine) == {bot.id: ("calendar_gone", True) for bot in bots}
     assert recall.calls.counts()["GET calendar/meetings 200"] == 2
     assert recall.world.user_named("gone") is None
     with engine.begin() as connection:
         assert calendar_findings(connection)[0].kind == "will_record_without_bot"
-        assert claim_night(connection) is None
+        assert claim_nightly_run(connection) is None
 
 
-def test_only_one_worker_sweeps_a_night(engine: Engine, night: Night) -> None:
+def test_only_one_worker_sweeps_a_night(engine: Engine, night: NightlyRun) -> None:
     """And the next is a day's at most away."""
     with engine.begin() as connection:
-        assert claim_night(connection) is None
-    assert night.next_at == next_night(datetime.now(UTC))
+        assert claim_nightly_run(connection) is None
+    assert night.next_at == next_nightly_run(datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
@@ -270,11 +270,11 @@ def test_only_one_worker_sweeps_a_night(engine: Engine, night: Night) -> None:
 def test_a_night_begins_at_three_in_the_morning(now: str, begins: str) -> None:
     """In UTC, and always in the future."""
     moment = datetime.fromisoformat(f"{now}+00:00")
-    assert next_night(moment) == datetime.fromisoformat(f"{begins}+00:00")
+    assert next_nightly_run(moment) == datetime.fromisoformat(f"{begins}+00:00")
 
 
 def test_a_sweep_that_was_cut_off_goes_on_after_its_lease(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, night: Night
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, night: NightlyRun
 ) -> None:
     """Behind the last user it came to."""
     for name in ("a", "b", "c"):
@@ -283,19 +283,19 @@ def test_a_sweep_that_was_cut_off_goes_on_after_its_lease(
     with engine.begin() as connection:
         connection.execute(update(WorkspaceState).values(value=cut))
     with engine.begin() as connection:
-        again = claim_night(connection)
+        again = claim_nightly_run(connection)
     assert again is not None
-    CalendarSweep(make_tools(), Stop(), pace=0).run(again)
+    CalendarSweep(make_context(), Stop(), pace=0).run(again)
     assert [call.about for call in recall.calls.all("calendar/meetings")] == ["c"]
 
 
 def test_a_sweep_waits_while_bots_are_due(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, ines: FakeUser, night: Night
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, ines: FakeUser, night: NightlyRun
 ) -> None:
     """Drains come first: no token and no list until they are through."""
     add_bot(engine, recall.build.bot().id)
     stop = Stop()
-    sweep = CalendarSweep(make_tools(), stop, pace=0.05)
+    sweep = CalendarSweep(make_context(), stop, pace=0.05)
     make_due(engine)
     assert sweep.start_when_due()
     recall.calls.wait_for(lambda call: call.template == "calendar/users")
@@ -309,13 +309,13 @@ def test_a_sweep_waits_while_bots_are_due(
 
 
 def test_one_calendar_that_fails_stops_no_other(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, night: Night
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, night: NightlyRun
 ) -> None:
     """It is counted, and looked at next night."""
     for name in ("a", "b"):
         recall.build.user(name)
     recall.faults.add(Fault(path="calendar/meetings", times=1, status=503))
-    done = CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+    done = CalendarSweep(make_context(), Stop(), pace=0).run(night)
     assert (done.users, done.failed, done.position) == (2, 1, None)
 
 
@@ -333,9 +333,9 @@ def add_finding(
 def test_a_night_ends_the_findings_of_who_is_not_connected(
     engine: Engine,
     recall: FakeRecall,
-    make_tools: MakeTools,
+    make_context: MakeContext,
     ines: FakeUser,
-    night: Night,
+    night: NightlyRun,
     how: str,
 ) -> None:
     """By whoever's hand: nobody looks at that calendar any more, and the alarm would ring on."""
@@ -346,7 +346,7 @@ def test_a_night_ends_the_findings_of_who_is_not_connected(
     elif how == "deleted":
         recall.world.delete_user(gone.id)
     add_finding(engine, gone.id if how != "never seen" else "nobody", soon())
-    CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+    CalendarSweep(make_context(), Stop(), pace=0).run(night)
     with engine.begin() as connection:
         assert {found.calendar_user_id for found in calendar_findings(connection)} <= {ines.id}
 
@@ -365,16 +365,16 @@ def test_what_has_begun_rings_no_alarm(engine: Engine) -> None:
 
 
 def test_a_list_of_users_that_is_far_too_short_ends_nothing(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, night: Night
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, night: NightlyRun
 ) -> None:
     """An outage, or another workspace's key, must not end everybody's links."""
     users = [recall.build.user(f"crew-{n}") for n in range(12)]
     bots = [waiting(recall, user) for user in users]
-    link(engine, make_tools(), *(bot.id for bot in bots))
+    link(engine, make_context(), *(bot.id for bot in bots))
     add_finding(engine, users[0].id, soon())
     with recall.faults.during(Fault(path="calendar/users", body="[]", status=200)):
-        CalendarSweep(make_tools(), Stop(), pace=0).run(night)
+        CalendarSweep(make_context(), Stop(), pace=0).run(night)
     assert set(ends(engine).values()) == {(None, False)}
     assert len(rows(engine, CalendarFinding)) == 1
     with engine.begin() as connection:
-        assert claim_night(connection) is None
+        assert claim_nightly_run(connection) is None

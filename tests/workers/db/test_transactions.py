@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from models.tables.bot import Bot
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.support.fakes import BOT
 from tests.support.rows import add_bot, rows
 from workers.db.transactions import Writer, in_transaction
@@ -31,9 +31,9 @@ def transactions(connection: Connection) -> set[str]:
     return {str(connection.scalar(text("SELECT pg_current_xact_id()::text"))) for _ in range(2)}
 
 
-def test_a_connection_serves_many_transactions(make_tools: MakeTools) -> None:
+def test_a_connection_serves_many_transactions(make_context: MakeContext) -> None:
     """None is asked of the pool for each of them."""
-    engine = make_tools().engine
+    engine = make_context().engine
     writer = Writer(engine)
     for _ in range(3):
         in_transaction(writer, asking(select(Bot.id)))
@@ -42,11 +42,11 @@ def test_a_connection_serves_many_transactions(make_tools: MakeTools) -> None:
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-def test_a_connection_that_was_cut_is_made_anew(make_tools: MakeTools, engine: Engine) -> None:
+def test_a_connection_that_was_cut_is_made_anew(make_context: MakeContext, engine: Engine) -> None:
     """And the work is done on the new one."""
     if not is_postgresql(engine):
         pytest.skip("SQLite has no connection that another could cut")
-    writer = Writer(make_tools().engine)
+    writer = Writer(make_context().engine)
     first = in_transaction(writer, asking(BACKEND))
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
@@ -56,10 +56,12 @@ def test_a_connection_that_was_cut_is_made_anew(make_tools: MakeTools, engine: E
     writer.close()
 
 
-def test_what_is_said_singly_is_committed_at_once(make_tools: MakeTools, engine: Engine) -> None:
+def test_what_is_said_singly_is_committed_at_once(
+    make_context: MakeContext, engine: Engine
+) -> None:
     """On PostgreSQL also what came before a failure; the next transaction is one again."""
     add_bot(engine, BOT)
-    writer = Writer(make_tools().engine)
+    writer = Writer(make_context().engine)
     raised = update(Bot).values(attempts=Bot.attempts + 1)
 
     def fail(connection: Connection) -> None:
@@ -76,12 +78,12 @@ def test_what_is_said_singly_is_committed_at_once(make_tools: MakeTools, engine:
 
 
 def test_a_connection_that_is_cut_while_it_is_lent_singly_is_made_anew(
-    make_tools: MakeTools, engine: Engine
+    make_context: MakeContext, engine: Engine
 ) -> None:
     """The question is asked again on the new one, and a transaction there is one."""
     if not is_postgresql(engine):
         pytest.skip("SQLite has no connection that another could cut")
-    writer = Writer(make_tools().engine)
+    writer = Writer(make_context().engine)
     first = in_transaction(writer.singly, asking(BACKEND))
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
@@ -91,9 +93,9 @@ def test_a_connection_that_is_cut_while_it_is_lent_singly_is_made_anew(
     writer.close()
 
 
-def test_a_row_that_fails_costs_no_connection(make_tools: MakeTools, engine: Engine) -> None:
+def test_a_row_that_fails_costs_no_connection(make_context: MakeContext, engine: Engine) -> None:
     """What it wrote is rolled back, and the next transaction is a clean one."""
-    writer = Writer(make_tools().engine)
+    writer = Writer(make_context().engine)
 
     def fail(connection: Connection) -> None:
         connection.execute(text("UPDATE bots SET attempts = 1"))
@@ -105,9 +107,9 @@ def test_a_row_that_fails_costs_no_connection(make_tools: MakeTools, engine: Eng
     writer.close()
 
 
-def test_a_database_that_stays_away_is_given_up(make_tools: MakeTools) -> None:
+def test_a_database_that_stays_away_is_given_up(make_context: MakeContext) -> None:
     """After the patience that it was given; the connection is not kept."""
-    engine = make_tools().engine
+    engine = make_context().engine
     writer, asked = Writer(engine), threading.Event()
 
     def away(_: Connection) -> None:

@@ -10,7 +10,7 @@ from models.core.sanitize import EARLIEST, LATEST, is_clamped, utc_time
 from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.support.cli import link, teller, told
@@ -88,7 +88,7 @@ def test_a_status_of_the_year_9999_is_ahead_of_time_in_every_spelling(late: str)
 
 @pytest.mark.parametrize("where", ["bot/{id}", "calendar/meetings/{id}", "both"])
 def test_the_link_is_kept_and_the_clamped_time_is_marked(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, where: str, database_url: str
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, where: str, database_url: str
 ) -> None:
     """In `calendar_meetings.details`, as Recall wrote it; every list shows the link."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user("ines"))])
@@ -103,8 +103,8 @@ def test_the_link_is_kept_and_the_clamped_time_is_marked(
         if where in (path, "both"):
             recall.faults.add(Fault(act="transform", path=path, transform=stretch))
     # Twice, since what was clamped must be what it was at the next look.
-    link(engine, make_tools(), bot.id)
-    link(engine, make_tools(), bot.id, code="done")
+    link(engine, make_context(), bot.id)
+    link(engine, make_context(), bot.id, code="done")
     (kept,), (meeting,) = rows(engine, Link), rows(engine, CalendarMeeting)
     assert [row.link_state for row in rows(engine, Bot)] == ["linked"]
     if where != "calendar/meetings/{id}":
@@ -117,7 +117,7 @@ def test_the_link_is_kept_and_the_clamped_time_is_marked(
 
 
 def test_a_meeting_that_cannot_be_fetched_is_marked_as_well(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """There the bot's own word of the time is all that there is."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user("ines"))])
@@ -128,7 +128,7 @@ def test_a_meeting_that_cannot_be_fetched_is_marked_as_well(
         return body
 
     recall.faults.add(Fault(act="transform", path="bot/{id}", transform=stretch))
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     (row,) = rows(engine, CalendarMeeting)
     assert (row.state, row.end_time) == ("gone", LATEST)
     assert row.details == {"clamped": {"end_time": LATE[0]}}

@@ -15,7 +15,7 @@ from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link, LinkAttempt
 from models.tables.workspace_state import WorkspaceState
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import Bot as FakeBot
@@ -55,12 +55,12 @@ def is_known(engine: Engine, key: str) -> bool:
 
 
 def test_one_drain_takes_webhooks_to_links(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Many bots, shared ones and ad hoc ones among them."""
     bots = recall.build.populate(40)
     due(engine, *bots)
-    assert Drain(make_tools(), Stop()).run() == 40
+    assert Drain(make_context(), Stop()).run() == 40
     assert states(engine) == {
         bot.id: "linked" if bot.calendar_meetings else "no_meetings" for bot in bots
     }
@@ -69,18 +69,18 @@ def test_one_drain_takes_webhooks_to_links(
 
 
 def test_the_terminal_event_costs_one_call_where_nothing_moved(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """And the moved meeting's one more."""
     still, moved = linked(recall), linked(recall)
     due(engine, still, moved)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     meeting = recall.world.meetings[moved.calendar_meetings[0].id]
     recall.world.reschedule(meeting.id, later(3600), later(7200))
     recall.calls.clear()
     for bot in (still, moved):
         add_delivery(engine, bot.id, "done", occurred_at=later(60))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert len(recall.calls.all("bot/{id}")) == 2
     assert [call.path for call in recall.calls.all("calendar/meetings/{id}")] == [
         f"/api/v1/calendar/meetings/{meeting.id}/"
@@ -90,72 +90,72 @@ def test_the_terminal_event_costs_one_call_where_nothing_moved(
 
 
 def test_an_event_between_costs_no_call(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """No status polling, ever."""
     bot = linked(recall)
     due(engine, bot)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     recall.calls.clear()
     for seconds, code in enumerate(["in_waiting_room", "in_call_recording", "call_ended"], 1):
         add_delivery(engine, bot.id, code, occurred_at=later(seconds))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert recall.calls.all() == []
     assert bot_row(engine, bot.id).status == "call_ended"
 
 
 def test_only_what_is_owed_is_fetched_again(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """A partial bot's retry does not fetch the bot."""
     bot = linked(recall, meetings=3)
     owed = bot.calendar_meetings[1].id
     recall.faults.add(Fault(path="calendar/meetings/{id}", match=owed, times=1, status=503))
     due(engine, bot)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert states(engine) == {bot.id: "partial"}
     set_bot(engine, bot.id, due_at=db_now(-1))
     recall.calls.clear()
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert states(engine) == {bot.id: "linked"}
     assert recall.calls.counts() == {"GET calendar/meetings/{id} 200": 1}
 
 
 def test_a_429_makes_everybody_wait_and_counts_no_attempt(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """In SQL as well, for workers whose Redis is away."""
     recall.faults.add(Fault(path="bot/{id}", times=1, status=429, headers={"Retry-After": "120"}))
     bots = [linked(recall) for _ in range(3)]
     due(engine, *bots)
-    one = make_tools(WORKER_THREADS=1)
+    one = make_context(WORKER_THREADS=1)
     Drain(one, Stop()).run()
     assert len(recall.calls.all("bot/{id}")) == 1
     assert {row.attempts for row in rows(engine, Bot)} == {0}
-    assert Drain(make_tools(), Stop()).run() == 0
+    assert Drain(make_context(), Stop()).run() == 0
     assert len(recall.calls.all("bot/{id}")) == 1
     assert is_known(engine, "closed:bot_get")
 
 
 def test_a_refused_key_opens_the_circuit_and_one_bot_tries_it_later(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Five minutes of silence, then a probe, then everybody."""
     name = recall.faults.add(Fault(path="bot/{id}", status=401))
     bots = [linked(recall) for _ in range(6)]
     due(engine, *bots)
-    one = make_tools(WORKER_THREADS=1)
+    one = make_context(WORKER_THREADS=1)
     Drain(one, Stop()).run()
     assert len(recall.calls.all("bot/{id}")) == 1
     assert is_known(engine, "circuit")
     assert Drain(one, Stop()).run() == 0
     assert {(row.attempts, row.link_state) for row in rows(engine, Bot)} == {(0, "pending")}
     _let_time_pass(engine)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert len(recall.calls.all("bot/{id}")) == 2
     recall.faults.remove(name)
     _let_time_pass(engine)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert set(states(engine).values()) == {"linked"}
     assert not is_known(engine, "circuit")
 
@@ -169,7 +169,7 @@ def _let_time_pass(engine: Engine) -> None:
 
 
 def test_a_stop_in_mid_drain_gives_back_what_is_not_done(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No crash is counted, and the bots are due as before."""
     monkeypatch.setattr("workers.linking.drain.STOP_SECONDS", 0.2)
@@ -185,7 +185,7 @@ def test_a_stop_in_mid_drain_gives_back_what_is_not_done(
     stopper = threading.Thread(target=stop_when_called)
     stopper.start()
     started = time.monotonic()
-    Drain(make_tools(), stop).run()
+    Drain(make_context(), stop).run()
     stopper.join()
     assert time.monotonic() - started < 10
     found = rows(engine, Bot)
@@ -194,7 +194,7 @@ def test_a_stop_in_mid_drain_gives_back_what_is_not_done(
 
 
 def test_what_the_end_cuts_is_partial_and_due_at_once(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bot of many slow meetings gets on, drain by drain."""
     monkeypatch.setattr("workers.linking.drain.CLAIM_SECONDS", 0.5)
@@ -202,28 +202,28 @@ def test_what_the_end_cuts_is_partial_and_due_at_once(
     bot = linked(recall, meetings=8)
     recall.faults.add(Fault(act="slow", path="calendar/meetings/{id}", delay=0.25))
     due(engine, bot)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     row = bot_row(engine, bot.id)
     assert (row.link_state, row.attempts, row.crashes) == ("partial", 0, 0)
     done = sum(meeting.state == "found" for meeting in rows(engine, CalendarMeeting))
     assert 0 < done < 8
     while bot_row(engine, bot.id).link_state != "linked":
-        assert Drain(make_tools(), Stop()).run() == 1
+        assert Drain(make_context(), Stop()).run() == 1
     assert len(recall.calls.all("bot/{id}")) == 1
 
 
 def test_a_lease_is_renewed_while_a_slow_call_lasts(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """A second worker finds nothing to claim meanwhile."""
     bot = linked(recall)
     recall.faults.add(Fault(act="slow", path="bot/{id}", delay=2.5))
     due(engine, bot)
-    slow = make_tools(LEASE_SECONDS=1)
+    slow = make_context(LEASE_SECONDS=1)
     drain = threading.Thread(target=Drain(slow, Stop()).run)
     drain.start()
     recall.calls.wait_for(lambda call: call.template == "bot/{id}")
-    second = make_tools(LEASE_SECONDS=1)
+    second = make_context(LEASE_SECONDS=1)
     until = time.monotonic() + 2
     claimed = 0
     while time.monotonic() < until and drain.is_alive():
@@ -234,13 +234,13 @@ def test_a_lease_is_renewed_while_a_slow_call_lasts(
 
 
 def test_an_event_that_lands_in_mid_link_is_linked_by_the_same_drain(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """It is applied while calls are under way, and its debt stands after the settle."""
     bot = linked(recall)
     recall.faults.add(Fault(act="slow", path="bot/{id}", times=1, delay=1.5))
     due(engine, bot)
-    drain = threading.Thread(target=Drain(make_tools(), Stop()).run)
+    drain = threading.Thread(target=Drain(make_context(), Stop()).run)
     drain.start()
     while not count(engine, Bot):
         time.sleep(0.02)
@@ -253,12 +253,12 @@ def test_an_event_that_lands_in_mid_link_is_linked_by_the_same_drain(
 
 
 def test_two_drains_at_once_link_each_bot_once(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Two workers, one queue in SQL."""
     bots = [linked(recall) for _ in range(30)]
     due(engine, *bots)
-    drains = [threading.Thread(target=Drain(make_tools(), Stop()).run) for _ in range(2)]
+    drains = [threading.Thread(target=Drain(make_context(), Stop()).run) for _ in range(2)]
     for drain in drains:
         drain.start()
     for drain in drains:
@@ -269,7 +269,7 @@ def test_two_drains_at_once_link_each_bot_once(
 
 
 def test_a_bug_in_linking_costs_an_attempt_and_no_thread(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next bot is linked by the same thread."""
     bad, good = linked(recall), linked(recall)
@@ -281,19 +281,19 @@ def test_a_bug_in_linking_costs_an_attempt_and_no_thread(
         return read_bot(body, bot_id)
 
     monkeypatch.setattr("workers.recall_api.client.read_bot", broken)
-    Drain(make_tools(WORKER_THREADS=1), Stop()).run()
+    Drain(make_context(WORKER_THREADS=1), Stop()).run()
     assert states(engine) == {bad.id: "pending", good.id: "linked"}
     assert bot_row(engine, bad.id).last_error.startswith("internal: ")
 
 
 def test_a_suspect_is_linked_alone_and_cleared(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """A bot that only stood near a crash is no suspect afterwards."""
     suspect, other = linked(recall), linked(recall)
     for bot, crashes in ((suspect, 3), (other, 0)):
         add_bot(engine, bot.id, crashes=crashes, due_at=db_now(-60 if crashes else -1))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert states(engine) == {suspect.id: "linked", other.id: "linked"}
     assert bot_row(engine, suspect.id).crashes == 0
     first = recall.calls.all("bot/{id}")[0]
@@ -301,35 +301,35 @@ def test_a_suspect_is_linked_alone_and_cleared(
 
 
 def test_a_bot_unknown_at_recall_is_given_up_after_ten_minutes(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """It may be another region's, or too fresh."""
     unknown = new_id()
     add_bot(engine, unknown)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     row = bot_row(engine, unknown)
     # A back-off is drawn from zero: the same drain may have tried it again.
     assert row.link_state == "pending"
     assert row.attempts >= 1
     set_bot(engine, unknown, due_at=db_now(-1), owed_since=db_now(-601))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     row = bot_row(engine, unknown)
     assert (row.link_state, row.due_at) == ("failed", None)
     assert row.last_error.startswith("bot_not_found: ")
 
 
 def test_a_relink_fetches_everything_again(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """A new reason with its meetings owed: bot and meeting are called for, settled or not."""
     bot = linked(recall)
     due(engine, bot)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     recall.calls.clear()
     with engine.begin() as connection:
         connection.execute(update(CalendarMeeting).values(state="owed", reason="relink"))
     set_bot(engine, bot.id, due_seq=2, due_at=db_now(-1), owed_since=db_now())
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert set(recall.calls.counts()) == {
         "GET bot/{id} 200",
         "GET calendar/meetings/{id} 200",
@@ -337,52 +337,52 @@ def test_a_relink_fetches_everything_again(
 
 
 def test_nothing_due_is_nothing_called(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """And the drain ends at once."""
     add_bot(engine, new_id(), due_at=None, status_at=START)
     started = time.monotonic()
-    assert Drain(make_tools(), Stop()).run() == 0
+    assert Drain(make_context(), Stop()).run() == 0
     assert time.monotonic() - started < 3
     assert recall.calls.all() == []
 
 
 def test_a_drain_that_leaves_bots_behind_rings_for_the_next(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, redis_url: str
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, redis_url: str
 ) -> None:
     """What the rate limits kept back would otherwise wait for a sweep; an empty desk rings not."""
     bots = [linked(recall), linked(recall)]
     due(engine, *bots)
     # Three calls a minute: one bot's may be looked up, the other's turn is far away.
-    tools = make_tools(REDIS_URL=redis_url, RECALL_RATE_SHARE=1)
+    tools = make_context(REDIS_URL=redis_url, RECALL_RATE_SHARE=1)
     queue = links_queue(Redis.from_url(redis_url), queue_name(tools.settings))
     assert Drain(tools, Stop()).run() == 1
     assert queue.count == 1
     assert queue.get_job_ids()
     queue.delete(delete_jobs=True)
-    assert Drain(make_tools(REDIS_URL=redis_url), Stop()).run() == 1
+    assert Drain(make_context(REDIS_URL=redis_url), Stop()).run() == 1
     assert queue.count == 0
 
 
 def test_a_drain_ends_with_its_last_bot(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bell that rings after that is answered by the next; nobody lies in wait meanwhile."""
     monkeypatch.setattr("workers.linking.drain.APPLY_SECONDS", 60.0)
     monkeypatch.setattr("workers.linking.claiming.IDLE_SECONDS", 60.0)
     due(engine, linked(recall))
     started = time.monotonic()
-    assert Drain(make_tools(), Stop()).run() == 1
+    assert Drain(make_context(), Stop()).run() == 1
     assert time.monotonic() - started < 10
 
 
 def test_results_are_settled_together(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Fewer transactions than bots, while threads are busy."""
     bots = [linked(recall) for _ in range(24)]
     due(engine, *bots)
-    tools = make_tools(WORKER_THREADS=8)
+    tools = make_context(WORKER_THREADS=8)
     commits = 0
 
     def count_commit(_: object) -> None:
@@ -397,7 +397,7 @@ def test_results_are_settled_together(
 
 
 def test_a_backlog_is_applied_while_bots_are_linked(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch a turn, and a small one first: neither threads nor leases wait for all of it."""
     turns: list[tuple[int, int]] = []
@@ -410,7 +410,7 @@ def test_a_backlog_is_applied_while_bots_are_linked(
     monkeypatch.setattr("workers.linking.drain.BATCH", 4)
     monkeypatch.setattr("workers.linking.drain.apply_batch", apply)
     due(engine, *(linked(recall) for _ in range(18)))
-    assert Drain(make_tools(WORKER_THREADS=2), Stop()).run() == 18
+    assert Drain(make_context(WORKER_THREADS=2), Stop()).run() == 18
     # As many as there are threads, then a whole batch while those are at work.
     assert turns[0] == (2, 0)
     assert turns[1][0] == 4
@@ -419,7 +419,7 @@ def test_a_backlog_is_applied_while_bots_are_linked(
 
 
 def test_a_drain_that_is_over_leaves_nothing_behind(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """A worker drains thousands of times with one stop, which woke each of them."""
     inboxes: list[weakref.ref[queue.SimpleQueue[object]]] = []
@@ -430,7 +430,7 @@ def test_a_drain_that_is_over_leaves_nothing_behind(
             super().wakes(inbox)
 
     due(engine, linked(recall))
-    stop, tools = Watched(), make_tools()
+    stop, tools = Watched(), make_context()
     Drain(tools, stop).run()
     Drain(tools, stop).run()
 

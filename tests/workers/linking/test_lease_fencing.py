@@ -19,7 +19,7 @@ from models.tables.bot import Bot as BotRow
 from models.tables.delivery import Delivery
 from models.tables.link import Link
 from models.tables.schema_version import HEAD
-from tests.conftest import SECRET, MakeTools
+from tests.conftest import SECRET, MakeContext
 from tests.faults.injectors import frozen, kill
 from tests.faults.report import note
 from tests.faults.stack import PATH, RETRIES, Rig, Rigs, busy, family, named, rigs_of, words
@@ -172,7 +172,7 @@ def test_a_bot_that_kills_its_worker_is_given_up_and_stops_no_other(
 
 @pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_workers_whose_hints_go_nowhere_sweep(rig: Rig) -> None:
-    """Every RQ worker hangs, and swallows what the bell tells: the sweepers drain."""
+    """Every RQ worker hangs, and swallows what the bell tells: the pollers drain."""
     hung = [one for worker in rig.stack.workers for one in named(worker, "rq worker")]
     assert hung
     with frozen(hung):
@@ -245,24 +245,24 @@ def test_this_release_serves_on_the_next_ones_schema(rig: Rig) -> None:
 
 
 def test_a_recall_that_was_away_for_hours_is_caught_up_with(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Statuses do not wait for it, nothing is given up, and the next try is at most 15 min off."""
     bots = [recall.build.bot([recall.build.meeting(recall.build.user())]) for _ in range(5)]
     for bot in bots:
         add_delivery(engine, bot.id, "done")
     with recall.faults.during(Fault(status=503)):
-        Drain(make_tools(), Stop()).run()
+        Drain(make_context(), Stop()).run()
         for bot in bots:
             # Three hours of tries, as the database's clock would tell them.
             set_bot(engine, bot.id, owed_since=db_now(-3 * 3600), attempts=14, due_at=db_now(-1))
-        Drain(make_tools(), Stop()).run()
+        Drain(make_context(), Stop()).run()
     for bot in bots:
         found = bot_row(engine, bot.id)
         assert (found.status, found.link_state, found.attempts) == ("done", "pending", 15)
         assert found.due_at - found.settled_at <= timedelta(minutes=15)
         set_bot(engine, bot.id, due_at=db_now(-1))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert {bot_row(engine, bot.id).link_state for bot in bots} == {"linked"}
 
 

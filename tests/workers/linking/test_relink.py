@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.recall import FakeRecall
 from tests.support.rows import add_bot, add_delivery, bot_row, rows
 from workers.db.audit import audit
@@ -65,17 +65,17 @@ def test_a_bot_in_a_workers_hand_is_looked_up_once_more(engine: Engine) -> None:
 
 
 def test_a_relink_fetches_everything_again(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """The bot and each of its meetings, though none has moved."""
     first = recall.build.meeting(recall.build.user())
     bot = recall.build.bot([first, recall.build.copy(first, recall.build.user())])
     add_delivery(engine, bot.id, "done")
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     recall.calls.clear()
     with engine.begin() as connection:
         relink(connection, [bot.id])
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert len(recall.calls.all("bot/{id}")) == 1
     assert len(recall.calls.all("calendar/meetings/{id}")) == 2
     row = bot_row(engine, bot.id)

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from tests.support.fakes import START, a_claim
-from workers.linking.thread_pool import TURN_SECONDS, Crew, Handed
+from workers.linking.thread_pool import TURN_SECONDS, Handed, LinkThreadPool
 from workers.linking.types import LinkResult
 
 
@@ -21,7 +21,7 @@ def test_a_thread_is_started_only_for_a_claim_that_needs_one() -> None:
             raise LookupError
         return LinkResult(handed.claim, START, START, calls=())
 
-    crew = Crew(4, link, inbox)
+    crew = LinkThreadPool(4, link, inbox)
     results = []
     for turn in range(3):
         crew.hand(a_claim(bot_id=f"bot-{turn}"), working=1)

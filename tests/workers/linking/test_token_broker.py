@@ -13,10 +13,10 @@ from tests.support.fakes import START
 from tests.support.rows import rows
 from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
 from workers.linking.token_broker import (
-    DeskTokens,
+    BrokeredTokens,
     Reply,
     TokenAsked,
-    TokenDesk,
+    TokenBroker,
     TokenDropped,
     TokenKept,
     TokenMessage,
@@ -29,7 +29,7 @@ class Counter:
 
     def __init__(self, engine: Engine, api_key: str = "the-api-key") -> None:
         self.engine = engine
-        self.desk = TokenDesk(Vault(api_key))
+        self.desk = TokenBroker(Vault(api_key))
 
     def take(self, *messages: TokenMessage) -> None:
         """Hand messages to the desk, and store what was minted."""
@@ -140,7 +140,7 @@ def test_an_erased_user_is_refused_until_lifted(engine: Engine) -> None:
 def test_a_thread_that_hears_nothing_is_cut_at_the_drains_end() -> None:
     """It waits no longer than the drain lives."""
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-    tokens = DeskTokens(inbox, until=time.monotonic() + 0.01)
+    tokens = BrokeredTokens(inbox, until=time.monotonic() + 0.01)
     with pytest.raises(RecallError) as caught:
         tokens.get("crew-1")
     assert caught.value.fault is Fault.CUT
@@ -155,7 +155,7 @@ def test_a_thread_learns_that_a_user_is_erased() -> None:
             item.reply.put(Reply(is_erased=True))
 
     with pytest.raises(UserErasedError):
-        DeskTokens(Erasing(), until=time.monotonic() + 5).get("crew-1")
+        BrokeredTokens(Erasing(), until=time.monotonic() + 5).get("crew-1")
 
 
 def test_a_token_is_stored_unless_its_user_was_erased_meanwhile(engine: Engine) -> None:
@@ -171,7 +171,7 @@ def test_a_token_is_stored_unless_its_user_was_erased_meanwhile(engine: Engine) 
 
 def test_a_token_is_unsaved_until_it_is_committed_and_serves_all_the_while() -> None:
     """No database is asked for what this drain minted itself."""
-    desk = TokenDesk(Vault("the-api-key"))
+    desk = TokenBroker(Vault("the-api-key"))
     asked = TokenAsked("crew-1")
     assert desk.take([TokenKept("crew-1", "fresh"), asked]) is None
     assert reply_to(asked) == Reply("fresh")
@@ -184,7 +184,7 @@ def test_a_token_is_unsaved_until_it_is_committed_and_serves_all_the_while() -> 
 
 def test_a_refused_token_is_not_stored_any_more() -> None:
     """Refused before it was written."""
-    desk = TokenDesk(Vault("the-api-key"))
+    desk = TokenBroker(Vault("the-api-key"))
     desk.take([TokenKept("crew-1", "refused")])
     question = desk.take([TokenDropped("crew-1", "refused")])
     assert question is not None

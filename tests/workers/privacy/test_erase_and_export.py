@@ -22,7 +22,7 @@ from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
 from models.tables.rejection import Rejection
-from tests.conftest import SECRET, MakeSettings, MakeTools
+from tests.conftest import SECRET, MakeContext, MakeSettings
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.sender.deliveries import Delivery as Webhook
@@ -40,7 +40,7 @@ from workers.linking.drain import Drain
 from workers.linking.relink import relink
 from workers.privacy.erase import Eraser, holdings
 from workers.privacy.retention import Retention
-from workers.privacy.tombstones import ERASED, bury, is_pseudonym, pseudonym
+from workers.privacy.tombstones import ERASED, add_tombstone, is_pseudonym, pseudonym
 from workers.shutdown import Stop
 
 WHO = "ines-4711"
@@ -115,12 +115,12 @@ def fill(engine: Engine, tools: Any, bot: FakeBot) -> None:
 
 
 def test_nothing_of_an_erased_person_is_left(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """Searched for in every table, payloads, refused requests and audit among them."""
     other = recall.build.bot([recall.build.meeting(recall.build.user())])
-    fill(engine, make_tools(), bot)
-    link(engine, make_tools(), other.id)
+    fill(engine, make_context(), bot)
+    link(engine, make_context(), other.id)
     before = dump(engine)
     assert [word for word in SECRETS if word not in before] == []
     counts = [count(engine, table) for table in (Link, Bot, Delivery, LinkAttempt, CalendarMeeting)]
@@ -139,10 +139,10 @@ def test_nothing_of_an_erased_person_is_left(
 
 
 def test_erasing_again_changes_nothing(
-    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """It may be cut off and repeated."""
-    fill(engine, make_tools(), bot)
+    fill(engine, make_context(), bot)
     tell("erase", WHO, "--yes")
     again = told(tell("erase", WHO, "--yes", "--json"))["erased"]
     assert set(again.values()) == {0}
@@ -153,12 +153,12 @@ def test_a_late_webhook_brings_nothing_back(
     engine: Engine,
     recall: FakeRecall,
     tell: Tell,
-    make_tools: MakeTools,
+    make_context: MakeContext,
     bot: FakeBot,
     ines: FakeUser,
 ) -> None:
     """Neither of a known bot nor of a new one, though Recall still tells of her; no token asked."""
-    fill(engine, make_tools(), bot)
+    fill(engine, make_context(), bot)
     tell("erase", WHO, "--yes")
     recall.calls.clear()
     second = recall.build.meeting(ines)
@@ -168,7 +168,7 @@ def test_a_late_webhook_brings_nothing_back(
     body = json.dumps({"event": "bot.done", "metadata": {"for": WHO}}).encode()
     for late in (bot, unknown):
         add_delivery(engine, late.id, "done", occurred_at=later(60), body=body)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert recall.calls.counts() == {"GET bot/{id} 200": 2}
     assert [word for word in SECRETS if word in dump(engine)] == []
     found = rows(engine, CalendarMeeting)
@@ -180,15 +180,15 @@ def test_a_late_webhook_brings_nothing_back(
     }
     assert {row.link_state for row in rows(engine, Bot)} == {"linked"}
     add_delivery(engine, bot.id, "media_expired", occurred_at=later(90), body=body)
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert [word for word in SECRETS if word in dump(engine)] == []
 
 
 def test_late_payloads_that_nothing_applies_go_within_the_hour(
-    engine: Engine, tell: Tell, make_tools: MakeTools, make_settings: MakeSettings, bot: FakeBot
+    engine: Engine, tell: Tell, make_context: MakeContext, make_settings: MakeSettings, bot: FakeBot
 ) -> None:
     """A `recording.done` of her bot; what concerns others stays."""
-    fill(engine, make_tools(), bot)
+    fill(engine, make_context(), bot)
     tell("erase", WHO, "--yes")
     late = {"event": "recording.done", "outcome": "ignored"}
     add_delivery(engine, bot.id, None, body=WHO.encode(), **late)
@@ -199,10 +199,10 @@ def test_late_payloads_that_nothing_applies_go_within_the_hour(
 
 
 def test_a_relink_asks_no_token_for_the_erased(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """Neither for her nor for the name her rows go by, which would become a user at Recall."""
-    link(engine, make_tools(), bot.id, code="done")
+    link(engine, make_context(), bot.id, code="done")
     tell("erase", WHO, "--yes")
     recall.world.delete_user(next(iter(recall.world.users)))
     for _ in range(2):
@@ -211,7 +211,7 @@ def test_a_relink_asks_no_token_for_the_erased(
             connection.execute(update(CalendarMeeting).values(state="owed"))
             # As a retry that need not read the bot again: the stored names are all it has.
             connection.execute(update(Bot).values(fetched_at=db_now(), due_at=db_now(-1)))
-        Drain(make_tools(), Stop()).run()
+        Drain(make_context(), Stop()).run()
     assert recall.world.users == {}
     assert recall.calls.all("calendar/authenticate", about=pseudonym(WHO)) == []
     (found,) = rows(engine, CalendarMeeting)
@@ -219,17 +219,17 @@ def test_a_relink_asks_no_token_for_the_erased(
 
 
 def test_a_meeting_fetched_in_the_moment_before_is_not_kept(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """The settle asks once more whether she is erased, in the transaction that writes."""
 
     def erased_meanwhile(body: Any) -> Any:
         with engine.begin() as connection:
-            bury(connection, WHO, ERASED)
+            add_tombstone(connection, WHO, ERASED)
         return body
 
     recall.faults.add(_transform("calendar/meetings/{id}", erased_meanwhile))
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     assert [word for word in SECRETS if word in dump(engine)] == []
     assert len(recall.calls.all("calendar/meetings/{id}", status=200)) == 1
 
@@ -242,7 +242,7 @@ def test_a_bot_shared_with_somebody_keeps_what_is_theirs(
     engine: Engine,
     recall: FakeRecall,
     tell: Tell,
-    make_tools: MakeTools,
+    make_context: MakeContext,
     meeting: FakeMeeting,
 ) -> None:
     """The other's copy stays, without her among its people; the meeting's address stays."""
@@ -250,7 +250,7 @@ def test_a_bot_shared_with_somebody_keeps_what_is_theirs(
     copy = recall.build.copy(meeting, colleague)
     copy.title = "Talks"
     shared = recall.build.bot([meeting, copy])
-    link(engine, make_tools(), shared.id)
+    link(engine, make_context(), shared.id)
     done = told(tell("erase", WHO, "--yes", "--json"))["erased"]
     assert (done["meetings"], done["copies"]) == (1, 1)
     (theirs,) = rows(engine, CalendarMeeting, id=copy.id)
@@ -263,12 +263,12 @@ def test_a_bot_shared_with_somebody_keeps_what_is_theirs(
 
 
 def test_a_link_that_recorded_is_annotated_and_another_ended(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, ines: FakeUser
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
 ) -> None:
     """What a bot recorded was recorded, whoever is forgotten."""
     done, coming = (recall.build.bot([recall.build.meeting(ines)]) for _ in range(2))
-    link(engine, make_tools(), done.id, code="done")
-    link(engine, make_tools(), coming.id)
+    link(engine, make_context(), done.id, code="done")
+    link(engine, make_context(), coming.id)
     tell("erase", WHO, "--yes")
     ended = {row.bot_id: row.ended_at is not None for row in rows(engine, Link)}
     assert ended == {done.id: False, coming.id: True}
@@ -276,10 +276,10 @@ def test_a_link_that_recorded_is_annotated_and_another_ended(
 
 
 def test_a_dry_run_changes_nothing_and_yes_must_be_said(
-    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """A preview counts; a pipe is not asked."""
-    fill(engine, make_tools(), bot)
+    fill(engine, make_context(), bot)
     before = dump(engine)
     held = told(tell("erase", WHO, "--preview", "--json"))["held"]
     assert (held["meetings"], held["bots"]) == (1, 1)
@@ -289,20 +289,20 @@ def test_a_dry_run_changes_nothing_and_yes_must_be_said(
 
 
 def test_somebody_unknown_gets_a_tombstone_beforehand(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """Before the first webhook of a meeting of theirs has come."""
     assert tell("erase", WHO, "--yes").exit_code == 0
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     assert recall.calls.all("calendar/authenticate") == []
     assert [word for word in SECRETS if word in dump(engine)] == []
 
 
 def test_titles_of_the_erased_are_found_no_more(
-    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """Not by their words either."""
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     assert tell("links", "--title", "salary").exit_code == 0
     tell("erase", WHO, "--yes")
     assert tell("links", "--title", "salary").exit_code == 1
@@ -310,12 +310,12 @@ def test_titles_of_the_erased_are_found_no_more(
 
 
 def test_an_export_is_everything_that_is_held(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """One JSON object, a list for each table; nobody else's rows, no token."""
     other = recall.build.bot([recall.build.meeting(recall.build.user())])
-    fill(engine, make_tools(), bot)
-    link(engine, make_tools(), other.id)
+    fill(engine, make_context(), bot)
+    link(engine, make_context(), other.id)
     result = tell("export", WHO)
     found = told(result)
     assert (result.exit_code, found["external_id"]) == (0, WHO)
@@ -343,10 +343,10 @@ def test_an_export_is_everything_that_is_held(
 
 
 def test_an_export_of_the_erased_tells_what_is_left(
-    engine: Engine, tell: Tell, make_tools: MakeTools, bot: FakeBot
+    engine: Engine, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
     """Links without a name, and the tombstone; of a stranger nothing."""
-    fill(engine, make_tools(), bot)
+    fill(engine, make_context(), bot)
     tell("erase", WHO, "--yes")
     found = told(tell("export", WHO))
     assert is_pseudonym(found["links"][0]["external_id"])
@@ -358,14 +358,14 @@ def test_an_export_of_the_erased_tells_what_is_left(
 def test_a_busy_persons_data_goes_in_batches(
     engine: Engine,
     recall: FakeRecall,
-    make_tools: MakeTools,
+    make_context: MakeContext,
     ines: FakeUser,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each a transaction, so that no statement is long."""
     monkeypatch.setattr("workers.privacy.erase.batches.__defaults__", (2,))
     bots = [recall.build.bot([recall.build.meeting(ines)]) for _ in range(5)]
-    link(engine, make_tools(), *(bot.id for bot in bots))
+    link(engine, make_context(), *(bot.id for bot in bots))
     with engine.connect() as connection:
         held = holdings(connection, WHO)
     steps = list(Eraser(engine, "test").erase(held))

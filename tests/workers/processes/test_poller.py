@@ -13,7 +13,7 @@ from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
 from models.tables.link import LinkAttempt
 from models.tables.workspace_state import WorkspaceState
-from tests.conftest import MakeSettings, MakeTools
+from tests.conftest import MakeContext, MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.lab.world.clock import ManualClock
 from tests.support.fakes import BOT, START
@@ -21,20 +21,20 @@ from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery, bot_row, count, rows, set_bot
 from workers.linking.backlog import look
 from workers.privacy.retention import Retention
-from workers.processes.poller import PATIENT_SWEEPS, Sweeper
+from workers.processes.poller import PATIENT_SWEEPS, Poller
 from workers.queue.jobs import links_queue, queue_name
 from workers.queue.redis_clients import quick_redis
 from workers.shutdown import Stop
 
 
 def test_with_redis_a_sweep_only_rings(
-    engine: Engine, make_tools: MakeTools, recall: FakeRecall, redis_url: str
+    engine: Engine, make_context: MakeContext, recall: FakeRecall, redis_url: str
 ) -> None:
     """The drain is the RQ worker's."""
     bot = recall.build.populate(1)[0]
     add_delivery(engine, bot.id, "joining_call")
-    one = make_tools(REDIS_URL=redis_url)
-    assert Sweeper(one, Stop()).sweep() == 5
+    one = make_context(REDIS_URL=redis_url)
+    assert Poller(one, Stop()).sweep() == 5
     client = quick_redis(one.settings)
     assert client is not None
     assert links_queue(client, queue_name(one.settings)).count == 1
@@ -43,41 +43,41 @@ def test_with_redis_a_sweep_only_rings(
 
 @pytest.mark.parametrize("redis_set", [True, False])
 def test_without_redis_a_sweep_drains_by_itself(
-    engine: Engine, make_tools: MakeTools, recall: FakeRecall, redis_set: bool
+    engine: Engine, make_context: MakeContext, recall: FakeRecall, redis_set: bool
 ) -> None:
     """Whether it is away or was never there."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     add_delivery(engine, bot.id, "joining_call")
     away = {"REDIS_URL": "unix:///nonexistent/redis.sock"} if redis_set else {}
-    Sweeper(make_tools(**away), Stop()).sweep()
+    Poller(make_context(**away), Stop()).sweep()
     assert bot_row(engine, bot.id).link_state == "linked"
 
 
 def test_work_that_a_rung_bell_does_not_move_is_drained_here(
-    engine: Engine, make_tools: MakeTools, recall: FakeRecall, redis_url: str
+    engine: Engine, make_context: MakeContext, recall: FakeRecall, redis_url: str
 ) -> None:
     """The ring may have gone to a worker that hangs."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     add_delivery(engine, bot.id, "joining_call")
     clock = ManualClock(0.0)
-    sweeper = Sweeper(make_tools(REDIS_URL=redis_url), Stop(), clock=clock)
+    poller = Poller(make_context(REDIS_URL=redis_url), Stop(), clock=clock)
     for _ in range(PATIENT_SWEEPS):
-        sweeper.sweep()
+        poller.sweep()
         assert count(engine, Bot) == 0
         clock.advance(5)
-    sweeper.sweep()
+    poller.sweep()
     assert bot_row(engine, bot.id).link_state == "linked"
 
 
 def test_work_that_moves_is_left_to_those_who_move_it(
-    engine: Engine, make_tools: MakeTools, redis_url: str
+    engine: Engine, make_context: MakeContext, redis_url: str
 ) -> None:
     """A long queue is no reason to drain beside its worker."""
     add_bot(engine, BOT)
     clock = ManualClock(0.0)
-    sweeper = Sweeper(make_tools(REDIS_URL=redis_url), Stop(), clock=clock)
+    poller = Poller(make_context(REDIS_URL=redis_url), Stop(), clock=clock)
     for _ in range(6):
-        sweeper.sweep()
+        poller.sweep()
         clock.advance(5)
         with engine.begin() as connection:
             moved = {"bot_id": new_id(), "started_at": START, "finished_at": START}
@@ -86,17 +86,17 @@ def test_work_that_moves_is_left_to_those_who_move_it(
 
 
 def test_the_next_look_is_when_the_next_bot_falls_due(
-    engine: Engine, make_tools: MakeTools
+    engine: Engine, make_context: MakeContext
 ) -> None:
     """Not five seconds later."""
-    sweeper = Sweeper(make_tools(), Stop())
-    assert sweeper.sweep() == 5
+    poller = Poller(make_context(), Stop())
+    assert poller.sweep() == 5
     add_bot(engine, BOT, due_at=db_now(1.5))
-    assert 0 < sweeper.sweep() <= 1.5
+    assert 0 < poller.sweep() <= 1.5
 
 
 def test_while_the_circuit_is_open_due_bots_are_no_work(
-    engine: Engine, make_tools: MakeTools
+    engine: Engine, make_context: MakeContext
 ) -> None:
     """New deliveries are, since applying needs no Recall."""
     add_bot(engine, BOT)
@@ -111,16 +111,16 @@ def test_while_the_circuit_is_open_due_bots_are_no_work(
 
 
 def test_a_missing_database_is_waited_for(
-    make_settings: MakeSettings, engine: Engine, make_tools: MakeTools, recall: FakeRecall
+    make_settings: MakeSettings, engine: Engine, make_context: MakeContext, recall: FakeRecall
 ) -> None:
-    """The sweeper says so and goes on; when the tables are there, it drains."""
+    """The poller says so and goes on; when the tables are there, it drains."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     add_delivery(engine, bot.id, "joining_call")
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE bots RENAME TO elsewhere"))
     stop = Stop()
-    sweeper = Sweeper(make_tools(SWEEP_SECONDS=0.1), stop)
-    thread = threading.Thread(target=sweeper.run)
+    poller = Poller(make_context(SWEEP_SECONDS=0.1), stop)
+    thread = threading.Thread(target=poller.run)
     thread.start()
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO bots"))
@@ -131,10 +131,10 @@ def test_a_missing_database_is_waited_for(
     assert bot_row(engine, bot.id).link_state == "linked"
 
 
-def test_a_stop_wakes_a_resting_sweeper(make_tools: MakeTools) -> None:
+def test_a_stop_wakes_a_resting_poller(make_context: MakeContext) -> None:
     """It does not sleep its rest to the end."""
     stop = Stop()
-    thread = threading.Thread(target=Sweeper(make_tools(SWEEP_SECONDS=60), stop).run)
+    thread = threading.Thread(target=Poller(make_context(SWEEP_SECONDS=60), stop).run)
     thread.start()
     stop.request()
     thread.join(timeout=5)
@@ -186,7 +186,7 @@ def test_connect_links_are_deleted_a_day_after_their_end(
     assert [row.link_hash for row in rows(engine, ConnectLink)] == ["new"]
 
 
-def test_a_leased_bot_is_no_work(engine: Engine, make_tools: MakeTools) -> None:
+def test_a_leased_bot_is_no_work(engine: Engine, make_context: MakeContext) -> None:
     """Somebody is at it."""
     add_bot(engine, BOT, lease_token="x", lease_until=db_now(30))
     with engine.begin() as connection:

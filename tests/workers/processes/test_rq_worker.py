@@ -9,7 +9,7 @@ from rq import Queue
 from sqlalchemy import Engine, event
 
 from models.core.settings import Settings
-from tests.conftest import MakeSettings, MakeTools
+from tests.conftest import MakeContext, MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.support.rows import add_delivery, bot_row
 from workers.processes import rq_worker
@@ -28,10 +28,10 @@ def linkable(recall: FakeRecall, engine: Engine) -> str:
 
 
 def test_connections_are_kept_from_one_drain_to_the_next(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """To Recall and to the database: the second drain pays for no handshake."""
-    tools = make_tools(WORKER_THREADS=1)
+    tools = make_context(WORKER_THREADS=1)
     opened: list[object] = []
     event.listen(tools.engine, "connect", lambda *_: opened.append(1))
     job = DrainJob(tools, Stop())
@@ -46,11 +46,11 @@ def test_connections_are_kept_from_one_drain_to_the_next(
 def test_a_drain_that_breaks_leaves_no_connection_behind(
     engine: Engine,
     recall: FakeRecall,
-    make_tools: MakeTools,
+    make_context: MakeContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A time-out may cut into a statement; the next drain must not go on with what it left."""
-    tools = make_tools()
+    tools = make_context()
     opened: list[object] = []
     event.listen(tools.engine, "connect", lambda *_: opened.append(1))
     job = DrainJob(tools, Stop())

@@ -67,7 +67,7 @@ def rq_workers(server: Server) -> int:
 
 
 def children(process: Process) -> list[psutil.Process]:
-    """The dyno's two children: the sweeper, then the RQ worker."""
+    """The dyno's two children: the poller, then the RQ worker."""
     return psutil.Process(process.pid).children()
 
 
@@ -129,7 +129,7 @@ def test_no_process_that_forks_holds_a_thread(
 def test_a_child_that_dies_is_started_again(
     engine: Engine, database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
 ) -> None:
-    """Sweeper or RQ worker, by kill -9."""
+    """Poller or RQ worker, by kill -9."""
     with a_dyno(database_url, recall, tmp_path, REDIS_URL=own_redis.url) as dyno:
         until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
         before = {child.pid for child in children(dyno)}
@@ -190,7 +190,7 @@ def test_an_rq_worker_that_hangs_is_replaced(
     """In C no time-out is heard: the supervisor ends it, and another takes its place."""
     with a_dyno(database_url, recall, tmp_path, REDIS_URL=own_redis.url) as dyno:
         until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
-        _sweeper, worker = children(dyno)
+        _poller, worker = children(dyno)
         worker.suspend()
         until(lambda: not worker.is_running(), "its end", 150)
         until(lambda: len(children(dyno)) == 2, "another", 10)
@@ -199,19 +199,19 @@ def test_an_rq_worker_that_hangs_is_replaced(
 
 @pytest.mark.faults
 @pytest.mark.timeout(200)
-def test_a_sweeper_that_hangs_is_replaced(
+def test_a_poller_that_hangs_is_replaced(
     engine: Engine, database_url: str, recall: FakeRecall, tmp_path: Path
 ) -> None:
     """Whatever it hangs in: without Redis nobody else would drain."""
     with a_dyno(database_url, recall, tmp_path, SWEEP_SECONDS=0.5) as dyno:
-        until(lambda: len(children(dyno)) == 1, "the sweeper's start")
-        (sweeper,) = children(dyno)
-        sweeper.suspend()
+        until(lambda: len(children(dyno)) == 1, "the poller's start")
+        (poller,) = children(dyno)
+        poller.suspend()
         bot = linkable(recall)
         # It may hang with SQLite's one lock in its hands.
         until(lambda: is_stored(engine, bot), "a free lock", 150)
         until(lambda: is_linked(engine, bot), "the link", 150)
-        assert not sweeper.is_running()
+        assert not poller.is_running()
         assert "silent" in dyno.last_words(10_000)
 
 

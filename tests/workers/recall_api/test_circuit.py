@@ -14,7 +14,7 @@ from models.tables.workspace_state import CALENDAR_SWEEP, CIRCUIT, CLOSED, Works
 from webhook.monitoring.metrics import SqlCollector
 from webhook.services.reader import Reader
 from workers.calendars import schedule
-from workers.calendars.schedule import claim_night
+from workers.calendars.schedule import claim_nightly_run
 from workers.recall_api.circuit import close_bucket, read_workspace
 
 FAR = datetime(9999, 12, 31, tzinfo=UTC).isoformat()
@@ -115,7 +115,7 @@ def test_a_night_that_never_comes_costs_one_night(
         given = {**kept, "users": 0, "changed": 0, "failed": 0, key: value}
         note(engine, CALENDAR_SWEEP, given)
         with engine.begin() as connection:
-            claim_night(connection)
+            claim_nightly_run(connection)
             state = select(WorkspaceState.value).where(WorkspaceState.key == CALENDAR_SWEEP)
             now_kept = connection.execute(state).scalar_one()
         left = datetime.fromisoformat(now_kept["next_at"]) - datetime.now(UTC)

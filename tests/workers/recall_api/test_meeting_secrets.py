@@ -11,7 +11,7 @@ from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import LinkAttempt
-from tests.conftest import MakeSettings, MakeTools, alembic_config, migrate
+from tests.conftest import MakeContext, MakeSettings, alembic_config, migrate
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.support.cli import link, teller
@@ -139,7 +139,7 @@ def test_metadata_is_the_operators_own() -> None:
 
 
 def test_no_password_comes_as_far_as_the_tables_or_an_export(
-    engine: Engine, recall: FakeRecall, make_tools: MakeTools, database_url: str
+    engine: Engine, recall: FakeRecall, make_context: MakeContext, database_url: str
 ) -> None:
     """Through the whole way, from Recall's bodies to what is shown of a person."""
     user = recall.build.user("ines")
@@ -153,7 +153,7 @@ def test_no_password_comes_as_far_as_the_tables_or_an_export(
 
     for path in ("bot/{id}", "calendar/meetings/{id}"):
         recall.faults.add(Fault(act="transform", path=path, transform=spoil))
-    link(engine, make_tools(), bot.id)
+    link(engine, make_context(), bot.id)
     assert "5551" in json.dumps([row.meeting_url for row in rows(engine, Bot)])
     assert "5551" in json.dumps([row.details for row in rows(engine, CalendarMeeting)])
     everything = [

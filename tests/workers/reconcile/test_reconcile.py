@@ -12,7 +12,7 @@ from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.reconcile_run import ReconcileRun
-from tests.conftest import MakeTools
+from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import Bot as FakeBot
@@ -57,7 +57,7 @@ def hear(engine: Engine, bot: FakeBot, *codes: str) -> None:
 
 
 def test_bots_never_heard_of_are_counted_filled_in_and_linked(
-    engine: Engine, recall: FakeRecall, tell: Tell, make_tools: MakeTools
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext
 ) -> None:
     """The list's own calendar_meetings need no call; the drain links what became due."""
     bots = recall.build.populate(8)
@@ -73,7 +73,7 @@ def test_bots_never_heard_of_are_counted_filled_in_and_linked(
     assert recall.calls.counts() == {"GET bot 200": 3}
     with engine.begin() as connection:
         connection.execute(update(Bot).where(Bot.due_at.is_not(None)).values(due_at=db_now(-1)))
-    Drain(make_tools(), Stop()).run()
+    Drain(make_context(), Stop()).run()
     assert {row.id for row in rows(engine, Bot)} == {bot.id for bot in bots}
     assert {row.link_state for row in rows(engine, Bot)} <= {"linked", "no_meetings"}
     again = tell(*SINCE, "--json")
