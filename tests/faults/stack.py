@@ -361,7 +361,7 @@ def busy(rig: Rig) -> Process:
         return [worker for worker in rig.stack.workers if named(worker, DRAINING)]
 
     with suppress(AssertionError):
-        until(lambda: is_linking(rig) and bool(busy_ones()), "an RQ worker at work", 3)
+        until(lambda: is_linking(rig) and bool(busy_ones()), "an RQ worker at work", 1)
     return next(iter(busy_ones()), rig.stack.workers[0])
 
 

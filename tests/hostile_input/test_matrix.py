@@ -198,7 +198,7 @@ MATRIX: dict[int, tuple[str, ...]] = {
     94: (f"{OPS}: a_list_cannot_be_posted_to",),
     95: (
         f"{OPS}: a_wrong_id_or_option_is_wrong_usage",
-        f"{OPS}: an_unknown_bot_is_nothing_found",
+        f"{OPS}: what_is_on_file_nowhere_is_nothing_found",
         f"{OPS}: a_database_that_is_away_is_one_line",
     ),
     96: ("webhook/api/test_views: a_title_that_is_a_formula_is_text_in_csv",),
