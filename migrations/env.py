@@ -18,7 +18,7 @@ from models.core.database_errors import is_away
 from models.core.database_remedies import in_words
 from models.core.engine import make_engine
 from models.core.logging import set_up_logging
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
 from models.tables.metadata import belongs_to, metadata
 from models.tables.schema_version import ENCODING, wrong_encoding
 

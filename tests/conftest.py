@@ -24,7 +24,7 @@ from psycopg import sql
 from sqlalchemy import Engine, event, make_url
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.faults.report import sum_up
 from tests.lab.recall import FakeRecall
 from tests.lab.stack.postgres import start_postgres, stop_postgres

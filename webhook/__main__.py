@@ -11,7 +11,7 @@ from flask import Flask
 
 from models.core.logging import set_up_logging
 from models.core.sentry import set_up_sentry
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
 from webhook.app import create_app, resources_of
 from webhook.serving.waitress_server import WebServer
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from flask import Flask, Response
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.api import views as api
 from webhook.calendar import blueprint as calendar
 from webhook.console import blueprint as console

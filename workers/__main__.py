@@ -8,7 +8,7 @@ import sys
 sys.modules["rich"] = None  # type: ignore[assignment]
 
 from models.core.logging import set_up_logging
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
 from workers.processes.supervisor import Supervisor
 from workers.queue.redis_clients import quick_redis
 from workers.recall_api.transport import make_ssl_context

@@ -1,1 +1,1 @@
-"""What every process starts from: settings, engine, logging, and plain helpers."""
+"""What every process starts from: engine, logging, Sentry, and plain helpers."""

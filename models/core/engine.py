@@ -9,7 +9,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from models.core.postgresql import Connected, Mode, split_options
-from models.core.settings import Settings
+from models.settings.environment import Settings
 
 SQLITE_BUSY_SECONDS = 4.0
 WAL_PAUSE_SECONDS = 0.02

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 
 # Control characters end or repaint a line; bidirectional ones reorder it.
 _FORGING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -7,7 +7,7 @@ from sentry_sdk.integrations.argv import ArgvIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 
 from models.core.logging import clean
-from models.core.settings import Settings
+from models.settings.environment import Settings
 
 MOST = 500
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.bench.environment import READ_TOKEN, BenchError, Ground, connected, is_listening, until
 from tests.bench.generate import grow
 from tests.bench.plan import Plan

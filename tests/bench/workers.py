@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import psycopg
 import redis
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.bench.checks import check_links, link_count
 from tests.bench.environment import PEERS, BenchError, Fake, Ground, connected, until
 from tests.bench.metrics import Peak, cpu_seconds, machine_seconds, tree

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt

@@ -11,7 +11,7 @@ import pytest
 from psycopg import errors, sql
 from sqlalchemy import Engine, create_engine, literal_column, make_url, select, table, text
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.metadata import metadata
 from tests.conftest import new_database, unavailable
 from tests.support.bulk_data import populate

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 
 COOKIE = "recall-links"
 READ, WRITE = "read-token-0123456789", "write-token-0123456789"

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, update
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus

@@ -16,9 +16,9 @@ from sqlalchemy.orm import QueryableAttribute
 
 from models.core.engine import make_engine
 from models.core.serialize import plain
-from models.core.settings import Settings
 from models.queries.filters import MOST_ROWS
 from models.queries.registry import LISTS, ListKind
+from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import Base, longest
 from models.tables.bot import Bot

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 from sqlalchemy import URL
 
-from models.core.calendar_settings import JwtKey
-from models.core.credentials import WebhookSecret
-from models.core.redirect_urls import WebAddress
+from models.settings.calendar import JwtKey
+from models.settings.credentials import WebhookSecret
+from models.settings.redirect_urls import WebAddress
 from tests.conftest import SECRET as FIRST
 
 # Stands in every bad value, and may be in no message.

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_remedies import in_words
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.conftest import migrate, new_database, unavailable
 from tests.lab.stack.pgbouncer import start_pgbouncer
 from tests.lab.stack.postgres import start_postgres, stop_postgres

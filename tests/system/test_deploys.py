@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, func, make_url, select, text
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery
 from models.tables.link import LinkAttempt

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.conftest import ROOT, SECRET, migrate
 from tests.lab.recall import FakeRecall
 from tests.lab.sender.signing import sign
@@ -19,7 +19,7 @@ from tests.lab.sender.signing import sign
 PROGRAM = """
 import json, os, sys
 from models.core.logging import set_up_logging
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.app import create_app, resources_of
 from workers.linking.drain import Drain
 from workers.shutdown import Stop

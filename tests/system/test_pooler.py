@@ -11,7 +11,7 @@ from sqlalchemy import Engine, make_url
 
 from models.core.engine import make_engine
 from models.core.postgresql import Mode
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.delivery import Delivery
 from models.tables.link import Link
 from tests.conftest import SECRET, unavailable

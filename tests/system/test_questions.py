@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text, update
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.queries.registry import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
 from models.queries.search import look_up
 from models.queries.service_status import overview
+from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot

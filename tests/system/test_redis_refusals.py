@@ -9,7 +9,7 @@ import redis
 from structlog.testing import CapturingLogger
 
 from models.core.redis_errors import LONGEST_REASON, in_words, reason, remedy
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.conftest import MakeContext, unavailable
 from tests.lab.stack.servers import Server, ServerUnavailableError, free_port, start_redis
 from tests.support.fakes import BOT

@@ -10,7 +10,7 @@ from sqlalchemy import make_url, text
 
 from models.core.engine import make_engine
 from models.core.postgresql import Mode, is_pooled
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.bot import Bot
 from models.tables.link import Link
 from tests.conftest import SECRET, a_postgres, migrate, new_database

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from models.core import postgresql
 from models.core.database_remedies import TOO_SLOW
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.conftest import new_database
 from tests.support.console_client import READ, logged_in
 from webhook.app import create_app, resources_of

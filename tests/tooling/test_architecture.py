@@ -17,7 +17,7 @@ OURS = ("models", "workers", "webhook")
 MAY_IMPORT = {"models": set(), "workers": {"models"}, "webhook": {"models", "workers"}}
 # Who may import whom within a package: lower ranks first, and nobody from its own rank.
 LAYERS: dict[str, tuple[set[str], ...]] = {
-    "models": ({"core"}, {"tables"}, {"queries"}),
+    "models": ({"settings"}, {"core"}, {"tables"}, {"queries"}),
     "workers": (
         {"db", "queue", "rate_limits"},
         {"recall_api"},

@@ -8,11 +8,11 @@ from flask import Blueprint, Response, request
 
 from models.core.sanitize import plain_uuid
 from models.core.serialize import plain
-from models.core.settings import Settings
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain
 from models.queries.registry import LISTS, ListKind
 from models.queries.service_status import overview
+from models.settings.environment import Settings
 from webhook.api.openapi import document
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkRequest, RelinkService

@@ -7,7 +7,7 @@ import redis
 from flask import Blueprint, Flask, Response, request
 from sqlalchemy import Engine
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.calendar.connect import Connecting, add_callbacks, add_connecting
 from webhook.calendar.connect_links import ConnectLinks
 from webhook.calendar.requests import RequestGuard

@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Blueprint, Request, Response, abort, request
 
-from models.core.calendar_settings import Platform
-from models.core.redirect_urls import WebAddress, is_allowed
-from models.core.settings import Settings
+from models.settings.calendar import Platform
+from models.settings.environment import Settings
+from models.settings.redirect_urls import WebAddress, is_allowed
 from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks, ConnectRequest
 from webhook.calendar.oauth import PROVIDERS, consent_url, recall_callback, state_text
 from webhook.calendar.oauth_state import StateCookies

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, Engine, insert, select, update
 
-from models.core.calendar_settings import Platform
+from models.settings.calendar import Platform
 from models.tables.base import db_now
 from models.tables.connect_link import ConnectLink
 from workers.calendar_tokens.crypto import Vault

@@ -2,7 +2,7 @@
 
 from flask import Request, Response
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.web.problems import problem
 
 # Chromium keeps none for longer.

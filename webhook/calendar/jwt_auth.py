@@ -6,8 +6,8 @@ from typing import Any
 import jwt
 from flask import Request
 
-from models.core.calendar_settings import JwtKey
-from models.core.settings import Settings
+from models.settings.calendar import JwtKey
+from models.settings.environment import Settings
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 # An hour is long for a page to fetch its token, and short for one that was left in a log.

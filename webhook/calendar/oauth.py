@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from models.core.calendar_settings import Platform
-from models.core.settings import Settings
+from models.settings.calendar import Platform
+from models.settings.environment import Settings
 
 
 @dataclass(frozen=True, slots=True)

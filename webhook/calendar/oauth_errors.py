@@ -7,7 +7,7 @@ error_url is not documented, so they are known by words anywhere in it.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models.core.calendar_settings import Platform
+from models.settings.calendar import Platform
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from flask import Request, Response
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.calendar.connect_links import TRIP_SECONDS
 
 _NAME = "recall-links-state-"

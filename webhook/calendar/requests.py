@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Request, Response, request
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.calendar.cors import Cors
 from webhook.calendar.jwt_auth import Proof, RefusedError
 from webhook.calendar.throttle import CallerLimit

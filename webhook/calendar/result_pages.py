@@ -5,8 +5,8 @@ That a browser came to one of these addresses proves nothing: anybody can type t
 
 from flask import Blueprint, Response, request
 
-from models.core.calendar_settings import PLATFORMS
-from models.core.redirect_urls import WebAddress
+from models.settings.calendar import PLATFORMS
+from models.settings.redirect_urls import WebAddress
 from webhook.calendar.connect_links import ConnectLinks, ConnectRequest
 from webhook.calendar.oauth import PROVIDERS
 from webhook.calendar.oauth_errors import known_failure, possible_failures

@@ -4,8 +4,8 @@ from typing import Any, NoReturn
 
 import click
 
-from models.core.calendar_settings import PLATFORMS, Platform
-from models.core.settings import Settings, SettingsError
+from models.settings.calendar import PLATFORMS, Platform
+from models.settings.environment import Settings, SettingsError
 from webhook.calendar.connect import BadTargetError, Connecting, why_in_the_way
 from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks
 from webhook.cli.context import Session

@@ -9,8 +9,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from models.core.calendar_settings import PLATFORMS
 from models.queries.filters import Time
+from models.settings.calendar import PLATFORMS
 from webhook.cli.calendar_connect import calendar, external_id
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session

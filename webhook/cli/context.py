@@ -13,7 +13,7 @@ from models.core.engine import make_engine
 from models.core.logging import set_up_logging
 from models.core.postgresql import Mode
 from models.core.sanitize import storable
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.schema_version import HEAD, version
 from webhook.cli.environment import with_env_file
 from webhook.receiver.storage import Inbox

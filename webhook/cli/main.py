@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import is_away, is_too_slow, reason
 from models.core.database_remedies import TOO_SLOW, in_words
-from models.core.settings import SettingsError
 from models.core.version import VERSION
+from models.settings.environment import SettingsError
 from webhook.cli import bots, calendar_connect, calendar_users, database, lists, privacy, status
 from webhook.cli import reconcile as reconciling
 from webhook.cli.context import Session

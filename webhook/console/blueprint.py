@@ -7,8 +7,8 @@ from werkzeug.exceptions import HTTPException
 
 from models.core.database_errors import is_too_slow
 from models.core.database_remedies import TOO_SLOW
-from models.core.settings import Settings
 from models.queries.registry import LISTS
+from models.settings.environment import Settings
 from webhook.console.calendar import CalendarPages
 from webhook.console.login import Sessions
 from webhook.console.pages import Pages

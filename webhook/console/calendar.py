@@ -5,11 +5,11 @@ from typing import Any
 from flask import Response, request
 from sqlalchemy import Connection
 
-from models.core.calendar_settings import PLATFORMS
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.filters import LinkFilter
 from models.queries.findings import findings_of, users_of
 from models.queries.lists import links
+from models.settings.calendar import PLATFORMS
 from models.tables.base import database_time
 from webhook.console.rendering import Renderer
 from webhook.services.calendar_actions import DEEDS, ActionResult, CalendarActions

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.core.sanitize import plain_uuid
-from models.core.settings import Settings
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain, heard_of
 from models.queries.filters import Filter, Limit
@@ -19,6 +18,7 @@ from models.queries.registry import ListKind
 from models.queries.search import look_up
 from models.queries.service_status import overview
 from models.queries.timeline import timeline
+from models.settings.environment import Settings
 from models.tables.base import database_time
 from webhook.console.charts import chart, latency
 from webhook.console.forms import form_fields

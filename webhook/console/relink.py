@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
-from models.core.settings import Settings
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.filters import BotFilter
+from models.settings.environment import Settings
 from models.tables.base import database_time
 from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.calendar.oauth import PROVIDERS, redirect_uri
 from webhook.doctor.result import Diagnosis
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from models.core.humanize import in_words
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.delivery import Delivery
 from webhook.doctor.result import Diagnosis
 

@@ -6,7 +6,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import get_args
 
-from models.core.settings import Region, Settings
+from models.settings.environment import Region, Settings
 from webhook.doctor.result import Diagnosis
 from webhook.doctor.system import skew
 from workers.recall_api.health_check import probe

@@ -8,9 +8,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import is_away, reason
 from models.core.database_remedies import remedy
-from models.core.settings import Settings
 from models.queries.alerts import alarms
 from models.queries.service_status import overview
+from models.settings.environment import Settings
 from models.tables.base import database_time
 from models.tables.schema_version import ENCODING, HEAD, version, wrong_encoding
 from webhook.doctor.connections import examine_connections, way

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select, update
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.base import db_now
 from models.tables.rejection import Rejection
 from webhook.receiver.events import classify

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from models.core.credentials import WebhookSecret
+from models.settings.credentials import WebhookSecret
 from models.tables.base import longest
 from models.tables.delivery import Delivery
 

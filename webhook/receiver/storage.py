@@ -10,7 +10,7 @@ import structlog
 from models.core.database_errors import Trouble, reason, trouble
 from models.core.engine import make_engine
 from models.core.logging import Seldom
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.receiver.batch_wait import current_waiter, hand_in
 from webhook.receiver.insert import Outcome, PooledConnection, Row, Stored
 from webhook.receiver.socket_timeout import SocketTimeout

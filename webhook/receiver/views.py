@@ -12,7 +12,7 @@ import structlog
 from flask import Blueprint, Request, Response, request
 
 from models.core.sanitize import storable
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.base import longest
 from models.tables.rejection import Rejection
 from webhook.receiver.events import Classified, classify

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import redis
 from sqlalchemy import Engine
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from workers.calendar_tokens.gateway import RecallGateway
 from workers.calendars.actions import CalendarCare
 from workers.calendars.check import Check, CheckResult

@@ -18,7 +18,7 @@ from flask import Flask
 from waitress import create_server
 
 from models.core.logging import Seldom
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.app import Resources, resources_of
 from webhook.receiver.views import PATH
 from webhook.serving.batch_dispatcher import BatchDispatcher

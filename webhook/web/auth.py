@@ -9,7 +9,7 @@ from typing import Literal
 
 from flask import Request, Response, g, request
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.web.problems import problem
 from webhook.web.signing import FORM, SESSION, Signer
 

@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeVar
 from flask import Request
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from models.core.plain_words import in_plain_words
-from models.core.settings import Settings
 from models.queries.filters import ROWS, Filter, Limit
 from models.queries.pagination import Listing, Position
+from models.settings.environment import Settings
+from models.settings.validation_messages import in_plain_words
 from models.tables.base import UtcDateTime
 from webhook.web.signing import CURSOR, Signer
 

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 
 # Rotating the tokens voids every cookie and cursor: whoever held an old token is out.
 SESSION = "console session"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import redis
 from sqlalchemy import Engine
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from workers.calendar_tokens.crypto import Vault
 from workers.calendar_tokens.session import CalendarUsers
 from workers.rate_limits.buckets import Buckets

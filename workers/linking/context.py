@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from workers.calendar_tokens.crypto import Vault
 from workers.queue.jobs import queue_name
 from workers.queue.redis_clients import quick_redis

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, and_, delete, select, update
 
 from models.core.sanitize import utc_time
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.base import db_now
 from models.tables.calendar import CalendarToken
 from models.tables.connect_link import ConnectLink

@@ -22,7 +22,7 @@ from rq.worker import SimpleWorker
 from models.core import redis_errors
 from models.core.database_errors import is_away, reason
 from models.core.sentry import flush_sentry, set_up_sentry
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from workers.linking.context import WorkerContext, make_context
 from workers.linking.drain import Drain
 from workers.processes.heartbeat import peak_memory_mb

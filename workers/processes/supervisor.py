@@ -18,7 +18,7 @@ from types import FrameType
 import structlog
 
 from models.core.sentry import set_up_sentry
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from workers.linking.context import make_context
 from workers.processes.linux import die_with_parent, name_process
 from workers.processes.poller import Poller

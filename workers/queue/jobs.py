@@ -15,7 +15,7 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 
 DRAIN = "drain"
 

@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
 
 _QUICK_SECONDS = 1.0
 _PROBE = "recall-links:probe"

@@ -2,7 +2,7 @@
 
 import redis
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from workers.rate_limits.buckets import (
     Limits,
     LocalLimits,

@@ -12,7 +12,7 @@ import certifi
 import httpcore
 import httpx
 
-from models.core.settings import SettingsError
+from models.settings.environment import SettingsError
 from workers.recall_api.deadline import Deadline, DeadlineBackend, DeadlineStream
 
 MAX_BODY_BYTES = 2 * 1024 * 1024

@@ -17,7 +17,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from models.core.logging import clean, set_up_logging
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.bot import Bot
 from tests.conftest import SECRET
 from tests.lab.faults.faults import Fault

@@ -63,7 +63,7 @@ import os, logging
 import structlog
 from models.core.logging import set_up_logging
 from models.core.sentry import flush_sentry, set_up_sentry
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from webhook.app import create_app
 
 settings = Settings.read(os.environ)

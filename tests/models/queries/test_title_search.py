@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, event, insert, text, update
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
 from models.core.title_words import LONGEST_WORD, title_columns, title_words
 from models.queries.filters import LinkFilter
 from models.queries.lists import links
 from models.queries.pagination import Listing
 from models.queries.rows import LinkRow
+from models.settings.environment import Settings
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
 from tests.conftest import MakeSettings, alembic_config, migrate, new_database

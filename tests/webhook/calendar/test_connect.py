@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert, update
 from werkzeug.test import TestResponse
 
-from models.core.redirect_urls import WebAddress
+from models.settings.redirect_urls import WebAddress
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import ErasedUser

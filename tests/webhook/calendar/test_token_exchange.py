@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.core.settings import SettingsError
+from models.settings.environment import SettingsError
 from models.tables.base import db_now
 from models.tables.calendar import CalendarToken, ErasedUser
 from tests.conftest import MakeSettings

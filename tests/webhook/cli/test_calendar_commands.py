@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import ErasedUser

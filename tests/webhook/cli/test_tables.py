@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
 from models.queries.registry import LISTS, ListKind
+from models.settings.environment import Settings
 from tests.support.cli_terminal import Typist, a_zygote
 from tests.support.demo_data import furnish
 from webhook.cli.lists import SHOWN

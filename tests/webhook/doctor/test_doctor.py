@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.base import db_now
 from models.tables.schema_version import HEAD
 from tests.conftest import API_KEY, SECRET, MakeSettings

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert, select, update
 from werkzeug.test import TestResponse
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery

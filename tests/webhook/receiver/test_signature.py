@@ -12,7 +12,7 @@ import svix
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.core.credentials import WebhookSecret
+from models.settings.credentials import WebhookSecret
 from webhook.receiver.signature import Reason, UnverifiedError, verify
 
 NOW = 1_790_000_000

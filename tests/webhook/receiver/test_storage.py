@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.conftest import MakeSettings, migrate, new_database
 from tests.lab.stack.postgres import stop_postgres
 from tests.lab.stack.servers import Server

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, text
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.delivery import Delivery
 from tests.conftest import MakeSettings, migrate, new_database
 from tests.support.rows import rows

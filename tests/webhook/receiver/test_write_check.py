@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from models.core.engine import make_engine
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.delivery import Delivery
 from tests.conftest import MakeSettings
 from tests.support.processes import until

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.conftest import SECRET
 from tests.lab.faults.hostile import half_sent
 from tests.lab.recall import FakeRecall

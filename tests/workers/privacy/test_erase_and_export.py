@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text, update
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot

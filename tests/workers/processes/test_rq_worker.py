@@ -8,7 +8,7 @@ import redis
 from rq import Queue
 from sqlalchemy import Engine, event
 
-from models.core.settings import Settings
+from models.settings.environment import Settings
 from tests.conftest import MakeContext, MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.support.rows import add_delivery, bot_row

@@ -15,7 +15,7 @@ from rq import SimpleWorker
 from rq.job import Job
 from rq.registry import FailedJobRegistry
 
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
 from tests.conftest import API_KEY
 from tests.lab.http.tls import make_server_context
 from workers.queue.jobs import DRAIN, links_queue, listed_jobs, queue_name

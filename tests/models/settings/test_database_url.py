@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from models.core.postgresql import split_options
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
 
 BASE = "postgres://ada:s3cret-word@db.example:5432/links"
 PIECES = ("s3cret", "ada", "db.example", "links", "secretport")

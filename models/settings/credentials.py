@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator
 
-from models.core.spellings import comma_or_line_separated, comma_separated
+from models.settings.spellings import comma_or_line_separated, comma_separated
 
 SHORTEST_TOKEN = 16
 # How documentation writes a key or a token down: as the header's value.

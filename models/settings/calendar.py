@@ -16,9 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from models.core.redirect_urls import WebAddress
-from models.core.service_urls import with_scheme
-from models.core.spellings import comma_separated
+from models.settings.redirect_urls import WebAddress
+from models.settings.service_urls import with_scheme
+from models.settings.spellings import comma_separated
 
 Platform = Literal["google", "microsoft"]
 PLATFORMS: tuple[Platform, ...] = ("google", "microsoft")

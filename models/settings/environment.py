@@ -17,11 +17,11 @@ from pydantic import (
 )
 from sqlalchemy import URL, make_url
 
-from models.core.calendar_settings import CalendarSettings
-from models.core.credentials import Secrets, Tokens, read_api_key
-from models.core.database_url import read_database_url
-from models.core.plain_words import in_plain_words
-from models.core.service_urls import (
+from models.settings.calendar import CalendarSettings
+from models.settings.credentials import Secrets, Tokens, read_api_key
+from models.settings.database_url import read_database_url
+from models.settings.other_names import Misnamed, misnamed
+from models.settings.service_urls import (
     read_api_base_url,
     read_host,
     read_redis_url,
@@ -29,8 +29,8 @@ from models.core.service_urls import (
     read_sentry_dsn,
     with_scheme,
 )
-from models.core.setting_names import Misnamed, misnamed
-from models.core.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, one_of, unwrapped
+from models.settings.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, one_of, unwrapped
+from models.settings.validation_messages import in_plain_words
 
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
 # A date so long ago is still a date.

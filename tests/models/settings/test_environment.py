@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
 
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
 from tests.support.calendar_app import rsa_pair
 
 ROOT = Path(__file__).parents[3]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from models.core.setting_names import OTHER_NAMES
-from models.core.settings import Settings, SettingsError
+from models.settings.environment import Settings, SettingsError
+from models.settings.other_names import OTHER_NAMES
 from tests.support.setting_spellings import BAD, BESIDE, GOOD, HIDDEN, shown
 from webhook.doctor.system import examine_settings
 

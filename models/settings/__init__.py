@@ -1,0 +1,1 @@
+"""Settings: read from the environment and validated; errors never show a value."""
