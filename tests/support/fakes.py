@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from workers.calendar_tokens.crypto import UserErasedError
 from workers.linking.types import Claim
+from workers.privacy.tombstones import UserErasedError
 from workers.rate_limits.buckets import Bucket
 from workers.recall_api.errors import Endpoint, RecallError
 from workers.recall_api.schemas import MeetingRef

@@ -21,8 +21,8 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "workers": (
         {"db", "queue", "rate_limits"},
         {"recall_api"},
-        {"calendar_tokens"},
         {"privacy"},
+        {"calendar_tokens"},
         {"linking"},
         {"reconcile", "calendars"},
         {"processes"},

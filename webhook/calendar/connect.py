@@ -18,8 +18,8 @@ from webhook.calendar.oauth_state import StateCookies
 from webhook.calendar.requests import RequestGuard, of_recall
 from webhook.calendar.responses import Forward, note
 from webhook.web.problems import problem
-from workers.calendar_tokens.crypto import UserErasedError
 from workers.calendar_tokens.gateway import RecallGateway
+from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.calendar_schemas import CalendarConnection
 from workers.recall_api.errors import RecallError
 

@@ -13,7 +13,7 @@ from webhook.calendar.jwt_auth import Proof, RefusedError
 from webhook.calendar.throttle import CallerLimit
 from webhook.web.auth import SAFE_METHODS
 from webhook.web.problems import problem
-from workers.calendar_tokens.crypto import UserErasedError
+from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.errors import RecallError
 
 MOST_BYTES = 16 * 1024

@@ -11,8 +11,8 @@ from webhook.calendar.connect_links import ConnectLinks, ConnectRequest
 from webhook.calendar.oauth import PROVIDERS
 from webhook.calendar.oauth_errors import known_failure, possible_failures
 from webhook.calendar.responses import note, page
-from workers.calendar_tokens.crypto import UserErasedError
 from workers.calendar_tokens.gateway import RecallGateway
+from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.calendar_schemas import CalendarConnection
 from workers.recall_api.errors import RecallError
 

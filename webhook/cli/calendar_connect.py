@@ -10,9 +10,9 @@ from webhook.calendar.connect import BadTargetError, Connecting, why_in_the_way
 from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks
 from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, print_json
-from workers.calendar_tokens.crypto import UserErasedError
 from workers.calendar_tokens.session import is_known
 from workers.db.audit import audit
+from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 

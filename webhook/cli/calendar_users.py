@@ -16,9 +16,10 @@ from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, print_json, print_rows, visible
 from webhook.web.params import BadParameterError, checked
-from workers.calendar_tokens.crypto import UserErasedError, Vault
+from workers.calendar_tokens.crypto import Vault
 from workers.calendars.actions import CalendarCare, UnknownUserError
 from workers.calendars.check import Check, CheckResult
+from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 

@@ -15,9 +15,8 @@ from webhook.console.rendering import Renderer
 from webhook.services.calendar_actions import DEEDS, ActionResult, CalendarActions
 from webhook.services.reader import Reader
 from webhook.web.auth import current_caller
-from workers.calendar_tokens.crypto import UserErasedError, external_id_hash
-from workers.calendar_tokens.store import read_erased
 from workers.calendars.actions import UnknownUserError
+from workers.privacy.tombstones import UserErasedError, is_erased
 from workers.recall_api.errors import RecallError
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
@@ -108,7 +107,7 @@ class CalendarPages:
                 "findings": findings_of(connection, user_ids),
                 "links": theirs.page(connection, ROWS).rows,
                 "changes": changes.page(connection, ROWS).rows,
-                "is_erased": bool(read_erased(connection, {external_id_hash(external_id)})),
+                "is_erased": is_erased(connection, external_id),
                 "now": database_time(connection),
             }
 

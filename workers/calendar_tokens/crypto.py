@@ -12,10 +12,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 TOKEN_SECONDS = 19 * 3600.0
 
 
-class UserErasedError(Exception):
-    """The user was erased: asking a token would create them again at Recall."""
-
-
 class Tokens(Protocol):
     """What a link needs of the token store; it may wait for another thread's minting."""
 
@@ -49,14 +45,6 @@ class Vault:
             return self._fernet.decrypt(ciphertext).decode()
         except InvalidToken:
             return None
-
-
-def external_id_hash(external_id: str) -> str:
-    """Return the name a user's token and tombstone are kept under; it outlives a key's rotation."""
-    # Unkeyed on purpose: a tombstone that a rotated key could not find would bring a user back.
-    # A lone surrogate has no UTF-8, and an id that holds one is hashed, if never asked a token for.
-    named = external_id.encode(errors="surrogatepass")
-    return hashlib.sha256(b"recall-links external_id\x00" + named).hexdigest()
 
 
 def fingerprint(token: str) -> str:

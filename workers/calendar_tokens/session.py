@@ -6,8 +6,9 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, select
 
 from models.tables.calendar import CalendarToken, CalendarUser
-from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
-from workers.calendar_tokens.store import drop_token, keep_tokens, read_erased, read_tokens
+from workers.calendar_tokens.crypto import Vault
+from workers.calendar_tokens.store import drop_token, keep_tokens, read_tokens
+from workers.privacy.tombstones import external_id_hash, refuse_erased
 from workers.recall_api.calendar_client import CalendarClient, UserToken
 from workers.recall_api.circuit import read_workspace
 from workers.recall_api.errors import Endpoint, Fault, RecallError
@@ -55,8 +56,7 @@ class CalendarUsers:
         """Return the cached token, or mint one; UserErasedError for an erased user."""
         key = external_id_hash(external_id)
         with self._engine.begin() as connection:
-            if read_erased(connection, {key}):
-                raise UserErasedError
+            refuse_erased(connection, external_id)
             cached = read_tokens(connection, self._vault, {key}).get(key)
         return self.mint(external_id) if cached is None else UserToken(external_id, cached)
 

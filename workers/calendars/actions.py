@@ -11,14 +11,19 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, select
 
 from models.tables.link import Link
-from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
+from workers.calendar_tokens.crypto import Vault
 from workers.calendar_tokens.session import CalendarUsers
-from workers.calendar_tokens.store import read_erased
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
 from workers.linking.leases import Lease, leases
 from workers.privacy.redact import annotate_links
-from workers.privacy.tombstones import DELETED, add_tombstone, remove_tombstone
+from workers.privacy.tombstones import (
+    DELETED,
+    add_tombstone,
+    is_erased,
+    refuse_erased,
+    remove_tombstone,
+)
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 
@@ -88,7 +93,7 @@ class CalendarCare:
         self._listed(external_id)
         # The tombstone before the deed: a webhook in between must find it.
         with self._engine.begin() as connection:
-            was_erased = bool(read_erased(connection, {external_id_hash(external_id)}))
+            was_erased = is_erased(connection, external_id)
         in_transaction(
             self._engine, lambda connection: add_tombstone(connection, external_id, DELETED)
         )
@@ -106,8 +111,7 @@ class CalendarCare:
 
     def _refuse_erased(self, external_id: str) -> None:
         with self._engine.begin() as connection:
-            if read_erased(connection, {external_id_hash(external_id)}):
-                raise UserErasedError
+            refuse_erased(connection, external_id)
 
     def _listed(self, external_id: str) -> CalendarUser:
         for user in self._client.users():

@@ -20,14 +20,13 @@ from models.core.engine import make_engine
 from models.core.sanitize import storable
 from models.tables.base import db_now
 from models.tables.link import Link
-from workers.calendar_tokens.crypto import UserErasedError
 from workers.calendar_tokens.session import CalendarUsers
 from workers.calendars.check import LISTED, RECENT, Check, CheckResult
 from workers.calendars.findings import end_findings, same_person
 from workers.calendars.schedule import NightlyRun, claim_nightly_run, keep_nightly_run
 from workers.linking.backlog import look
 from workers.linking.context import WorkerContext
-from workers.privacy.tombstones import is_pseudonym
+from workers.privacy.tombstones import UserErasedError, is_pseudonym
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser
 from workers.recall_api.circuit import read_workspace

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from models.tables.calendar import MeetingState
-from workers.calendar_tokens.crypto import Tokens, UserErasedError
+from workers.calendar_tokens.crypto import Tokens
 from workers.linking.types import Claim, LinkResult, MeetingResult
-from workers.privacy.tombstones import USER_ERASED, is_pseudonym
+from workers.privacy.tombstones import USER_ERASED, UserErasedError, is_pseudonym
 from workers.rate_limits.buckets import Bucket, Buckets
 from workers.recall_api.client import Recall
 from workers.recall_api.errors import Endpoint, RecallError

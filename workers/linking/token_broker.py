@@ -3,13 +3,14 @@
 import queue
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
-from workers.calendar_tokens.store import drop_token, keep_tokens, read_both
+from workers.calendar_tokens.crypto import Vault
+from workers.calendar_tokens.store import drop_token, keep_tokens, read_tokens
+from workers.privacy.tombstones import UserErasedError, external_id_hash, read_tombstones
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 
 
@@ -90,7 +91,7 @@ class Facts:
     """What it answers, by the hash of the external_id: tokens on file, and who is erased."""
 
     tokens: Mapping[str, str]
-    erased: Set[str]
+    erased: Collection[str]
 
 
 class TokenBroker:
@@ -121,9 +122,9 @@ class TokenBroker:
         for dropped in question.dropped:
             drop_token(connection, dropped.external_id, dropped.token)
         keys = {external_id_hash(asked.external_id) for asked in question.asked}
-        if not keys:
-            return Facts({}, frozenset())
-        return Facts(*read_both(connection, self._vault, keys))
+        tokens = read_tokens(connection, self._vault, keys)
+        # Only of the others: erasing a user deletes their token in the same transaction.
+        return Facts(tokens, read_tombstones(connection, keys - tokens.keys()))
 
     def tell(self, question: Question, facts: Facts) -> None:
         """Pass on what the database said; the first who asked for what is nowhere mints it."""

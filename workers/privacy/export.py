@@ -24,9 +24,8 @@ from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
 from models.tables.rejection import Rejection
-from workers.calendar_tokens.crypto import external_id_hash
 from workers.privacy.erase import Holdings, batches, naming
-from workers.privacy.tombstones import pseudonym
+from workers.privacy.tombstones import external_id_hash, pseudonym
 
 Row = dict[str, Any]
 Section = tuple[str, Iterator[Row]]

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Select, case, delete, exists, null, or_, sele
 from models.core.title_words import TITLE_COLUMNS
 from models.tables.base import db_now
 from models.tables.bot import Bot
-from models.tables.calendar import CalendarMeeting, ErasedUser, MeetingPerson
+from models.tables.calendar import CalendarMeeting, MeetingPerson
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
-from workers.privacy.tombstones import USER_ERASED, erased_names, is_erased
+from workers.privacy.tombstones import USER_ERASED, any_erased, has_pseudonym, pseudonyms
 
 _DETAILS = (
     *TITLE_COLUMNS,
@@ -50,7 +50,7 @@ def redact_bots(connection: Connection, bot_ids: Collection[str]) -> int:
     erased = erased_bots(connection, bot_ids)
     if not erased:
         return 0
-    others = exists().where(Link.bot_id == Bot.id, ~is_erased())
+    others = exists().where(Link.bot_id == Bot.id, ~has_pseudonym())
     tells = or_(*(getattr(Bot, name).is_not(None) for name in _BOT_DETAILS))
     alone = update(Bot).where(Bot.id.in_(erased), ~others, tells)
     connection.execute(alone.values(dict.fromkeys(_BOT_DETAILS, null())))
@@ -62,9 +62,9 @@ def redact_bots(connection: Connection, bot_ids: Collection[str]) -> int:
 
 def erased_bots(connection: Connection, bot_ids: Iterable[str]) -> list[str]:
     """Return which of these bots served an erased user."""
-    # Nobody was ever erased: most workspaces stop here.
-    any_erased = exists().where(ErasedUser.lifted_at.is_(None))
-    found = select(Link.bot_id).where(any_erased, Link.bot_id.in_(list(bot_ids)), is_erased())
+    # Most workspaces have erased nobody: the database then skips the links.
+    theirs = (Link.bot_id.in_(list(bot_ids)), has_pseudonym())
+    found = select(Link.bot_id).where(any_erased(), *theirs)
     return sorted(set(connection.scalars(found)))
 
 
@@ -77,7 +77,7 @@ def empty_bodies(connection: Connection, bot_ids: Collection[str]) -> int:
 def empty_late_bodies(connection: Connection, limit: int) -> int:
     """Empty payloads that came after their user was erased and that nothing applies."""
     # By the names, which an index finds: the links themselves may be millions.
-    bots = select(Link.bot_id).where(Link.external_id.in_(erased_names()))
+    bots = select(Link.bot_id).where(Link.external_id.in_(pseudonyms()))
     late = select(Delivery.id).where(Delivery.bot_id.in_(bots), Delivery.body != b"").limit(limit)
     return connection.execute(
         update(Delivery).where(Delivery.id.in_(late)).values(body=b"")
@@ -96,7 +96,7 @@ def annotate_links(
     ended_at = case(
         (sealed, Link.ended_at), (Link.ended_at.is_(None), db_now()), else_=Link.ended_at
     )
-    is_news = or_(~is_erased(), Link.external_id != whose)
+    is_news = or_(~has_pseudonym(), Link.external_id != whose)
     theirs = update(Link).where(Link.meeting_id.in_(meeting_ids), is_news)
     values = {"external_id": whose, "end_reason": USER_ERASED, "ended_at": ended_at}
     done = connection.execute(theirs.values(values).execution_options(synchronize_session=False))

@@ -28,7 +28,7 @@ from tests.support.rows import rows
 from webhook.app import create_app, resources_of
 from webhook.calendar.oauth_errors import FAILURES, Failure, known_failure
 from webhook.calendar.oauth_state import StateCookies
-from workers.calendar_tokens.crypto import external_id_hash
+from workers.privacy.tombstones import external_id_hash
 
 MakeClient = Callable[..., FlaskClient]
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

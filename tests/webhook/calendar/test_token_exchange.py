@@ -35,7 +35,7 @@ from tests.support.calendar_app import (
 from tests.support.rows import count, rows
 from webhook.app import create_app, resources_of
 from webhook.calendar.throttle import CallerLimit
-from workers.calendar_tokens.crypto import external_id_hash
+from workers.privacy.tombstones import external_id_hash
 
 PATH = "/calendar/auth-token"
 MakeClient = Callable[..., FlaskClient]

@@ -21,7 +21,7 @@ from webhook.app import create_app, resources_of
 from webhook.cli.main import cli
 from webhook.cli.output import NOTHING_FOUND, USAGE
 from webhook.doctor.calendar import examine_calendar
-from workers.calendar_tokens.crypto import external_id_hash
+from workers.privacy.tombstones import external_id_hash
 
 Run = Callable[..., Result]
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

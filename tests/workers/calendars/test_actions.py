@@ -19,8 +19,8 @@ from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import CalendarUser as FakeUser
 from tests.support.cli import Tell, link, teller, told
 from tests.support.rows import add_bot, add_delivery, count, later, rows, set_bot
-from workers.calendar_tokens.crypto import external_id_hash
 from workers.linking.drain import Drain
+from workers.privacy.tombstones import external_id_hash
 from workers.recall_api.errors import RecallError
 from workers.shutdown import Stop
 

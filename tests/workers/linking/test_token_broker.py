@@ -11,7 +11,7 @@ from models.tables.base import db_now
 from models.tables.calendar import CalendarToken, ErasedUser
 from tests.support.fakes import START
 from tests.support.rows import rows
-from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
+from workers.calendar_tokens.crypto import Vault
 from workers.linking.token_broker import (
     BrokeredTokens,
     Reply,
@@ -21,6 +21,7 @@ from workers.linking.token_broker import (
     TokenKept,
     TokenMessage,
 )
+from workers.privacy.tombstones import UserErasedError, external_id_hash
 from workers.recall_api.errors import Fault, RecallError
 
 

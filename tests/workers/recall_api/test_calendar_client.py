@@ -14,8 +14,9 @@ from tests.conftest import API_KEY
 from tests.lab.faults.faults import Fault as Scripted
 from tests.lab.recall import FakeRecall
 from tests.support.rows import rows
-from workers.calendar_tokens.crypto import UserErasedError, Vault, external_id_hash
+from workers.calendar_tokens.crypto import Vault
 from workers.calendar_tokens.session import CalendarUsers
+from workers.privacy.tombstones import UserErasedError, external_id_hash
 from workers.rate_limits.buckets import Bucket, Buckets, Grant, LocalLimits
 from workers.recall_api.calendar_client import CalendarClient, UserToken
 from workers.recall_api.calendar_schemas import read_user
