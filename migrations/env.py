@@ -14,8 +14,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import is_away
-from models.core.database_remedies import in_words
+from models.core.database_errors import is_unavailable
+from models.core.database_remedies import describe
 from models.core.engine import make_engine
 from models.core.logging import set_up_logging
 from models.settings.environment import Settings, SettingsError
@@ -131,8 +131,8 @@ def main() -> None:
             migrate(connection)
     except SQLAlchemyError as error:
         # A bug of ours keeps its traceback.
-        if words := in_words(error):
-            _end(words, 3 if is_away(error) else 1)
+        if words := describe(error):
+            _end(words, 3 if is_unavailable(error) else 1)
         raise
     engine.dispose()
 

@@ -12,7 +12,7 @@ TERMINAL = frozenset({"done", "fatal"})
 POST_TERMINAL = frozenset({"analysis_done", "analysis_failed", "media_expired"})
 UNINFORMATIVE = frozenset({"ready"})
 # One event of the year 9999 would freeze a monotone status.
-MOST_AHEAD = timedelta(days=1)
+MAX_FUTURE = timedelta(days=1)
 LONGEST_WORD = 200
 LONGEST_CODE = 64
 _CODE = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{LONGEST_CODE}}}\Z")

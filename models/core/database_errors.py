@@ -12,45 +12,45 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 LONGEST_REASON = 300
 
 
-class Trouble(Enum):
+class ErrorKind(Enum):
     """Whom an error is about."""
 
-    AWAY = auto()  # no answer, or none now: the same may do later
+    UNAVAILABLE = auto()  # no answer, or none now: the same may do later
     LOCKED = auto()  # another transaction holds what this one wants: later, or without that row
     REFUSED = auto()  # the role may not do this, or has nowhere to: a person has to mend it
-    ROW = auto()  # what a row holds cannot be stored; without it the others can
+    BAD_ROW = auto()  # what a row holds cannot be stored; without it the others can
     BUG = auto()  # the statement, or what is around it, is wrong: the same fails again
 
 
 # PostgreSQL's conditions (https://www.postgresql.org/docs/current/errcodes-appendix.html): whole
 # ones before the classes that their first two characters name.
 _STATES = {
-    "25006": Trouble.AWAY,  # read-only, as a fail-over leaves a server
-    "25P03": Trouble.AWAY,  # idle in its transaction for too long
-    "25P04": Trouble.AWAY,
-    "40001": Trouble.LOCKED,
-    "40P01": Trouble.LOCKED,
-    "3D000": Trouble.REFUSED,  # no such database
-    "3F000": Trouble.REFUSED,  # no such schema
-    "42501": Trouble.REFUSED,
+    "25006": ErrorKind.UNAVAILABLE,  # read-only, as a fail-over leaves a server
+    "25P03": ErrorKind.UNAVAILABLE,  # idle in its transaction for too long
+    "25P04": ErrorKind.UNAVAILABLE,
+    "40001": ErrorKind.LOCKED,
+    "40P01": ErrorKind.LOCKED,
+    "3D000": ErrorKind.REFUSED,  # no such database
+    "3F000": ErrorKind.REFUSED,  # no such schema
+    "42501": ErrorKind.REFUSED,
     # A limit that a row can reach: text that outgrows an index, JSON that outgrows the stack.
-    "54000": Trouble.ROW,
-    "54001": Trouble.ROW,
-    "54011": Trouble.BUG,
-    "54023": Trouble.BUG,
-    "55P03": Trouble.LOCKED,
+    "54000": ErrorKind.BAD_ROW,
+    "54001": ErrorKind.BAD_ROW,
+    "54011": ErrorKind.BUG,
+    "54023": ErrorKind.BUG,
+    "55P03": ErrorKind.LOCKED,
 }
 _CLASSES = {
-    "08": Trouble.AWAY,  # the connection
-    "22": Trouble.ROW,  # data
-    "23": Trouble.ROW,  # constraints
-    "28": Trouble.AWAY,  # who we are
-    "40": Trouble.AWAY,
-    "53": Trouble.AWAY,  # memory, disk, connections
-    "55": Trouble.AWAY,
-    "57": Trouble.AWAY,  # cancelled, starting, stopping
-    "58": Trouble.AWAY,  # its system
-    "XX": Trouble.AWAY,
+    "08": ErrorKind.UNAVAILABLE,  # the connection
+    "22": ErrorKind.BAD_ROW,  # data
+    "23": ErrorKind.BAD_ROW,  # constraints
+    "28": ErrorKind.UNAVAILABLE,  # who we are
+    "40": ErrorKind.UNAVAILABLE,
+    "53": ErrorKind.UNAVAILABLE,  # memory, disk, connections
+    "55": ErrorKind.UNAVAILABLE,
+    "57": ErrorKind.UNAVAILABLE,  # cancelled, starting, stopping
+    "58": ErrorKind.UNAVAILABLE,  # its system
+    "XX": ErrorKind.UNAVAILABLE,
 }
 _CANCELED = "57014"
 _SQLITE_BUGS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
@@ -63,7 +63,7 @@ _FAILED = re.compile(r"^.* failed: |^connection is bad: |^\(\S+\) ")
 _CREDENTIALS = re.compile(r"\S*://\S*@\S*|password=\S+")
 
 
-def trouble(error: BaseException) -> Trouble:
+def classify(error: BaseException) -> ErrorKind:
     """Tell whom an error is about, whichever library raised it."""
     cause = _cause(error)
     if isinstance(cause, psycopg.Error):
@@ -71,14 +71,18 @@ def trouble(error: BaseException) -> Trouble:
     if isinstance(cause, sqlite3.Error):
         return _of_sqlite(cause)
     if isinstance(cause, (BadValueError, IntegrityError, *_ROWS_OWN)):
-        return Trouble.ROW
+        return ErrorKind.BAD_ROW
     is_away = isinstance(cause, PoolTimeoutError | DBAPIError)
-    return Trouble.AWAY if is_away and not isinstance(cause, ProgrammingError) else Trouble.BUG
+    return (
+        ErrorKind.UNAVAILABLE
+        if is_away and not isinstance(cause, ProgrammingError)
+        else ErrorKind.BUG
+    )
 
 
-def is_away(error: BaseException) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Whether the same is worth trying later: the database is away, or holds a lock."""
-    return trouble(error) in (Trouble.AWAY, Trouble.LOCKED)
+    return classify(error) in (ErrorKind.UNAVAILABLE, ErrorKind.LOCKED)
 
 
 def is_too_slow(error: BaseException) -> bool:
@@ -87,9 +91,9 @@ def is_too_slow(error: BaseException) -> bool:
     return isinstance(cause, psycopg.Error) and cause.sqlstate == _CANCELED
 
 
-def is_of_the_row(error: BaseException) -> bool:
+def is_bad_row(error: BaseException) -> bool:
     """Whether what a row holds made it fail, and not the database's health or our schema."""
-    return trouble(error) is Trouble.ROW
+    return classify(error) is ErrorKind.BAD_ROW
 
 
 def reason(error: BaseException) -> str:
@@ -111,23 +115,23 @@ def _cause(error: BaseException) -> BaseException:
     return error if inner is None or type(inner) is Exception else inner
 
 
-def _of_postgresql(error: psycopg.Error) -> Trouble:
+def _of_postgresql(error: psycopg.Error) -> ErrorKind:
     state = error.sqlstate
     if state is not None:
-        return _STATES.get(state, _CLASSES.get(state[:2], Trouble.BUG))
+        return _STATES.get(state, _CLASSES.get(state[:2], ErrorKind.BUG))
     # Without a state it is the client's word: about the connection, or a value it cannot send.
     if isinstance(error, psycopg.DataError):
-        return Trouble.ROW
+        return ErrorKind.BAD_ROW
     is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return Trouble.AWAY if is_away else Trouble.BUG
+    return ErrorKind.UNAVAILABLE if is_away else ErrorKind.BUG
 
 
-def _of_sqlite(error: sqlite3.Error) -> Trouble:
+def _of_sqlite(error: sqlite3.Error) -> ErrorKind:
     # Only the library's own errors have a code, whose lowest byte is the kind.
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        return Trouble.BUG
+        return ErrorKind.BUG
     kind = code & 0xFF
     if kind in _SQLITE_ROWS:
-        return Trouble.ROW
-    return Trouble.BUG if kind in _SQLITE_BUGS else Trouble.AWAY
+        return ErrorKind.BAD_ROW
+    return ErrorKind.BUG if kind in _SQLITE_BUGS else ErrorKind.UNAVAILABLE

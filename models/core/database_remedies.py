@@ -2,7 +2,7 @@
 
 import re
 
-from models.core.database_errors import Trouble, reason, trouble
+from models.core.database_errors import ErrorKind, classify, reason
 
 # The first that is found in the server's, the pooler's or the client's sentence.
 _REMEDIES = (
@@ -101,16 +101,16 @@ def remedy(error: BaseException) -> str:
 TOO_SLOW = "the search takes the database too long: narrow it to a span of time (since, until)"
 
 
-def in_words(error: BaseException) -> str | None:
+def describe(error: BaseException) -> str | None:
     """Return in one line why the database is of no use now; None where it is not to blame."""
-    kind = trouble(error)
-    if kind is Trouble.REFUSED:
+    kind = classify(error)
+    if kind is ErrorKind.REFUSED:
         return f"the database refuses: {reason(error)}; {remedy(error)}"
-    if kind in (Trouble.AWAY, Trouble.LOCKED):
+    if kind in (ErrorKind.UNAVAILABLE, ErrorKind.LOCKED):
         return f"the database does not answer: {reason(error)}; {remedy(error)}"
     return None
 
 
-def for_strangers(error: BaseException) -> str:
+def public_reason(error: BaseException) -> str:
     """Return the reason without the names of roles, hosts and databases."""
     return _NAMES.sub('"…"', reason(error))

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from models.core.postgresql import Connected, Mode, split_options
+from models.core.postgresql import ConnectionSetup, Mode, split_options
 from models.settings.environment import Settings
 
 SQLITE_BUSY_SECONDS = 4.0
@@ -64,7 +64,7 @@ def _postgresql(settings: Settings, mode: Mode, pool_size: int) -> Engine:
             "tcp_user_timeout": 10_000,
         },
     )
-    Connected(mode, own).listen(engine)
+    ConnectionSetup(mode, own).listen(engine)
     return engine
 
 

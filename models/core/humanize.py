@@ -1,7 +1,7 @@
 """Durations and counts in words."""
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a length of time in one unit, as people say it: 40 s, 12 min, 3 h, 2 days."""
     for unit, size in (("days", 172_800), ("h", 7200), ("min", 120)):
         if seconds >= size:
@@ -9,7 +9,7 @@ def in_words(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
+def plural(count: int, one: str, many: str | None = None) -> str:
     """Return how many there are: no bots, 1 bot, 2 bots."""
     noun = one if count == 1 else (many or f"{one}s")
     return f"{count or 'no'} {noun}"

@@ -33,7 +33,7 @@ Event = MutableMapping[str, Any]
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class Seldom(logging.Filter):
+class OncePerSecond(logging.Filter):
     """Lets one record through a second: how many there are is for strangers to choose."""
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - any record counts
         """Say whether this one passes."""
-        return self.is_time()
+        return self.is_due()
 
-    def is_time(self) -> bool:
+    def is_due(self) -> bool:
         """Say whether a second is over since it last said so."""
         now = time.monotonic()
         if now < self._next_at:
@@ -90,7 +90,7 @@ def _logging_config(settings: Settings, shared: list[Processor]) -> dict[str, An
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"seldom": {"()": Seldom}},
+        "filters": {"seldom": {"()": OncePerSecond}},
         "formatters": {
             "line": {
                 "()": structlog.stdlib.ProcessorFormatter,

@@ -72,7 +72,7 @@ def is_pooled(connection: Connection) -> bool:
 
 
 @contextmanager
-def by_itself(connection: Connection) -> Iterator[None]:
+def under_settings(connection: Connection) -> Iterator[None]:
     """Run one statement of the driver's under the settings; through a pooler, in a transaction."""
     driver: Any = connection.connection.driver_connection
     settings = connection.info.get(POOLED)
@@ -89,7 +89,7 @@ def by_itself(connection: Connection) -> Iterator[None]:
     driver.commit()
 
 
-class Connected:
+class ConnectionSetup:
     """Sets up each connection of an engine, and each transaction where that is not enough."""
 
     def __init__(self, mode: Mode, own: Mapping[str, str]) -> None:

@@ -104,7 +104,7 @@ def remedy(error: BaseException) -> str:
     return next(found, _ELSE)
 
 
-def in_words(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return why Redis is of no use now: it answers with a refusal, or not at all."""
     refuses = isinstance(error, ResponseError | AuthenticationError | BusyLoadingError)
     return f"{'refuses' if refuses else 'is away'}: {reason(error)}"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
-from models.core.humanize import counted, in_words
+from models.core.humanize import duration, plural
 from models.queries.service_status import (
     WORKER_IS_AWAY_AFTER,
     HourlyCountRow,
@@ -65,11 +65,11 @@ def silence(now: Now) -> str | None:
     weeks = hourly_counts_since(connection, found.at - WEEK - LATEST_WARNING)
     expected = _expected(weeks, last - WEEK, found.at - WEEK)
     overdue = _overdue(connection, last, found.at - SHORTEST_SILENCE)
-    signs = [f"no webhook for {in_words((found.at - last).total_seconds())}"]
+    signs = [f"no webhook for {duration((found.at - last).total_seconds())}"]
     if expected >= EXPECTED_AT_LEAST:
         signs.append(f"where {expected} came in the same time a week ago")
     if overdue:
-        signs.append(f"and {counted(overdue, 'bot')} whose meeting is over never told of its end")
+        signs.append(f"and {plural(overdue, 'bot')} whose meeting is over never told of its end")
     if len(signs) == 1 and found.at - last < LATEST_WARNING:
         return None
     return ", ".join(signs)
@@ -106,7 +106,7 @@ def circuit_open(now: Now) -> str | None:
     circuit = now.found.circuit
     if not circuit.open_for:
         return None
-    wait = in_words(circuit.open_for)
+    wait = duration(circuit.open_for)
     return f"Recall refuses the whole workspace ({circuit.reason}); the next try is in {wait}"
 
 
@@ -124,7 +124,7 @@ def stalled(now: Now) -> str | None:
     # A circuit that is open explains it: one cause, one alarm.
     if oldest < STALLED_SECONDS or now.found.circuit.open_for:
         return None
-    return f"the oldest work has waited for {in_words(oldest)}"
+    return f"the oldest work has waited for {duration(oldest)}"
 
 
 def webhooks_missed(now: Now) -> str | None:
@@ -132,12 +132,12 @@ def webhooks_missed(now: Now) -> str | None:
     last = now.found.reconcile
     if last is None or not (last.bots_missed or last.statuses_missed):
         return None
-    bots = counted(last.bots_missed, "bot")
-    statuses = counted(last.statuses_missed, "status", "statuses")
+    bots = plural(last.bots_missed, "bot")
+    statuses = plural(last.statuses_missed, "status", "statuses")
     return f"the last reconcile found {bots} and {statuses} that no webhook had told of"
 
 
 def will_record_without_bot(now: Now) -> str | None:
     """Look at what the calendars' sweep found."""
     count = now.found.findings.get("will_record_without_bot", 0)
-    return f"{counted(count, 'meeting')} to be recorded without a bot" if count else None
+    return f"{plural(count, 'meeting')} to be recorded without a bot" if count else None

@@ -39,7 +39,7 @@ def explain(connection: Connection, bot_id: str) -> Explained | None:
     )
 
 
-def heard_of(connection: Connection, bot_id: str) -> bool:
+def has_delivery(connection: Connection, bot_id: str) -> bool:
     """Whether any delivery named this bot, also one that is not applied yet."""
     named = select(Delivery.id).where(Delivery.bot_id == bot_id).limit(1)
     return connection.scalar(named) is not None

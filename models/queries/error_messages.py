@@ -26,7 +26,7 @@ _BY_FIRST_DIGIT = {
 }
 
 
-def in_plain_words(error: str) -> str:
+def describe_error(error: str) -> str:
     """Return `why it is (the error as it is kept)`; an unknown error stands for itself."""
     reason, _, place = error.partition(": ")
     words = _WORDS.get(reason) or _BY_FIRST_DIGIT.get(reason[:6])

@@ -58,7 +58,7 @@ def _email(value: str) -> str:
     return found
 
 
-def kept_in(column: QueryableAttribute[Any]) -> StringConstraints:
+def column_text(column: QueryableAttribute[Any]) -> StringConstraints:
     """Take what a column may hold: as long as that, and to the letter, blanks around it too."""
     return StringConstraints(min_length=1, max_length=longest(column))
 
@@ -90,15 +90,15 @@ Words = Annotated[
     AfterValidator(_storable),
 ]
 Email = Annotated[
-    str, kept_in(MeetingPerson.email), AfterValidator(_storable), AfterValidator(_email)
+    str, column_text(MeetingPerson.email), AfterValidator(_storable), AfterValidator(_email)
 ]
-ExternalId = Annotated[str, kept_in(Link.external_id), AfterValidator(_storable)]
-IcalUid = Annotated[str, kept_in(CalendarMeeting.ical_uid), AfterValidator(_storable)]
-StatusCode = Annotated[str, kept_in(Bot.status), AfterValidator(_storable)]
-Platform = Annotated[str, kept_in(CalendarMeeting.meeting_platform), AfterValidator(_storable)]
-MessageId = Annotated[str, kept_in(Delivery.id), AfterValidator(_storable)]
-Action = Annotated[str, kept_in(Audit.action), AfterValidator(_storable)]
-Subject = Annotated[str, kept_in(Audit.subject), AfterValidator(_storable)]
+ExternalId = Annotated[str, column_text(Link.external_id), AfterValidator(_storable)]
+IcalUid = Annotated[str, column_text(CalendarMeeting.ical_uid), AfterValidator(_storable)]
+StatusCode = Annotated[str, column_text(Bot.status), AfterValidator(_storable)]
+Platform = Annotated[str, column_text(CalendarMeeting.meeting_platform), AfterValidator(_storable)]
+MessageId = Annotated[str, column_text(Delivery.id), AfterValidator(_storable)]
+Action = Annotated[str, column_text(Audit.action), AfterValidator(_storable)]
+Subject = Annotated[str, column_text(Audit.subject), AfterValidator(_storable)]
 Time = Annotated[datetime, BeforeValidator(_time)]
 # Spelt out, because OpenAPI, the options' help and the pages all list the choices from here.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from models.core.humanize import in_words
+from models.core.humanize import duration
 from models.queries.circuit import Circuit
-from models.queries.error_messages import in_plain_words
+from models.queries.error_messages import describe_error
 from models.queries.rows import BotRow, LinkRow
 
 _WITHOUT_DETAILS = {
@@ -34,7 +34,7 @@ def _unknown(bot: BotRow, _links: list[LinkRow]) -> str:
 
 def _pending(bot: BotRow, _links: list[LinkRow]) -> str:
     if bot.last_error:
-        return f"Not linked yet: {in_plain_words(bot.last_error)}"
+        return f"Not linked yet: {describe_error(bot.last_error)}"
     if bot.due_at is None:
         return f"Not linked yet: {bot.bot_status} says nothing that would be looked up"
     return "Not linked yet: its first look-up is still to come"
@@ -59,11 +59,11 @@ def _no_meetings(_bot: BotRow, _links: list[LinkRow]) -> str:
 def _partial(bot: BotRow, links: list[LinkRow]) -> str:
     owed = sum(link.meeting_state == "owed" for link in links)
     words = f"Linked in part: {owed} of {_count(len(links), 'meeting')} still owed"
-    return f"{words}, since {in_plain_words(bot.last_error)}" if bot.last_error else words
+    return f"{words}, since {describe_error(bot.last_error)}" if bot.last_error else words
 
 
 def _failed(bot: BotRow, _links: list[LinkRow]) -> str:
-    reason = in_plain_words(bot.last_error) if bot.last_error else "no error was kept"
+    reason = describe_error(bot.last_error) if bot.last_error else "no error was kept"
     # A bot whose workers died has no attempt to its name.
     after = f" after {_count(bot.attempts, 'attempt')}" if bot.attempts else ""
     return f"Not linked, and given up{after}: {reason}"
@@ -88,8 +88,8 @@ def _next_try(bot: BotRow, now: datetime, circuit: Circuit) -> str:
     seconds = (bot.due_at - now).total_seconds()
     if circuit.open_for > max(seconds, 0.0):
         reason = f" ({circuit.reason})" if circuit.reason else ""
-        wait = in_words(circuit.open_for)
+        wait = duration(circuit.open_for)
         return f"; Recall refuses the whole workspace{reason}, the next try of any bot is in {wait}"
     if seconds <= 0:
         return "; the next look-up is due now"
-    return f"; the next look-up is in {in_words(seconds)}"
+    return f"; the next look-up is in {duration(seconds)}"

@@ -17,7 +17,7 @@ from models.core.sanitize import uuid_range
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.queries.pagination import Listing, Query
 from models.queries.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
-from models.queries.title_search import with_words
+from models.queries.title_search import filter_by_title
 from models.queries.views import BOT_LINKS, DELIVERY_LOG
 from models.tables.bot import Bot
 from models.tables.calendar import MeetingPerson
@@ -29,7 +29,7 @@ def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
     columns = BOT_LINKS.c
     query = _links(wanted)
     if wanted.title:
-        query, order = with_words(query, wanted.title, dialect)
+        query, order = filter_by_title(query, wanted.title, dialect)
         return Listing(_between(query, order[0], wanted.since, wanted.until), order, LinkRow)
     query = _between(query, columns.meeting_start, wanted.since, wanted.until)
     # The order follows the index that the filter uses, or a page would sort all that matches.

@@ -16,20 +16,20 @@ MOST_BOTS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Pasted:
+class IdMatch:
     """Which bots an id means; where it is a message's that names no bot, the list that has it."""
 
     bot_ids: list[str]
     message_in: str | None = None
 
 
-def look_up(connection: Connection, text: str) -> Pasted:
+def look_up(connection: Connection, text: str) -> IdMatch:
     """Find what has this id, by indexes alone; a bot's may be its first 8 characters or more."""
     if found := uuid_range(text):
         # A bot that webhooks name and that none has told the status of is in deliveries alone.
         for column in (Bot.id, Delivery.bot_id):
             if bot_ids := _within(connection, column, *found):
-                return Pasted(bot_ids)
+                return IdMatch(bot_ids)
     return _by_message(connection, text)
 
 
@@ -40,10 +40,10 @@ def _within(
     return list(connection.scalars(named.order_by(column).limit(MOST_BOTS)))
 
 
-def _by_message(connection: Connection, message_id: str) -> Pasted:
+def _by_message(connection: Connection, message_id: str) -> IdMatch:
     delivery = select(Delivery.bot_id).where(Delivery.id == message_id)
     if (found := connection.execute(delivery).one_or_none()) is not None:
-        return Pasted([found.bot_id], None) if found.bot_id else Pasted([], DELIVERIES.name)
+        return IdMatch([found.bot_id], None) if found.bot_id else IdMatch([], DELIVERIES.name)
     refused = select(Rejection.id).where(Rejection.message_id == message_id).limit(1)
     is_refused = connection.scalar(refused) is not None
-    return Pasted([], REJECTIONS.name if is_refused else None)
+    return IdMatch([], REJECTIONS.name if is_refused else None)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from models.queries.circuit import Circuit, circuit_of, seconds_left
 from models.queries.findings import count_findings
-from models.queries.reconcile import Reconciled, last_reconcile
+from models.queries.reconcile import ReconcileSummary, last_reconcile
 from models.tables.base import database_time
 from models.tables.bot import Bot
 from models.tables.delivery import Delivery
@@ -87,7 +87,7 @@ class Overview:
     calls: dict[str, int]
     hours: list[Hour]
     # What the last reconcile found that no webhook had told, and the calendars' findings by kind.
-    reconcile: Reconciled | None
+    reconcile: ReconcileSummary | None
     findings: dict[str, int]
 
 

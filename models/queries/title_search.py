@@ -29,7 +29,7 @@ _TITLES = table("meeting_titles")
 _TITLE_IDS = table("meeting_title_ids", column("id"), column("meeting_id"))
 
 
-def with_words(query: Query, asked: str, dialect: str) -> tuple[Query, Order]:
+def filter_by_title(query: Query, asked: str, dialect: str) -> tuple[Query, Order]:
     """Narrow links to titles that hold the words; returns what they are to be ordered by.
 
     The planner chooses: words that few titles hold by their own index, common ones along the

@@ -100,7 +100,7 @@ class CalendarSettings(BaseModel):
 
     @model_validator(mode="after")
     def _connecting_needs_an_address(self) -> Self:
-        if self.connectable and not self.public_url:
+        if self.oauth_platforms and not self.public_url:
             raise ValueError("PUBLIC_URL must be set: providers send browsers back to it")
         return self
 
@@ -116,7 +116,7 @@ class CalendarSettings(BaseModel):
         return self.calendar_jwt_key is not None or self.calendar_trust_any_user
 
     @property
-    def connectable(self) -> tuple[Platform, ...]:
+    def oauth_platforms(self) -> tuple[Platform, ...]:
         """The platforms that have an OAuth client."""
         return tuple(platform for platform in PLATFORMS if self.oauth_client_id(platform))
 

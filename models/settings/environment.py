@@ -30,7 +30,7 @@ from models.settings.service_urls import (
     with_scheme,
 )
 from models.settings.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, one_of, unwrapped
-from models.settings.validation_messages import in_plain_words
+from models.settings.validation_messages import validation_message
 
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
 # A date so long ago is still a date.
@@ -174,7 +174,7 @@ class Settings(CalendarSettings):
 
 def _describe(error: ValidationError) -> str:
     def line(each: Any) -> str:
-        text = in_plain_words(each)
+        text = validation_message(each)
         return f"{each['loc'][0]}: {text}" if each["loc"] else text
 
     return "; ".join(line(each) for each in error.errors(include_input=False))

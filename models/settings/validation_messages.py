@@ -27,7 +27,7 @@ _WORDS = {
 }
 
 
-def in_plain_words(error: Any) -> str:
+def validation_message(error: Any) -> str:
     """Return what is wrong by one of pydantic's errors, without any of the value."""
     words = _WORDS.get(error["type"])
     text: str = words.format(**error.get("ctx", {})) if words else error["msg"]

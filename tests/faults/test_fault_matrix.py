@@ -13,7 +13,7 @@ import pytest
 from rq.timeouts import JobTimeoutException
 from rq.worker import SimpleWorker
 
-from models.core.database_errors import is_of_the_row
+from models.core.database_errors import is_bad_row
 from tests.faults.crash_points import POINTS
 from tests.faults.injectors import BREAKAGES
 from workers.processes.rq_worker import DrainWorker
@@ -155,7 +155,7 @@ def test_every_row_has_its_test_or_a_reason(where: str) -> None:
 
 def test_rqs_own_exceptions_are_no_rows_fault() -> None:
     """A time-out that were taken for a bad row would be swallowed, and the job go on for ever."""
-    assert not is_of_the_row(JobTimeoutException("too long"))
+    assert not is_bad_row(JobTimeoutException("too long"))
 
 
 def test_no_scheduler_runs_in_a_worker() -> None:

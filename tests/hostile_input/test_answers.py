@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import OperationalError
 
-from models.core.database_errors import is_of_the_row
+from models.core.database_errors import is_bad_row
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting, CalendarUser
 from models.tables.link import Link, LinkAttempt
@@ -285,7 +285,7 @@ def test_what_outgrows_an_index_is_the_rows_fault_and_waits_for_nobody(engine: E
     started = time.monotonic()
     with pytest.raises(OperationalError) as caught:
         in_transaction(engine, lambda connection: connection.execute(user))
-    assert is_of_the_row(caught.value)
+    assert is_bad_row(caught.value)
     assert time.monotonic() - started < 5
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_remedies import in_words
+from models.core.database_remedies import describe
 from models.core.engine import make_engine
 from models.settings.environment import Settings
 from tests.conftest import migrate, new_database, unavailable
@@ -155,7 +155,7 @@ def test_a_refusal_is_told_in_the_servers_words(
     assert not [word for word in quoted if f'"{word}"' in ready]
     with pytest.raises(SQLAlchemyError) as caught, make_engine(settings, "write").connect():
         pass
-    line = in_words(caught.value) or ""
+    line = describe(caught.value) or ""
     assert said in line
     assert todo in line
     for words in (finding.text, ready, line):
@@ -170,7 +170,7 @@ def test_a_role_that_may_make_no_tables_is_told_what_it_lacks(server: Server) ->
     url = f"postgres://app:{PASSWORD}@127.0.0.1:{port}/links"
     with pytest.raises(SQLAlchemyError) as caught:
         migrate(Settings.read({"DATABASE_URL": url}))
-    line = in_words(caught.value) or ""
+    line = describe(caught.value) or ""
     assert line.startswith("the database refuses: permission denied for schema public")
     assert "GRANT USAGE, CREATE ON SCHEMA" in line
 

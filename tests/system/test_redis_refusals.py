@@ -8,7 +8,7 @@ import pytest
 import redis
 from structlog.testing import CapturingLogger
 
-from models.core.redis_errors import LONGEST_REASON, in_words, reason, remedy
+from models.core.redis_errors import LONGEST_REASON, describe, reason, remedy
 from models.settings.environment import Settings
 from tests.conftest import MakeContext, unavailable
 from tests.lab.stack.servers import Server, ServerUnavailableError, free_port, start_redis
@@ -244,4 +244,4 @@ def test_the_first_sentence_is_shown_and_no_secret(said: str, shown: str, todo: 
     error = redis.ConnectionError(said)
     assert reason(error) == shown
     assert todo in remedy(error)
-    assert in_words(error) == f"is away: {shown}"
+    assert describe(error) == f"is away: {shown}"

@@ -30,7 +30,7 @@ def init_app(
     app: Flask, settings: Settings, engine: Engine, redis_client: redis.Redis | None
 ) -> None:
     """Add the routes whose settings are there; SettingsError when RECALL_API_KEY is not."""
-    if not settings.knows_callers and not settings.connectable:
+    if not settings.knows_callers and not settings.oauth_platforms:
         return
     door = RecallGateway(
         settings,
@@ -50,7 +50,7 @@ def init_app(
         most = max(1, settings.web_threads // WAITING_SHARE)
         shared = SingleFlight[str](patience=SHARED_SECONDS, longest=RECALL_SECONDS, most=most)
         add_token_exchange(routes, desk, door, shared)
-    if settings.connectable:
+    if settings.oauth_platforms:
         add_connecting(routes, settings, Connecting(settings, door, links), desk)
         add_callbacks(routes, settings)
         add_results(routes, Results(door, links))

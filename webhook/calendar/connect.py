@@ -147,7 +147,7 @@ def add_callbacks(routes: Blueprint, settings: Settings) -> None:
 
 def known_platform(settings: Settings, platform: str) -> Platform:
     """Return a platform that has an OAuth client; 404 for any other."""
-    found = next((one for one in settings.connectable if one == platform), None)
+    found = next((one for one in settings.oauth_platforms if one == platform), None)
     return found or abort(404)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from models.core.sanitize import plain_uuid
-from models.queries.bot_detail import explain, heard_of
+from models.queries.bot_detail import explain, has_delivery
 from models.queries.filters import BotFilter
 from models.queries.rows import CallRow, Explained
 from models.queries.search import look_up
@@ -43,7 +43,7 @@ def explain_bot(session: Session, bot: str, *, as_json: bool) -> None:
     bot = _meant(session, bot.strip())
     found = session.read(lambda connection: explain(connection, bot))
     if found is None:
-        is_new = session.read(lambda connection: heard_of(connection, bot))
+        is_new = session.read(lambda connection: has_delivery(connection, bot))
         click.echo("not applied yet" if is_new else "no webhook has told of this bot", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND)
     if as_json:

@@ -90,7 +90,7 @@ def _refuse(words: str) -> NoReturn:
 
 
 def _connectable(settings: Settings, platform: Platform) -> Settings:
-    if platform not in settings.connectable:
+    if platform not in settings.oauth_platforms:
         raise SettingsError(f"{platform.upper()}_OAUTH_CLIENT_ID is not set")
     return settings
 

@@ -14,8 +14,8 @@ from alembic.util import CommandError
 from click.shell_completion import get_completion_class
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import is_away, is_too_slow, reason
-from models.core.database_remedies import TOO_SLOW, in_words
+from models.core.database_errors import is_too_slow, is_unavailable, reason
+from models.core.database_remedies import TOO_SLOW, describe
 from models.core.version import VERSION
 from models.settings.environment import SettingsError
 from webhook.cli import bots, calendar_connect, calendar_users, database, lists, privacy, status
@@ -81,8 +81,8 @@ def main() -> None:
 def _unforeseen(error: Exception) -> tuple[str, int]:
     if is_too_slow(error):
         return TOO_SLOW, NOTHING_FOUND
-    if words := in_words(error):
-        return words, AWAY if is_away(error) else NOTHING_FOUND
+    if words := describe(error):
+        return words, AWAY if is_unavailable(error) else NOTHING_FOUND
     if isinstance(error, SQLAlchemyError) and (words := Session(os.environ).gap()):
         return words, AWAY
     bug = secrets.token_hex(8)

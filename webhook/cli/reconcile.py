@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 from pydantic import BaseModel
 
-from models.core.humanize import counted
+from models.core.humanize import plural
 from models.queries.filters import Time
 from webhook.cli.context import Session
 from webhook.cli.output import AWAY, NOTHING_FOUND, print_json, progress
@@ -122,7 +122,7 @@ def _say(done: RunProgress, *, as_json: bool) -> None:
 
 def _words(done: RunProgress) -> str:
     words = (
-        f"{counted(done.bots_seen, 'bot')} compared; never heard of: {done.bots_missed},"
+        f"{plural(done.bots_seen, 'bot')} compared; never heard of: {done.bots_missed},"
         f" statuses that had not come: {done.statuses_missed}, due to be linked: {done.bots_due}"
     )
     if done.is_over and not done.is_complete and done.error is None:

@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import click
 
-from models.core.humanize import in_words
+from models.core.humanize import duration
 from models.core.serialize import plain
 from models.queries.alerts import Alarm, alarms
-from models.queries.reconcile import missed_in_words
+from models.queries.reconcile import describe_reconcile
 from models.queries.service_status import Overview, overview
 from webhook.cli.context import Session
 from webhook.cli.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
@@ -49,14 +49,14 @@ def _facts(found: Overview) -> Iterator[tuple[str, object]]:
     yield "in hand", backlog.leased
     for name in ("pending", "partial", "failed"):
         yield name, getattr(backlog, name)
-    yield "circuit", f"open, {in_words(circuit.open_for)} left" if circuit.open_for else "closed"
+    yield "circuit", f"open, {duration(circuit.open_for)} left" if circuit.open_for else "closed"
     for bucket, quota in found.quota.items():
         yield f"quota {bucket}", f"{quota['left']:g} of {quota['per_minute']:g} a minute"
     for worker in found.workers:
-        yield f"worker {worker.name}", f"seen {in_words(worker.seen_seconds)} ago"
+        yield f"worker {worker.name}", f"seen {duration(worker.seen_seconds)} ago"
     yield "last delivery", found.last_delivery_at or "none yet"
     if found.reconcile:
-        yield "last reconcile", missed_in_words(found.reconcile)
+        yield "last reconcile", describe_reconcile(found.reconcile)
     if found.findings:
         counts = sorted(found.findings.items())
         yield "calendar findings", ", ".join(f"{count} {kind}" for kind, count in counts)
@@ -65,7 +65,7 @@ def _facts(found: Overview) -> Iterator[tuple[str, object]]:
 
 
 def _aged(count: int, seconds: float | None) -> str:
-    return str(count) if seconds is None else f"{count}, the oldest for {in_words(seconds)}"
+    return str(count) if seconds is None else f"{count}, the oldest for {duration(seconds)}"
 
 
 def _say_alarm(alarm: Alarm) -> None:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.core.sanitize import plain_uuid
 from models.queries.alerts import alarms
-from models.queries.bot_detail import explain, heard_of
+from models.queries.bot_detail import explain, has_delivery
 from models.queries.filters import Filter, Limit
 from models.queries.findings import MOST_FINDINGS, calendar_findings
 from models.queries.registry import ListKind
@@ -105,7 +105,7 @@ class Pages:
 
         def read(connection: Connection) -> tuple[Any, ...]:
             found = explain(connection, known_form)
-            is_new = found is None and heard_of(connection, known_form)
+            is_new = found is None and has_delivery(connection, known_form)
             return found, is_new, database_time(connection)
 
         found, is_new, now = self._reader.read(read)

@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask, Response, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 
-from models.core.humanize import in_words
-from models.queries.reconcile import missed_in_words
+from models.core.humanize import duration
+from models.queries.reconcile import describe_reconcile
 from models.queries.service_status import MOST_COUNTED
 from webhook.console.charts import TONES
 from webhook.web.auth import Access
@@ -76,8 +76,8 @@ class Renderer:
             tone=tone,
             status_tone=status_tone,
             capped=capped,
-            words=in_words,
-            missed=missed_in_words,
+            words=duration,
+            missed=describe_reconcile,
             # Not Jinja's tojson, which is made for scripts and spells every quote as a number.
             compact=partial(json.dumps, ensure_ascii=False),
         )
@@ -113,7 +113,7 @@ def stamp(moment: datetime) -> str:
 def ago(moment: datetime, now: datetime) -> str:
     """Return how far a time is from now, in words."""
     seconds = (now - moment).total_seconds()
-    return f"{in_words(seconds)} ago" if seconds >= 0 else f"in {in_words(-seconds)}"
+    return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
 
 
 def tone(state: str | None) -> str:

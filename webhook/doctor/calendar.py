@@ -9,18 +9,18 @@ from webhook.doctor.result import Diagnosis
 
 def examine_calendar(settings: Settings) -> Iterator[Diagnosis]:
     """Look at what is set; while nothing is, the companion is off and nothing is wrong."""
-    if not settings.knows_callers and not settings.connectable:
+    if not settings.knows_callers and not settings.oauth_platforms:
         yield Diagnosis("ok", "calendar companion", "off: its routes answer 404")
         return
     yield _callers(settings)
     if settings.recall_api_key is None:
         remedy = "set RECALL_API_KEY: the web process does not start without it"
         yield Diagnosis("failed", "calendar tokens", "RECALL_API_KEY is not set", remedy)
-    for platform in settings.connectable:
+    for platform in settings.oauth_platforms:
         # Word for word what has to be entered there, so that it can be copied.
         text = f"connects; {PROVIDERS[platform].name} must know {redirect_uri(settings, platform)}"
         yield Diagnosis("ok", f"{platform} calendars", text)
-    if settings.connectable and not settings.calendar_return_urls:
+    if settings.oauth_platforms and not settings.calendar_return_urls:
         yield Diagnosis(
             "warning",
             "return targets",

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from models.core.humanize import in_words
+from models.core.humanize import duration
 from models.settings.environment import Settings
 from models.tables.delivery import Delivery
 from webhook.doctor.result import Diagnosis
@@ -32,7 +32,7 @@ def examine_deliveries(
 
 
 def _last(last: Row[*tuple[Any, ...]], settings: Settings, now: datetime) -> Diagnosis:
-    age = in_words((now - last.received_at).total_seconds())
+    age = duration((now - last.received_at).total_seconds())
     proof = f"signed ({last.scheme}) with secret {last.secret_fingerprint}"
     known = {secret.fingerprint for secret in settings.recall_webhook_secrets}
     if last.secret_fingerprint in known:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import redis
 
-from models.core.redis_errors import in_words, remedy
+from models.core.redis_errors import describe, remedy
 from webhook.doctor.result import Diagnosis
 from workers.queue.redis_clients import write_probe
 
@@ -22,7 +22,7 @@ def examine_redis(client: redis.Redis | None) -> Iterator[Diagnosis]:
         server, memory = client.info("server"), client.info("memory")
         write_probe(client)
     except redis.RedisError as error:
-        yield Diagnosis("warning", "Redis", in_words(error), remedy(error))
+        yield Diagnosis("warning", "Redis", describe(error), remedy(error))
         return
     yield Diagnosis("ok", "Redis", f"version {server.get('redis_version')}")
     policy = str(memory.get("maxmemory_policy", "unknown"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import is_away, reason
+from models.core.database_errors import is_unavailable, reason
 from models.core.database_remedies import remedy
 from models.queries.alerts import alarms
 from models.queries.service_status import overview
@@ -61,8 +61,8 @@ def examine_database(reads: Engine, settings: Settings) -> Iterator[Diagnosis]:
             if found == HEAD:
                 yield from _work(connection, settings)
     except SQLAlchemyError as error:
-        words = f"does not answer: {reason(error)}" if is_away(error) else reason(error)
-        yield Diagnosis("failed", "database", words, remedy(error), is_away=is_away(error))
+        words = f"does not answer: {reason(error)}" if is_unavailable(error) else reason(error)
+        yield Diagnosis("failed", "database", words, remedy(error), is_away=is_unavailable(error))
 
 
 def _encoding(connection: Connection) -> Iterator[Diagnosis]:

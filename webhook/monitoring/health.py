@@ -7,8 +7,8 @@ from flask import Blueprint, Response
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import Trouble, is_away, trouble
-from models.core.database_remedies import for_strangers
+from models.core.database_errors import ErrorKind, classify, is_unavailable
+from models.core.database_remedies import public_reason
 from models.tables.schema_version import ENCODING, HEAD, wrong_encoding
 from webhook.receiver.write_check import WriteCheck
 
@@ -64,9 +64,9 @@ class Health:
 
 
 def _in_words(error: SQLAlchemyError) -> str:
-    if trouble(error) is Trouble.REFUSED:
-        return f"refuses: {for_strangers(error)}"
-    return f"away: {for_strangers(error)}" if is_away(error) else "not migrated"
+    if classify(error) is ErrorKind.REFUSED:
+        return f"refuses: {public_reason(error)}"
+    return f"away: {public_reason(error)}" if is_unavailable(error) else "not migrated"
 
 
 def blueprint(health: Health) -> Blueprint:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from models.core.bot_status import LONGEST_WORD, MOST_AHEAD, is_code
+from models.core.bot_status import LONGEST_WORD, MAX_FUTURE, is_code
 from models.core.sanitize import is_clamped, plain_uuid, storable, utc_time
 from models.tables.delivery import Outcome
 
@@ -88,7 +88,7 @@ def _read_status(
     known["occurred_at"] = occurred_at = utc_time(status.get(time_key))
     if occurred_at is None:
         return Classified("malformed", "bad_time", **known)
-    if occurred_at > now + MOST_AHEAD:
+    if occurred_at > now + MAX_FUTURE:
         return Classified("malformed", "time_ahead", **known)
     reason = "time_clamped" if is_clamped(status.get(time_key)) else None
     return Classified("accepted", reason, **known)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from models.core.postgresql import by_itself
+from models.core.postgresql import under_settings
 from models.tables.base import db_now
 from models.tables.delivery import Delivery
 from webhook.receiver.socket_timeout import SocketTimeout
@@ -95,7 +95,11 @@ class PooledConnection:
         driver = connection.connection.driver_connection
         if isinstance(driver, psycopg.Connection):
             pace = _hurrying(driver) if hurry else nullcontext()
-            with self._watchdog.watching(driver.fileno(), until), by_itself(connection), pace:
+            with (
+                self._watchdog.watching(driver.fileno(), until),
+                under_settings(connection),
+                pace,
+            ):
                 return _prepared(len(rows)).execute(driver, rows)
         return _store_in_sqlite(connection, rows)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import psycopg
 import structlog
 
-from models.core.database_errors import Trouble, reason, trouble
+from models.core.database_errors import ErrorKind, classify, reason
 from models.core.engine import make_engine
-from models.core.logging import Seldom
+from models.core.logging import OncePerSecond
 from models.settings.environment import Settings
 from webhook.receiver.batch_wait import current_waiter, hand_in
 from webhook.receiver.insert import Outcome, PooledConnection, Row, Stored
@@ -27,7 +27,7 @@ BREAKER_SECONDS = 2.0
 LANES = 4
 
 logger = structlog.stdlib.get_logger(__name__)
-_seldom = Seldom()
+_once_per_second = OncePerSecond()
 
 
 class NotStoredError(Exception):
@@ -158,23 +158,23 @@ def _is_away(outcomes: Iterable[Outcome]) -> bool:
 
 
 def _is_of_a_row(error: Exception) -> bool:
-    what = trouble(error)
-    if what is Trouble.LOCKED:
+    what = classify(error)
+    if what is ErrorKind.LOCKED:
         # The server says at which row it waited; of a table's lock it has nothing to say.
         return isinstance(error, psycopg.Error) and error.diag.context is not None
-    return what in (Trouble.ROW, Trouble.BUG)
+    return what in (ErrorKind.BAD_ROW, ErrorKind.BUG)
 
 
 def _refuse_one(row: Row, error: Exception) -> Outcome:
-    what = trouble(error)
-    if what is Trouble.BUG and _seldom.is_time():
+    what = classify(error)
+    if what is ErrorKind.BUG and _once_per_second.is_due():
         # With its traceback, for whoever has to mend it; one a second is enough.
         logger.error("not stored", delivery_id=row["id"], exc_info=error)
     else:
         logger.warning("not stored", delivery_id=row["id"], error=reason(error))
-    if what is Trouble.LOCKED:
+    if what is ErrorKind.LOCKED:
         return LockedError()
-    return UnstorableError() if what is Trouble.ROW else NotStoredError()
+    return UnstorableError() if what is ErrorKind.BAD_ROW else NotStoredError()
 
 
 def _refuse(rows: Sequence[Row], why: str) -> list[Outcome]:

@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy import Engine, delete, insert
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
-from models.core.database_remedies import for_strangers
+from models.core.database_remedies import public_reason
 from models.tables.base import db_now
 from models.tables.delivery import Delivery
 
@@ -50,7 +50,7 @@ class LastWrite:
         """Note an error, where it will be the next one's as well."""
         if _lasts(error):
             self._at = self._clock()
-            self.reason = for_strangers(error)
+            self.reason = public_reason(error)
 
 
 class WriteCheck:

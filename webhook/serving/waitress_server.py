@@ -17,7 +17,7 @@ import structlog
 from flask import Flask
 from waitress import create_server
 
-from models.core.logging import Seldom
+from models.core.logging import OncePerSecond
 from models.settings.environment import Settings
 from webhook.app import Resources, resources_of
 from webhook.receiver.views import PATH
@@ -105,11 +105,11 @@ class _QueueLogger:
     """
 
     def __init__(self) -> None:
-        self._seldom = Seldom()
+        self._seldom = OncePerSecond()
 
     def warning(self, message: str, *args: object) -> None:
         """Say it, or not."""
-        if self._seldom.is_time():
+        if self._seldom.is_due():
             logger.warning(message, *args)
 
 

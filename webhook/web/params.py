@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from models.queries.filters import ROWS, Filter, Limit
 from models.queries.pagination import Listing, Position
 from models.settings.environment import Settings
-from models.settings.validation_messages import in_plain_words
+from models.settings.validation_messages import validation_message
 from models.tables.base import UtcDateTime
 from webhook.web.signing import CURSOR, Signer
 
@@ -69,7 +69,7 @@ def checked(model: type[M], given: Mapping[str, Any]) -> M:
         # One at a time is what a person can act on; the rest show when this one is mended.
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "body"
-        raise BadParameterError(name, in_plain_words(first)) from None
+        raise BadParameterError(name, validation_message(first)) from None
 
 
 class Cursors:

@@ -10,7 +10,7 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from models.core.database_errors import is_away, is_too_slow, reason
+from models.core.database_errors import is_too_slow, is_unavailable, reason
 from models.core.database_remedies import TOO_SLOW
 
 BUG = "this is a fault of ours; the log tells of it by this id"
@@ -68,7 +68,7 @@ class Failure:
 
 def note(error: Exception) -> Failure:
     """Log an unforeseen error; Sentry has from there what is an error."""
-    failure = Failure(is_away(error), secrets.token_hex(8))
+    failure = Failure(is_unavailable(error), secrets.token_hex(8))
     if failure.is_away:
         logger.warning("the database is away", reason=reason(error))
     else:

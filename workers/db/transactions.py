@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import is_away, reason
+from models.core.database_errors import is_unavailable, reason
 from models.core.postgresql import is_pooled
 
 ABSENCE_SECONDS = 15.0
@@ -54,7 +54,7 @@ class Writer:
         try:
             yield self._connection
         except SQLAlchemyError as error:
-            if is_away(error):
+            if is_unavailable(error):
                 # Also where the connection lives: after a fail-over it leads to a server that
                 # only reads.
                 self._connection.invalidate()
@@ -111,7 +111,7 @@ def in_transaction(
             with database.begin() as connection:
                 return work(connection)
         except SQLAlchemyError as error:
-            if not is_away(error) or time.monotonic() >= give_up_at:
+            if not is_unavailable(error) or time.monotonic() >= give_up_at:
                 raise
             logger.warning("database away, trying again", reason=reason(error))
             # No event tells that a database is back; asking three times a second costs it little.

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, Row, Table, case, func, select, text, update
 
 from models.core.bot_status import TERMINAL, UNINFORMATIVE, Status
-from models.core.database_errors import is_of_the_row
+from models.core.database_errors import is_bad_row
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery
@@ -71,7 +71,7 @@ def apply_batch(database: Database, size: int = BATCH) -> int:
     try:
         return in_transaction(database, lambda connection: _apply_next(connection, size, _apply))
     except Exception as error:
-        if not is_of_the_row(error):
+        if not is_bad_row(error):
             raise
         logger.warning("a batch of deliveries did not apply, going row by row")
     return in_transaction(
@@ -147,7 +147,7 @@ def _apply_one(connection: Connection, row: Delivered) -> None:
         with connection.begin_nested():
             _apply(connection, [row])
     except Exception as error:
-        if not is_of_the_row(error):
+        if not is_bad_row(error):
             raise
         logger.exception("delivery cannot be applied", delivery_id=row.id)
         malformed = {"outcome": "malformed", "reason": "apply_failed"}

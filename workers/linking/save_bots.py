@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from models.core.database_errors import is_of_the_row
+from models.core.database_errors import is_bad_row
 from models.core.sanitize import storable
 from models.tables.base import Json, UtcDateTime, db_now
 from models.tables.bot import Bot
@@ -85,7 +85,7 @@ def _settle_alone(connection: Connection, verdict: Verdict) -> list[Verdict]:
         with connection.begin_nested():
             return settle(connection, [verdict])
     except Exception as error:
-        if not is_of_the_row(error):
+        if not is_bad_row(error):
             raise
         logger.exception("result cannot be stored", bot_id=verdict.result.claim.bot_id)
         return settle(connection, [judge(_unstorable(verdict.result, error))])

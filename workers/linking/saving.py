@@ -5,7 +5,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from models.core.database_errors import is_of_the_row
+from models.core.database_errors import is_bad_row
 from workers.db.counters import add_hourly_counts
 from workers.db.transactions import Database, in_transaction
 from workers.linking.outcome import Verdict, judge
@@ -40,7 +40,7 @@ class ResultSaver:
         try:
             settled = in_transaction(self._database, partial(write, by=settle))
         except Exception as error:
-            if not is_of_the_row(error):
+            if not is_bad_row(error):
                 raise
             one_by_one = partial(write, by=settle_one_by_one)
             settled = in_transaction(self._database, one_by_one)

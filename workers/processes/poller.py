@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import reason
-from models.core.database_remedies import in_words, remedy
+from models.core.database_remedies import describe, remedy
 from workers.calendars.nightly import CalendarSweep
 from workers.linking.backlog import PendingWork, look
 from workers.linking.context import WorkerContext
@@ -112,7 +112,7 @@ class Poller:
 
 
 def _say(error: SQLAlchemyError) -> None:
-    if in_words(error) is None:
+    if describe(error) is None:
         # A bug of ours, or tables that no release has made yet: waiting alone may not mend it.
         logger.error("waiting for the database", reason=reason(error))
     else:

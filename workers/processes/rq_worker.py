@@ -20,7 +20,7 @@ from rq.job import Job
 from rq.worker import SimpleWorker
 
 from models.core import redis_errors
-from models.core.database_errors import is_away, reason
+from models.core.database_errors import is_unavailable, reason
 from models.core.sentry import flush_sentry, set_up_sentry
 from models.settings.environment import Settings
 from workers.linking.context import WorkerContext, make_context
@@ -61,7 +61,7 @@ class DrainJob:
         except Exception as error:
             # A time-out may have cut into a statement: its connection is of no more use.
             self._tools.engine.dispose()
-            if not is_away(error):
+            if not is_unavailable(error):
                 raise
             # Not this job's failure: the poller waits for the database, and what is due stays due.
             logger.warning("the database is away, drain ended", reason=reason(error))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from models.core.bot_status import LONGEST_WORD, MOST_AHEAD, Status, is_code
+from models.core.bot_status import LONGEST_WORD, MAX_FUTURE, Status, is_code
 from models.core.sanitize import plain_uuid, utc_time
 from workers.recall_api import parsing
 from workers.recall_api.errors import Endpoint, RecallError
@@ -74,7 +74,7 @@ def _read_bot(item: dict[str, Any], now: datetime) -> ListedBot | None:
     except RecallError:
         # One bot's history in part: its row is told of, and the list goes on.
         return None
-    return ListedBot(bot_id, tuple(_statuses(changes, now + MOST_AHEAD)))
+    return ListedBot(bot_id, tuple(_statuses(changes, now + MAX_FUTURE)))
 
 
 def _statuses(value: object, latest: datetime) -> Iterator[Status]:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models.core.database_errors import Trouble, is_away, is_of_the_row, reason, trouble
+from models.core.database_errors import ErrorKind, classify, is_bad_row, is_unavailable, reason
 from models.tables.bot import Bot
 from tests.support.fakes import BOT
 from tests.support.rows import add_bot
@@ -28,17 +28,17 @@ CONDITIONS = sorted(
 AWAY = {"08", "28", "53", "57", "58", "XX"}
 ROW = {"22", "23"}
 SINGLE = {
-    "25006": Trouble.AWAY,
-    "25P03": Trouble.AWAY,
-    "25P04": Trouble.AWAY,
-    "40001": Trouble.LOCKED,
-    "40P01": Trouble.LOCKED,
-    "55P03": Trouble.LOCKED,
-    "3D000": Trouble.REFUSED,
-    "3F000": Trouble.REFUSED,
-    "42501": Trouble.REFUSED,
-    "54000": Trouble.ROW,
-    "54001": Trouble.ROW,
+    "25006": ErrorKind.UNAVAILABLE,
+    "25P03": ErrorKind.UNAVAILABLE,
+    "25P04": ErrorKind.UNAVAILABLE,
+    "40001": ErrorKind.LOCKED,
+    "40P01": ErrorKind.LOCKED,
+    "55P03": ErrorKind.LOCKED,
+    "3D000": ErrorKind.REFUSED,
+    "3F000": ErrorKind.REFUSED,
+    "42501": ErrorKind.REFUSED,
+    "54000": ErrorKind.BAD_ROW,
+    "54001": ErrorKind.BAD_ROW,
 }
 REFUSED_AT_THE_DOOR = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
 HOST = "host 'db.example': [Errno -2] Name or service not known"
@@ -59,13 +59,13 @@ def test_each_condition_of_postgresql_is_told_by_its_class(kind: type[psycopg.Er
     if state in SINGLE:
         expected = SINGLE[state]
     elif state[:2] in AWAY | {"40", "55"}:
-        expected = Trouble.AWAY
+        expected = ErrorKind.UNAVAILABLE
     else:
-        expected = Trouble.ROW if state[:2] in ROW else Trouble.BUG
+        expected = ErrorKind.BAD_ROW if state[:2] in ROW else ErrorKind.BUG
     raised = kind("words")
-    assert trouble(raised) is expected
+    assert classify(raised) is expected
     wrapped = DBAPIError.instance("SELECT", {}, raised, psycopg.Error, dialect=None)
-    assert trouble(wrapped) is expected
+    assert classify(wrapped) is expected
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_a_value_that_cannot_be_stored_is_of_the_row(engine: Engine, value: obje
         return
     with pytest.raises(Exception) as caught, engine.begin() as connection:  # noqa: PT011
         connection.execute(statement)
-    assert is_of_the_row(caught.value)
-    assert not is_away(caught.value)
+    assert is_bad_row(caught.value)
+    assert not is_unavailable(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_wrong_statement_is_a_bug(engine: Engine, statement: str) -> None:
     """Never the database's absence, which would be waited for, nor a row's."""
     with pytest.raises(DBAPIError) as caught, engine.connect() as connection:
         connection.execute(text(statement))
-    assert trouble(caught.value) is Trouble.BUG
+    assert classify(caught.value) is ErrorKind.BUG
 
 
 def _fail(statement: str) -> sqlite3.Error:
@@ -114,22 +114,22 @@ def test_a_busy_or_missing_sqlite_file_is_away(tmp_path: object) -> None:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(sqlite3.OperationalError) as caught:
             other.execute("BEGIN IMMEDIATE")
-    assert is_away(caught.value)
+    assert is_unavailable(caught.value)
     with pytest.raises(sqlite3.OperationalError) as caught:
         sqlite3.connect(f"{tmp_path}/no/such/folder.db")
-    assert is_away(caught.value)
-    assert trouble(_fail("SELECT zeroblob(3000000000)")) is Trouble.ROW
+    assert is_unavailable(caught.value)
+    assert classify(_fail("SELECT zeroblob(3000000000)")) is ErrorKind.BAD_ROW
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), RuntimeError(), OSError()])
 def test_what_is_about_neither_row_nor_database_is_a_bug(error: BaseException) -> None:
     """A time-out that counted as a row's fault would be swallowed."""
-    assert trouble(error) is Trouble.BUG
+    assert classify(error) is ErrorKind.BUG
 
 
 def test_a_pool_that_has_no_connection_left_is_away() -> None:
     """SQLAlchemy's own word, which no driver raised."""
-    assert is_away(PoolTimeoutError("QueuePool limit"))
+    assert is_unavailable(PoolTimeoutError("QueuePool limit"))
 
 
 @pytest.mark.parametrize(

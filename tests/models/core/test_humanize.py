@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.core.humanize import counted
+from models.core.humanize import plural
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from models.core.humanize import counted
 )
 def test_a_noun_goes_with_its_number(count: int, words: tuple[str, str]) -> None:
     """Also where its plural is no mere s."""
-    assert (counted(count, "bot"), counted(count, "status", "statuses")) == words
+    assert (plural(count, "bot"), plural(count, "status", "statuses")) == words

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Engine, insert
 
-from models.queries.bot_detail import MOST, explain, heard_of
+from models.queries.bot_detail import MOST, explain, has_delivery
 from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
 from models.queries.timeline import timeline
 from models.tables.base import db_now
@@ -36,10 +36,10 @@ def test_a_bot_that_nothing_told_of_is_none(engine: Engine) -> None:
     """Unless a delivery did, which is not applied yet."""
     with engine.connect() as connection:
         assert explain(connection, BOT) is None
-        assert not heard_of(connection, BOT)
+        assert not has_delivery(connection, BOT)
     add_delivery(engine, BOT, "done")
     with engine.connect() as connection:
-        assert heard_of(connection, BOT)
+        assert has_delivery(connection, BOT)
 
 
 def test_only_its_own_rows_are_told(engine: Engine) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from models.core.humanize import in_words
+from models.core.humanize import duration
 from models.queries.circuit import Circuit
-from models.queries.error_messages import in_plain_words
+from models.queries.error_messages import describe_error
 from models.queries.link_summary import why
 from models.queries.rows import BotRow, LinkRow
 from models.tables.bot import LinkState
@@ -131,20 +131,20 @@ def test_every_error_has_words_for_people(fault: Fault) -> None:
     for endpoint in Endpoint:
         for status in by_status.get(fault, [None]):
             error = str(RecallError(fault, endpoint, status=status))
-            assert in_plain_words(error).endswith(f" ({error})"), error
+            assert describe_error(error).endswith(f" ({error})"), error
 
 
 def test_a_refused_token_is_not_taken_for_a_refused_key() -> None:
     """Both are 401; what to do about them differs."""
     error = str(RecallError(Fault.TOKEN_REFUSED, Endpoint.MEETING, status=401))
-    assert in_plain_words(error).startswith("Recall refuses the calendar user's token")
+    assert describe_error(error).startswith("Recall refuses the calendar user's token")
     error = str(RecallError(Fault.WORKSPACE, Endpoint.BOT, status=401))
-    assert in_plain_words(error).startswith("Recall refuses the API key")
+    assert describe_error(error).startswith("Recall refuses the API key")
 
 
 def test_an_error_nobody_foresaw_stands_for_itself() -> None:
     """Better than nothing."""
-    assert in_plain_words("moon_phase: full") == "moon_phase: full"
+    assert describe_error("moon_phase: full") == "moon_phase: full"
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_an_error_nobody_foresaw_stands_for_itself() -> None:
 )  # fmt: skip
 def test_a_length_of_time_is_said_in_one_unit(seconds: float, words: str) -> None:
     """As people say it."""
-    assert in_words(seconds) == words
+    assert duration(seconds) == words

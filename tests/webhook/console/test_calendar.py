@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.queries.reconcile import Reconciled, missed_in_words
+from models.queries.reconcile import ReconcileSummary, describe_reconcile
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.calendar import CalendarToken
@@ -71,7 +71,7 @@ def test_no_findings_are_said_to_be_none(app: Flask) -> None:
 def test_an_incomplete_reconcile_is_said_to_be() -> None:
     """A run that ended early is not taken for a whole one."""
     at = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-    words = missed_in_words(Reconciled(at, None, 9, 2, 5, is_complete=False))
+    words = describe_reconcile(ReconcileSummary(at, None, 9, 2, 5, is_complete=False))
     assert words == "2026-01-02 03:04Z: 2 bots and 5 statuses missed, of 9 bots, not complete"
 
 
