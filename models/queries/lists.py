@@ -99,6 +99,11 @@ BOT_COLUMNS = (
     Bot.first_seen_at,
     Bot.fetched_at,
     Bot.settled_at,
+    Bot.recorded,
+    Bot.recorded_from,
+    Bot.recorded_until,
+    Bot.ended_sub_code,
+    Bot.bot_metadata,
 )
 _LINK_COLUMNS = {
     "bot_id": BOT_LINKS.c.bot_id,

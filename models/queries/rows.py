@@ -28,6 +28,17 @@ class LinkRow:
     linked_at: datetime
     ended_at: datetime | None
     end_reason: str | None
+    recorded: bool | None
+    recorded_from: datetime | None
+    recorded_until: datetime | None
+    ended_sub_code: str | None
+    recording_id: str | None
+    recording_expires_at: datetime | None
+    transcript_id: str | None
+    bot_name: str | None
+    bot_metadata: dict[str, Any] | None
+    meeting_key: str | None
+    updated_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,11 @@ class BotRow:
     first_seen_at: datetime
     fetched_at: datetime | None
     settled_at: datetime | None
+    recorded: bool | None
+    recorded_from: datetime | None
+    recorded_until: datetime | None
+    ended_sub_code: str | None
+    bot_metadata: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table
 from sqlalchemy.types import TypeEngine
 
-from models.tables.base import UtcDateTime
+from models.tables.base import Json, UtcDateTime
 
-_TEXT, _TIME, _COUNT = String(), UtcDateTime(), Integer()
+_TEXT, _TIME, _COUNT, _FLAG = String(), UtcDateTime(), Integer(), Boolean()
 # Apart from the tables' metadata: create_all and autogenerate must not take them for tables.
 _VIEWS = MetaData()
 
@@ -37,6 +37,17 @@ BOT_LINKS = _view(
     linked_at=_TIME,
     ended_at=_TIME,
     end_reason=_TEXT,
+    recorded=_FLAG,
+    recorded_from=_TIME,
+    recorded_until=_TIME,
+    ended_sub_code=_TEXT,
+    recording_id=_TEXT,
+    recording_expires_at=_TIME,
+    transcript_id=_TEXT,
+    bot_name=_TEXT,
+    bot_metadata=Json,
+    meeting_key=_TEXT,
+    updated_at=_TIME,
 )
 UNLINKED_BOTS = _view(
     "unlinked_bots",
@@ -48,6 +59,10 @@ UNLINKED_BOTS = _view(
     attempts=_COUNT,
     last_error=_TEXT,
     first_seen_at=_TIME,
+    recorded=_FLAG,
+    ended_sub_code=_TEXT,
+    bot_name=_TEXT,
+    bot_metadata=Json,
 )
 DELIVERY_LOG = _view(
     "delivery_log",

@@ -44,6 +44,12 @@ class Bot(Base):
     settled_at: Mapped[datetime | None]
     # The first settle that knew of the terminal event: from then on links only gain.
     sealed_at: Mapped[datetime | None]
+    # None until the call is known to have ended; from then on, whether anything was recorded.
+    recorded: Mapped[bool | None]
+    recorded_from: Mapped[datetime | None]
+    recorded_until: Mapped[datetime | None]
+    # Why the bot left or never got in: of `call_ended` or `fatal`, not of a later `done`.
+    ended_sub_code: Mapped[str | None]
 
     # In the index's own words, or a question would not be known to imply its predicate.
     IS_LIVE: ClassVar = (
@@ -81,6 +87,15 @@ class Bot(Base):
         Index(None, "first_seen_at", "id"),
         Index(None, "link_state", "first_seen_at", "id"),
         Index(None, "status", "first_seen_at", "id"),
+        Index(None, "recorded", "first_seen_at", "id"),
+        Index(None, "ended_sub_code", "first_seen_at", "id"),
+        Index(
+            "ix_bots_metadata",
+            "metadata",
+            postgresql_using="gin",
+            postgresql_ops={"metadata": "jsonb_path_ops"},
+            info={"dialect": "postgresql"},
+        ).ddl_if(dialect="postgresql"),
     )
 
 

@@ -21,6 +21,14 @@ class CalendarUser(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     external_id: Mapped[str | None] = mapped_column(index=True, info=EXTERNAL_ID)
+    # As List Calendar Users told it last; None of a user that no list has named yet.
+    email: Mapped[str | None] = mapped_column(index=True, info=at_most(320))
+    google_connected: Mapped[bool | None]
+    microsoft_connected: Mapped[bool | None]
+    seen_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "seen_at", "id"),)
 
 
 class CalendarMeeting(Base):
@@ -43,6 +51,8 @@ class CalendarMeeting(Base):
     indexed_title: Mapped[str | None] = mapped_column(default=default_title)
     # An index of PostgreSQL takes 2,704 bytes, a character up to four; a sender picks this.
     ical_uid: Mapped[str | None] = mapped_column(index=True, info=at_most(600))
+    # Equal for every user's copy of one meeting; None where nothing tells copies apart from others.
+    meeting_key: Mapped[str | None] = mapped_column(index=True, info=at_most(32))
     organizer_email: Mapped[str | None]
     calendar_platform: Mapped[str | None]
     meeting_platform: Mapped[str | None] = mapped_column(info=at_most(LONGEST_TEXT))

@@ -28,11 +28,14 @@ class Link(Base):
     last_seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
+    # Moves with whatever a reader of bot_links can see of the link.
+    updated_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index(None, "meeting_id", "bot_id"),
         Index(None, "linked_at", "bot_id", "meeting_id"),
         Index(None, "external_id", "linked_at", "bot_id", "meeting_id"),
+        Index(None, "updated_at", "bot_id", "meeting_id"),
     )
 
 

@@ -20,7 +20,9 @@ from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
 from models.tables.hourly_count import HourlyCount
 from models.tables.link import Link, LinkAttempt
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.reconcile_run import ReconcileRun
+from models.tables.recording import Recording
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
 
@@ -39,7 +41,9 @@ TABLES = (
     Link,
     LinkAttempt,
     MeetingPerson,
+    MissedMeeting,
     ReconcileRun,
+    Recording,
     Rejection,
     HourlyCount,
     WorkspaceState,

@@ -21,10 +21,14 @@ CONTRACT = {
         "meeting_state": TEXT, "meeting_title": TEXT, "meeting_start": TIME, "meeting_end": TIME,
         "organizer_email": TEXT, "ical_uid": TEXT, "calendar_platform": TEXT,
         "meeting_platform": TEXT, "linked_at": TIME, "ended_at": TIME, "end_reason": TEXT,
+        "recorded": FLAG, "recorded_from": TIME, "recorded_until": TIME, "ended_sub_code": TEXT,
+        "recording_id": TEXT, "recording_expires_at": TIME, "transcript_id": TEXT,
+        "bot_name": TEXT, "bot_metadata": JSON, "meeting_key": TEXT, "updated_at": TIME,
     },
     "unlinked_bots": {
         "bot_id": TEXT, "bot_status": TEXT, "bot_status_at": TIME, "link_state": TEXT,
         "due_at": TIME, "attempts": COUNT, "last_error": TEXT, "first_seen_at": TIME,
+        "recorded": FLAG, "ended_sub_code": TEXT, "bot_name": TEXT, "bot_metadata": JSON,
     },
     "delivery_log": {
         "delivery_id": TEXT, "event": TEXT, "outcome": TEXT, "reason": TEXT, "bot_id": TEXT,
@@ -55,6 +59,21 @@ CONTRACT = {
         "run_id": COUNT, "since": TIME, "started_at": TIME, "finished_at": TIME,
         "is_complete": FLAG, "error": TEXT, "pages": COUNT, "bots_seen": COUNT,
         "bots_missed": COUNT, "statuses_missed": COUNT, "bots_due": COUNT, "unusable": COUNT,
+    },
+    "recording_log": {
+        "recording_id": TEXT, "bot_id": TEXT, "recording_status": TEXT, "started_at": TIME,
+        "completed_at": TIME, "expires_at": TIME, "transcript_id": TEXT,
+        "transcript_status": TEXT, "video_id": TEXT, "audio_id": TEXT,
+        "participant_events_id": TEXT, "source": TEXT, "seen_at": TIME,
+    },
+    "missed_recordings": {
+        "meeting_id": TEXT, "calendar_user_id": TEXT, "external_id": TEXT, "meeting_title": TEXT,
+        "meeting_start": TIME, "meeting_end": TIME, "reason": TEXT, "sub_code": TEXT,
+        "bot_id": TEXT, "found_at": TIME, "resolved_at": TIME,
+    },
+    "calendar_user_list": {
+        "calendar_user_id": TEXT, "external_id": TEXT, "email": TEXT, "google_connected": FLAG,
+        "microsoft_connected": FLAG, "seen_at": TIME, "gone_at": TIME,
     },
     "title_search": {"meeting_id": TEXT, "words": WORDS},
 }  # fmt: skip
