@@ -26,7 +26,7 @@ POINTS = {
     "job taken": "workers.processes.rq_worker:DrainWorker.execute_job:before",
     "job prepared": "workers.processes.rq_worker:DrainJob.drain:before",
     "applying, deliveries read": "workers.linking.apply_deliveries:_apply:before",
-    "applying, bots written": "workers.linking.apply_deliveries:write_standings:after",
+    "applying, bots written": "workers.linking.apply_deliveries:write_bot_states:after",
     "applying, before the commit": "workers.linking.apply_deliveries:_apply:after",
     "applied": "workers.linking.drain:apply_batch:after",
     "claiming, before the commit": "workers.linking.leases:_known_links:after",
@@ -40,7 +40,7 @@ POINTS = {
     "settling, bots written": "workers.linking.save_bots:write_meetings:before",
     "settling, links written": "workers.linking.save_bots:write_links:after",
     "settling, before the commit": "workers.linking.saving:add_hourly_counts:after",
-    "settled": "workers.linking.saving:log_settled:before",
+    "settled": "workers.linking.saving:log_saved:before",
     "drained, RQ not told": "workers.processes.rq_worker:DrainJob.drain:after",
 }
 

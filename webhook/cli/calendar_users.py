@@ -17,7 +17,7 @@ from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, print_json, print_rows, visible
 from webhook.web.params import BadParameterError, checked
 from workers.calendar_tokens.crypto import Vault
-from workers.calendars.actions import CalendarCare, UnknownUserError
+from workers.calendars.actions import CalendarUserActions, UnknownUserError
 from workers.calendars.check import Check, CheckResult
 from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.calendar_client import CalendarClient
@@ -66,11 +66,11 @@ class _Window(BaseModel):
 
 
 @contextmanager
-def _caring(session: Session) -> Iterator[tuple[CalendarCare, CalendarClient]]:
+def _caring(session: Session) -> Iterator[tuple[CalendarUserActions, CalendarClient]]:
     client = session.calendar(patience=PATIENCE_SECONDS, seconds=CALL_SECONDS)
     vault = Vault(session.settings.api_key)
     try:
-        yield CalendarCare(session.writes(), vault, client, session.actor()), client
+        yield CalendarUserActions(session.writes(), vault, client, session.actor()), client
     except UnknownUserError:
         _refuse("Recall knows no calendar user of this external_id; a token would create one")
     except UserErasedError:

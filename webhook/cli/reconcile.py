@@ -44,7 +44,7 @@ def reconcile(
         client,
         session.buckets().bot_list,
         session.settings.api_url,
-        ring=session.bell().ring,
+        wake=session.bell().ring,
     )
     try:
         begun = reconciler.open(wanted, afresh=afresh)

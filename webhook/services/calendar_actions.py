@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from models.settings.environment import Settings
 from workers.calendar_tokens.gateway import RecallGateway
-from workers.calendars.actions import CalendarCare
+from workers.calendars.actions import CalendarUserActions
 from workers.calendars.check import Check, CheckResult
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
@@ -34,7 +34,7 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class _Hands:
-    care: CalendarCare
+    care: CalendarUserActions
     check: Check
     external_id: str
     platform: str
@@ -65,7 +65,7 @@ class CalendarActions:
         door = self._opened()
         with door.open() as visit:
             client: CalendarClient = visit.client
-            care = CalendarCare(self._writes, door.vault, client, actor)
+            care = CalendarUserActions(self._writes, door.vault, client, actor)
             hands = _Hands(care, Check(self._writes, client), external_id, platform)
             return DEEDS[deed](hands)
 

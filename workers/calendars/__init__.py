@@ -1,1 +1,1 @@
-"""Looking after calendar users: actions, checks and the nightly sweep."""
+"""Actions on calendar users, and the nightly check of their calendars."""

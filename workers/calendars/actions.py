@@ -1,7 +1,7 @@
-"""What a person does to one calendar user: look, refresh, disconnect, delete.
+"""An operator's actions on one calendar user: show, refresh, disconnect, delete.
 
-Asking a token creates an unknown user, so none of these asks one before Recall's own list has
-shown the user: what our tables know may have been deleted at Recall since.
+Requesting a token creates a user that does not exist, so each action first looks for the user in
+Recall's list. Our tables may still have a user who was deleted at Recall.
 """
 
 import time
@@ -27,27 +27,27 @@ from workers.privacy.tombstones import (
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 
-# A drain that asked before the tombstone may mint until it ends: 20 s and some last words.
+# A drain that checked before the tombstone may request tokens until it ends, after 20 s.
 LONGEST_DRAIN = 25.0
 POLL_SECONDS = 0.2
 
 
 class UnknownUserError(Exception):
-    """Recall's list has no calendar user of this external_id, and a token would create one."""
+    """Recall has no calendar user with this external_id, and a token would create one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A calendar user is gone at Recall; so many of their links say so."""
+    """A calendar user was deleted at Recall, and `links` of theirs were marked."""
 
     external_id: str
     links: int
 
 
-class CalendarCare:
+class CalendarUserActions:
     """Acts on one calendar user at a time; changes are audited under `actor`.
 
-    Raises UnknownUserError, UserErasedError, and RecallError for what Recall answers.
+    Raises UnknownUserError, UserErasedError, or RecallError.
     """
 
     def __init__(self, engine: Engine, vault: Vault, client: CalendarClient, actor: str) -> None:
@@ -57,8 +57,8 @@ class CalendarCare:
         self._actor = actor
 
     def user(self, external_id: str) -> CalendarUser:
-        """Return the user as Recall has them now; costs one call and no token."""
-        # The list, and not GET user: that takes a token, and so would create whom it asks for.
+        """Return the user as Recall has them now; needs no token."""
+        # From the list: GET user needs a token, which would create the user.
         self._refuse_erased(external_id)
         return self._listed(external_id)
 
@@ -86,22 +86,22 @@ class CalendarCare:
         return left
 
     def delete(self, external_id: str) -> Deleted:
-        """Delete the user with every calendar, and have no late webhook create them again.
+        """Delete the user and their calendars, and keep late webhooks from creating them again.
 
-        Also an erased one, while Recall still lists them.
+        Deletes an erased user too, while Recall still lists them.
         """
         self._listed(external_id)
-        # The tombstone before the deed: a webhook in between must find it.
+        # The tombstone first: a webhook that arrives in between must find it.
         with self._engine.begin() as connection:
             was_erased = is_erased(connection, external_id)
         in_transaction(
             self._engine, lambda connection: add_tombstone(connection, external_id, DELETED)
         )
         try:
-            self._outwait_drains()
+            self._wait_for_drains()
             self._client.delete(self._client.authenticate(external_id))
         except Exception:
-            # Still there: its meetings must go on being fetched.
+            # The user still exists, so their meetings must still be fetched.
             if not was_erased:
                 in_transaction(self._engine, lambda c: remove_tombstone(c, external_id))
             raise
@@ -119,9 +119,9 @@ class CalendarCare:
                 return user
         raise UnknownUserError(external_id)
 
-    def _outwait_drains(self) -> None:
+    def _wait_for_drains(self) -> None:
         give_up_at = time.monotonic() + LONGEST_DRAIN
-        # Only the leases of that moment: whoever claims later has read the tombstone.
+        # Only for these leases: a drain that claims later sees the tombstone.
         held = self._leases()
         while held and time.monotonic() < give_up_at:
             time.sleep(POLL_SECONDS)

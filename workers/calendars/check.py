@@ -1,7 +1,7 @@
-"""What changed behind our back: a user's links against their calendar as it is now.
+"""Compares a user's links with their calendar as it is now.
 
-Calendar V1 has no webhooks, so a calendar that was reconnected, preferences that were narrowed and
-a user that was deleted show only in List Calendar Meetings.
+Calendar V1 has no webhooks, so a reconnected calendar, narrower recording preferences and a deleted
+user show only in List Calendar Meetings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarUser
 from models.tables.link import Link
-from workers.calendars.actions import CalendarCare, UnknownUserError
+from workers.calendars.actions import CalendarUserActions, UnknownUserError
 from workers.calendars.findings import NewFinding, find, keep_findings, same_person
 from workers.db.transactions import in_transaction
 from workers.privacy.tombstones import USER_ERASED
@@ -22,18 +22,18 @@ from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser as ListedUser
 from workers.recall_api.calendar_schemas import ListedMeeting
 
-# How far back links are compared: what is older was compared on many nights.
+# How far back links are compared: older ones were compared on earlier nights.
 RECENT = timedelta(days=7)
 LEFT, GONE, RETURNED = "left_calendar_meetings", "calendar_gone", "returned"
-# A meeting that was moved keeps its id: further back than its links are looked at.
+# Further back than RECENT, since a meeting that was moved keeps its id.
 LISTED = timedelta(days=30)
-# From here on there is something that the bot recorded.
+# Statuses after which the bot has recorded something.
 _RECORDED = ("in_call_recording", "recording_done")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One link that was changed, how, and why."""
+    """One changed link, how it changed, and why."""
 
     bot_id: str
     meeting_id: str
@@ -43,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What came of one user's check."""
+    """The result of checking one user."""
 
     links: int = 0
     changes: tuple[Change, ...] = ()
@@ -56,17 +56,17 @@ class CheckResult:
 
     @property
     def ended(self) -> int:
-        """How many links of bots that recorded nothing yet were ended."""
+        """How many links of bots without a recording were ended."""
         return self._count("ended")
 
     @property
     def reopened(self) -> int:
-        """How many links were opened again."""
+        """How many links were reopened."""
         return self._count("reopened")
 
     @property
     def annotated(self) -> int:
-        """How many links of recorded meetings say now what became of the calendar."""
+        """How many links of recorded meetings got a reason, but stay open."""
         return self._count("annotated")
 
     def _count(self, what: str) -> int:
@@ -89,9 +89,9 @@ class Check:
         self.engine = engine
         self._client = client
 
-    def one(self, external_id: str, care: CalendarCare) -> CheckResult:
-        """Check one user; of one that is gone at Recall only the links, and no token is asked."""
-        # All of them, since an address that two of them share says that they are one.
+    def one(self, external_id: str, actions: CalendarUserActions) -> CheckResult:
+        """Check one user; of a user who is gone at Recall only the links, without a token."""
+        # The whole list, since duplicates are found by a shared address.
         everybody = self._client.users()
         listed = next((user for user in everybody if user.external_id == external_id), None)
         if listed is None:
@@ -99,31 +99,31 @@ class Check:
             if not gone.links:
                 raise UnknownUserError(external_id)
             return gone
-        doubles = same_person(everybody).get(listed.id, ())
+        duplicates = same_person(everybody).get(listed.id, ())
         after = datetime.now(UTC) - LISTED
-        return self.user(listed, care.meetings(external_id, after), doubles)
+        return self.user(listed, actions.meetings(external_id, after), duplicates)
 
     def user(
         self,
         user: ListedUser,
         meetings: Sequence[ListedMeeting],
-        doubles: Sequence[str] = (),
+        duplicates: Sequence[str] = (),
     ) -> CheckResult:
-        """Compare a user's links with these meetings, and keep what is found amiss."""
+        """Compare a user's links with these meetings, and store the findings."""
         external_id = user.external_id
 
         def work(connection: Connection) -> CheckResult:
             if external_id is None:
                 return CheckResult()
             result = _compare(connection, external_id, meetings)
-            found = (*find(connection, user.id, meetings), *_doubles(user.id, doubles))
+            found = (*find(connection, user.id, meetings), *_duplicates(user.id, duplicates))
             keep_findings(connection, user.id, found)
             return replace(result, findings=found)
 
         return in_transaction(self.engine, work)
 
     def gone(self, external_id: str) -> CheckResult:
-        """Say at the links of a user whom Recall does not list that the calendar is gone."""
+        """Mark the links of a user whom Recall does not list: their calendar is gone."""
 
         def work(connection: Connection) -> CheckResult:
             users = select(CalendarUser.id).where(CalendarUser.external_id == external_id)
@@ -134,7 +134,7 @@ class Check:
         return in_transaction(self.engine, work)
 
 
-def _doubles(user_id: str, others: Iterable[str]) -> tuple[NewFinding, ...]:
+def _duplicates(user_id: str, others: Iterable[str]) -> tuple[NewFinding, ...]:
     return tuple(NewFinding("one_person_two_external_ids", user_id, other) for other in others)
 
 
@@ -143,8 +143,8 @@ def _compare(
 ) -> CheckResult:
     held = _links(connection, external_id)
     listed = {meeting.id: meeting for meeting in meetings}
-    judged = [(link, _reason(link, listed.get(link.meeting_id))) for link in held]
-    changes = [change for link, why in judged if (change := _change(link, why))]
+    reasons = [(link, _reason(link, listed.get(link.meeting_id))) for link in held]
+    changes = [change for link, reason in reasons if (change := _change(link, reason))]
     for change in changes:
         _write(connection, change)
     return CheckResult(links=len(held), changes=tuple(changes))
@@ -162,7 +162,7 @@ def _links(connection: Connection, external_id: str) -> list[_Held]:
         .where(Link.external_id == external_id)
         .where(Link.seen_start >= db_now(-RECENT.total_seconds()))
         .order_by(Link.bot_id, Link.meeting_id)
-        # A settle that is under way knows better than what it would be told here.
+        # Waits for a drain that is saving the bot: its list of meetings is newer.
         .with_for_update(of=Bot)
     )
     return [_Held(*row) for row in connection.execute(theirs)]
@@ -173,7 +173,7 @@ def _reason(link: _Held, listed: ListedMeeting | None) -> str | None:
         return GONE
     if listed.bot_id is not None:
         return RETURNED if listed.bot_id == link.bot_id else LEFT
-    # On a copy of a shared meeting the bot is named at somebody else's alone: no proof by itself.
+    # The bot of a shared meeting may be named on another user's copy only, so this proves nothing.
     end, now = listed.body.end_time, datetime.now(UTC)
     is_unwanted = listed.body.will_record is False and end is not None and end > now
     return LEFT if is_unwanted and not link.has_recorded else None
@@ -182,8 +182,8 @@ def _reason(link: _Held, listed: ListedMeeting | None) -> str | None:
 def _change(link: _Held, reason: str | None) -> Change | None:
     if reason is None or link.end_reason in (USER_ERASED, reason):
         return None
-    # What ended before its bot recorded is over; a recorded one was only annotated, and an
-    # annotation is taken back as it came.
+    # A link that ended without a recording stays ended. A recorded one was only annotated, and the
+    # annotation is removed when the meeting returns.
     is_over = link.ended_at is not None and (link.has_recorded or reason != RETURNED)
     if is_over or (reason == RETURNED and link.end_reason is None):
         return None

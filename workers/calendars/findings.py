@@ -1,4 +1,4 @@
-"""What is amiss in a user's upcoming meetings: no bot, two bots, one person twice."""
+"""Problems in a user's upcoming meetings: no bot, two bots, one person with two users."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,13 +17,13 @@ from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 
 _FINDINGS = cast("Table", CalendarFinding.__table__)
 
-# When a meeting begins and its iCal UID: what copies in several calendars have in common.
+# iCal UID and start: what the copies of one meeting in several calendars have in common.
 Same = tuple[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class NewFinding:
-    """One thing an operator should look at; `subject` is a meeting's or another user's id."""
+    """A problem for an operator; `subject` is the id of a meeting or of another user."""
 
     kind: FindingKind
     calendar_user_id: str
@@ -35,12 +35,12 @@ class NewFinding:
 def find(
     connection: Connection, user_id: str, meetings: Sequence[ListedMeeting]
 ) -> tuple[NewFinding, ...]:
-    """Return what is amiss in the meetings that are not over."""
+    """Return the problems of meetings that are not over."""
     now = datetime.now(UTC)
-    coming = [m for m in meetings if m.body.end_time and m.body.end_time > now]
-    linked = _bots_of(connection, coming)
+    upcoming = [m for m in meetings if m.body.end_time and m.body.end_time > now]
+    linked = _bots_of(connection, upcoming)
     found: list[NewFinding] = []
-    for meeting in coming:
+    for meeting in upcoming:
         bots = {meeting.bot_id} if meeting.bot_id else set()
         bots |= linked.get(meeting.id, set())
         about = (user_id, meeting.id, meeting.body.start_time, tuple(sorted(bots)))
@@ -52,7 +52,7 @@ def find(
 
 
 def _bots_of(connection: Connection, meetings: Sequence[ListedMeeting]) -> Mapping[str, set[str]]:
-    # By the iCal UID too: a shared meeting's bot may be named at somebody else's copy alone.
+    # By iCal UID too: the bot of a shared meeting may be named on another user's copy only.
     same = {_same(meeting): meeting.id for meeting in meetings if _same(meeting)}
     ids = {meeting.id: meeting for meeting in meetings}
     uids = sorted({key[0] for key in same if key})
@@ -61,7 +61,7 @@ def _bots_of(connection: Connection, meetings: Sequence[ListedMeeting]) -> Mappi
     opened = opened.where(Link.ended_at.is_(None))
     bots: dict[str, set[str]] = defaultdict(set)
     for row in connection.execute(opened.where(Link.meeting_id.in_(ids))):
-        # A bot of before a reschedule served another time of the same meeting.
+        # Before a reschedule the same meeting may have had another bot.
         if row.start_time == ids[row.meeting_id].body.start_time:
             bots[row.meeting_id].add(row.bot_id)
     for row in connection.execute(opened.where(CalendarMeeting.ical_uid.in_(uids))):
@@ -76,7 +76,7 @@ def _same(meeting: ListedMeeting) -> Same | None:
 
 
 def same_person(users: Iterable[CalendarUser]) -> Mapping[str, tuple[str, ...]]:
-    """Return, by user, the other users who connected a calendar of the same address."""
+    """Return, by user, the other users who connected the same calendar address."""
     by_email: dict[str, set[str]] = defaultdict(set)
     for user in users:
         for connection in user.connections:
@@ -90,14 +90,14 @@ def same_person(users: Iterable[CalendarUser]) -> Mapping[str, tuple[str, ...]]:
 
 
 def end_findings(connection: Connection, connected: Collection[str]) -> None:
-    """Forget what was found of users of whom Recall connects no calendar any more."""
+    """Delete the findings of users who have no connected calendar any more."""
     kept = select(CalendarFinding.calendar_user_id).distinct()
     for user_id in set(connection.scalars(kept)) - set(connected):
         keep_findings(connection, user_id, ())
 
 
 def keep_findings(connection: Connection, user_id: str, found: Iterable[NewFinding]) -> None:
-    """Replace what the last look at this user's calendar found."""
+    """Replace the findings of this user's last check."""
     connection.execute(delete(CalendarFinding).where(CalendarFinding.calendar_user_id == user_id))
     rows = [{**asdict(one), "bot_ids": list(one.bot_ids)} for one in found]
     if rows:

@@ -1,7 +1,7 @@
-"""The nightly look at every connected calendar: once for the whole fleet, and never in the way.
+"""The nightly check of every connected calendar, by one worker for all.
 
-It runs in a thread of the poller, with a connection of its own to each side. Drains come first:
-while bots are due it waits, and it takes a tenth of what Recall allows at most.
+It runs in a thread of the poller, with its own connections to the database and to Recall. Drains
+come first: while bots are due it waits, and it uses at most a tenth of Recall's rate limits.
 """
 
 import threading
@@ -38,128 +38,130 @@ from workers.recall_api.transport import LIST_BYTES, HttpClient
 from workers.shutdown import Stop
 
 LOOK_SECONDS = 60.0
-# Thirty users a minute, where three hundred tokens are allowed: what drains need is left.
+# Thirty users a minute, of the three hundred tokens that Recall allows.
 PACE_SECONDS = 2.0
-# Others wait three minutes for the list of a big calendar.
+# The list of a big calendar may take three minutes.
 CALL_SECONDS = 180.0
 PATIENCE_SECONDS = 60.0
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class CalendarSweep:
-    """Starts the night's sweep when it is due, where no other worker has."""
+class NightlyCheck:
+    """Starts the nightly check when it is due and no other worker has it."""
 
-    def __init__(self, tools: WorkerContext, stop: Stop, pace: float = PACE_SECONDS) -> None:
-        self._tools = tools
+    def __init__(self, context: WorkerContext, stop: Stop, pace: float = PACE_SECONDS) -> None:
+        self._context = context
         self._stop = stop
         self._pace = pace
         self._look_at = 0.0
         self._thread: threading.Thread | None = None
 
     def start_when_due(self) -> bool:
-        """Look once a minute; returns whether a sweep was started here."""
+        """Start the check if it is due, looking once a minute; returns whether it was started."""
         is_at_work = self._thread is not None and self._thread.is_alive()
         if is_at_work or time.monotonic() < self._look_at:
             return False
         self._look_at = time.monotonic() + LOOK_SECONDS
-        with self._tools.engine.begin() as connection:
-            night = claim_nightly_run(connection)
-        if night is None:
+        with self._context.engine.begin() as connection:
+            run = claim_nightly_run(connection)
+        if run is None:
             return False
-        # A daemon: the dyno's end waits for nobody's calendar.
-        work = threading.Thread(target=self.run, args=(night,), name="calendars", daemon=True)
+        # A daemon: the process must be able to end during a check.
+        work = threading.Thread(target=self.run, args=(run,), name="calendars", daemon=True)
         self._thread = work
         work.start()
         return True
 
     def join(self, seconds: float) -> bool:
-        """Wait for a sweep that was started here; whether it is over."""
+        """Wait for a check that was started here; returns whether it is over."""
         if self._thread is not None:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
 
-    def run(self, night: NightlyRun) -> NightlyRun:
-        """Look at every calendar that is left; cut off, it goes on when its lease is over."""
-        latest = night
+    def run(self, run: NightlyRun) -> NightlyRun:
+        """Check every calendar that is left; after an interruption, any worker resumes it."""
+        latest = run
         try:
-            with self._opened() as visit:
-                for so_far in self._sweep(night, visit):
-                    latest = so_far
+            with self._session() as session:
+                for progress in self._check_all(run, session):
+                    latest = progress
         except (RecallError, SQLAlchemyError) as error:
-            logger.warning("the calendars' sweep is cut off", reason=reason(error))
+            logger.warning("nightly calendar check interrupted", reason=reason(error))
         return latest
 
     @contextmanager
-    def _opened(self) -> Iterator["_Visit"]:
-        settings, tools = self._tools.settings, self._tools
-        # Not the drain's: its one connection must be free when bots are due.
-        engine, wire = make_engine(settings, "write"), HttpClient(tools.context, LIST_BYTES)
-        recall = Recall(wire, settings.api_url, settings.api_key, seconds=CALL_SECONDS)
-        client = CalendarClient(recall, tools.limits, tools.buckets, patience=PATIENCE_SECONDS)
+    def _session(self) -> Iterator["_Session"]:
+        settings, context = self._context.settings, self._context
+        # Its own connections: the drain's must be free when bots are due.
+        engine, http = make_engine(settings, "write"), HttpClient(context.ssl, LIST_BYTES)
+        recall = Recall(http, settings.api_url, settings.api_key, seconds=CALL_SECONDS)
+        client = CalendarClient(recall, context.limits, context.buckets, patience=PATIENCE_SECONDS)
         try:
-            users = CalendarUsers(engine, tools.vault, client)
-            yield _Visit(engine, client, users, Check(engine, client))
+            users = CalendarUsers(engine, context.vault, client)
+            yield _Session(engine, client, users, Check(engine, client))
         finally:
-            wire.close()
+            http.close()
             engine.dispose()
 
-    def _sweep(self, night: NightlyRun, visit: "_Visit") -> Iterator[NightlyRun]:
-        with visit.engine.begin() as connection:
+    def _check_all(self, run: NightlyRun, session: "_Session") -> Iterator[NightlyRun]:
+        with session.engine.begin() as connection:
             if read_workspace(connection).open_for:
                 return
-        everybody = visit.client.users()
-        # As links are written, so that an id that was cut there is found again here.
+        everybody = session.client.users()
+        # Shortened in the same way as in the links, so that the two can be compared.
         listed = {
             storable(user.external_id, EXTERNAL_ID_LIMIT): user
             for user in everybody
             if user.external_id
         }
-        doubles = same_person(everybody)
+        duplicates = same_person(everybody)
         connected = {user.id for user in everybody if user.is_connected}
-        with visit.engine.begin() as connection:
+        with session.engine.begin() as connection:
             recent = _recent(connection)
             if is_too_short(len(recent & listed.keys()), len(recent)):
-                logger.warning("the list of users is too short to be believed", held=len(recent))
-                yield keep_nightly_run(connection, night, is_over=True)
+                logger.warning(
+                    "list of calendar users is too short, check skipped", held=len(recent)
+                )
+                yield keep_nightly_run(connection, run, is_over=True)
                 return
-            # Nobody looks at a calendar that is not there: what was found in it ends here.
+            # Calendars that are no longer connected are not checked, so their findings end here.
             end_findings(connection, connected)
-        names = _to_look_at(recent, listed, night.position)
+        names = _to_check(recent, listed, run.position)
         for name in names:
-            if not self._may_go_on(visit.engine, night):
+            if not self._may_go_on(session.engine, run):
                 return
-            night = _after(night, name, visit.look(name, listed.get(name), doubles))
-            with visit.engine.begin() as connection:
-                night = keep_nightly_run(connection, night)
-            yield night
-        with visit.engine.begin() as connection:
-            yield keep_nightly_run(connection, night, is_over=True)
-        logger.info("calendars looked at", users=night.users, changed=night.changed)
+            run = _after(run, name, session.check_user(name, listed.get(name), duplicates))
+            with session.engine.begin() as connection:
+                run = keep_nightly_run(connection, run)
+            yield run
+        with session.engine.begin() as connection:
+            yield keep_nightly_run(connection, run, is_over=True)
+        logger.info("nightly calendar check done", users=run.users, changed=run.changed)
 
-    def _may_go_on(self, engine: Engine, night: NightlyRun) -> bool:
+    def _may_go_on(self, engine: Engine, run: NightlyRun) -> bool:
         while not self._stop.is_requested:
             time.sleep(self._pace)
             with engine.begin() as connection:
                 if not look(connection).is_work:
                     return True
-                # Waiting for drains is work too, as far as other dynos are concerned.
-                keep_nightly_run(connection, night)
+                # Renews the lease while waiting for drains.
+                keep_nightly_run(connection, run)
         return False
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
+class _Session:
     engine: Engine
     client: CalendarClient
     users: CalendarUsers
     check: Check
 
-    def look(
-        self, name: str, user: CalendarUser | None, doubles: Mapping[str, tuple[str, ...]]
+    def check_user(
+        self, name: str, user: CalendarUser | None, duplicates: Mapping[str, tuple[str, ...]]
     ) -> CheckResult | None:
-        """Check one user; None where Recall would not have it."""
-        # No token for who is not listed: it would make them again.
+        """Check one user; None when their calendar could not be read."""
+        # No token for a user who is not listed: it would create them again.
         if user is None:
             return self.check.gone(name)
         external_id = str(user.external_id)
@@ -169,26 +171,26 @@ class _Visit:
         try:
             found = self.users.act(external_id, lambda token: self.client.meetings(token, after))
         except (RecallError, UserErasedError) as error:
-            # One calendar that cannot be read is no reason to skip all the others.
-            logger.info("a calendar was not looked at", error=type(error).__name__)
+            # One calendar that cannot be read must not stop the check of the others.
+            logger.info("calendar could not be checked", error=type(error).__name__)
             return None
-        return self.check.user(user, found, doubles.get(user.id, ()))
+        return self.check.user(user, found, duplicates.get(user.id, ()))
 
 
-def _after(night: NightlyRun, name: str, result: CheckResult | None) -> NightlyRun:
-    changed = night.changed + (result.changed if result else 0)
-    failed = night.failed + (result is None)
-    return replace(night, position=name, users=night.users + 1, changed=changed, failed=failed)
+def _after(run: NightlyRun, name: str, result: CheckResult | None) -> NightlyRun:
+    changed = run.changed + (result.changed if result else 0)
+    failed = run.failed + (result is None)
+    return replace(run, position=name, users=run.users + 1, changed=changed, failed=failed)
 
 
 def _recent(connection: Connection) -> set[str]:
-    # By when they were linked, which has an index: a link comes when its meeting does.
+    # By linked_at, which has an index, and is close to the time of the meeting.
     since = db_now(-RECENT.total_seconds())
     recent = select(Link.external_id).distinct().where(Link.linked_at >= since)
     return {name for name in connection.scalars(recent) if name and not is_pseudonym(name)}
 
 
-def _to_look_at(
+def _to_check(
     recent: set[str], listed: Mapping[str, CalendarUser], position: str | None
 ) -> list[str]:
     names = recent | {name for name, user in listed.items() if user.is_connected}

@@ -1,4 +1,4 @@
-"""Deliveries into bots: status history, the current status, and what is due. No network in here."""
+"""Applies deliveries to bots: status history, current status, and what is due. No network."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Connection, Row, Table, case, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, case, func, select, text, update
 
 from models.core.bot_status import TERMINAL, UNINFORMATIVE, Status
 from models.core.database_errors import is_bad_row
@@ -18,7 +18,7 @@ from workers.db.upsert import Insert, insert_into, upsert
 from workers.privacy.redact import empty_bodies, erased_bots
 
 BATCH = 500
-# Any number will do, as long as no other lock of this database uses it.
+# Any number that no other advisory lock of this database uses.
 APPLY_LOCK = 7_203_114_002
 _BOTS = cast("Table", Bot.__table__)
 _STATUSES = cast("Table", BotStatus.__table__)
@@ -30,34 +30,33 @@ Applier = Callable[[Connection, Sequence[Delivered]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A bot as far as applying cares: its current status, and how often it became due."""
+class BotState:
+    """What applying needs of a bot: its current status, and how often it became due."""
 
     bot_id: str
     status: Status
     seen_at: datetime
     due_seq: int = 0
-    is_owed_anew: bool = False
+    becomes_due: bool = False
 
-    def after(self, status: Status) -> "Standing":
-        """Return how the bot stands after one more status; in whatever order they come."""
-        # One look at the first word of a bot and one at its last: nothing between tells anything
-        # new.
+    def after(self, status: Status) -> "BotState":
+        """Return the state after one more status; the order of statuses does not matter."""
+        # A bot is looked up twice: at its first status, and at its last. Nothing new is to be had
+        # in between.
         first_informative = self.due_seq == 0 and status.code not in UNINFORMATIVE
         first_terminal = status.code in TERMINAL and self.status.code not in TERMINAL
-        is_owed_anew = first_informative or first_terminal
+        becomes_due = first_informative or first_terminal
         return replace(
             self,
-            # A maximum does not mind order or repeats: any shuffle of the same events ends the
-            # same.
+            # The maximum, so that reordered and repeated events end in the same state.
             status=max(self.status, status, key=lambda s: s.key),
-            due_seq=self.due_seq + is_owed_anew,
-            is_owed_anew=self.is_owed_anew or is_owed_anew,
+            due_seq=self.due_seq + becomes_due,
+            becomes_due=self.becomes_due or becomes_due,
         )
 
 
 def apply_all(database: Database) -> int:
-    """Apply every unapplied delivery, a transaction a batch; returns how many there were."""
+    """Apply every unapplied delivery, one transaction a batch; returns how many there were."""
     total = 0
     while applied := apply_batch(database):
         total += applied
@@ -67,13 +66,13 @@ def apply_all(database: Database) -> int:
 
 
 def apply_batch(database: Database, size: int = BATCH) -> int:
-    """Apply one batch; a batch that fails is tried again row by row, so one row blocks no other."""
+    """Apply one batch; if that fails, row by row, so that a bad row blocks no other."""
     try:
         return in_transaction(database, lambda connection: _apply_next(connection, size, _apply))
     except Exception as error:
         if not is_bad_row(error):
             raise
-        logger.warning("a batch of deliveries did not apply, going row by row")
+        logger.warning("batch of deliveries failed, applying one by one")
     return in_transaction(
         database, lambda connection: _apply_next(connection, size, _apply_one_by_one)
     )
@@ -101,39 +100,39 @@ def _next_rows(connection: Connection, size: int) -> Sequence[Delivered]:
         .order_by(Delivery.received_at)
         .limit(size)
     )
-    # The longest waiting, then by bot, so that two writers lock bots in one order.
+    # The oldest deliveries; then by bot, since all writers lock bots in that order.
     return sorted(connection.execute(wanted), key=lambda row: (row.bot_id or "", row.received_at))
 
 
 def apply_alone(connection: Connection) -> None:
-    """Hold off every other applier until this transaction ends."""
+    """Let nobody else apply until this transaction ends."""
     if connection.dialect.name == "postgresql":
-        # Waiting, not trying: whoever holds it may have read before our delivery was committed.
+        # Wait for the lock: its holder may have read before our delivery was committed.
         connection.execute(select(func.pg_advisory_xact_lock(APPLY_LOCK)))
 
 
 def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     if not rows:
         return
-    on_file = read_standings(connection, {row.bot_id for row in rows})
-    standings = fold(on_file, rows)
-    write_standings(connection, standings.values())
+    stored = read_bot_states(connection, {row.bot_id for row in rows})
+    states = fold(stored, rows)
+    write_bot_states(connection, states.values())
     upsert(connection, _STATUSES, [_status_row(row) for row in rows])
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
-    if erased := erased_bots(connection, standings):
+    if erased := erased_bots(connection, states):
         empty_bodies(connection, erased)
 
 
-def fold(on_file: Mapping[str, Standing], rows: Iterable[Delivered]) -> dict[str, Standing]:
-    """Return how each bot stands after these deliveries."""
-    standings: dict[str, Standing] = {}
+def fold(stored: Mapping[str, BotState], rows: Iterable[Delivered]) -> dict[str, BotState]:
+    """Return the state of each bot after these deliveries."""
+    states: dict[str, BotState] = {}
     for row in rows:
-        before = standings.get(row.bot_id) or on_file.get(row.bot_id)
+        before = states.get(row.bot_id) or stored.get(row.bot_id)
         if before is None:
-            before = Standing(row.bot_id, _status(row), row.received_at)
-        standings[row.bot_id] = before.after(_status(row))
-    return standings
+            before = BotState(row.bot_id, _status(row), row.received_at)
+        states[row.bot_id] = before.after(_status(row))
+    return states
 
 
 def _apply_one_by_one(connection: Connection, rows: Sequence[Delivered]) -> None:
@@ -143,7 +142,7 @@ def _apply_one_by_one(connection: Connection, rows: Sequence[Delivered]) -> None
 
 def _apply_one(connection: Connection, row: Delivered) -> None:
     try:
-        # A savepoint each: what this row spoils is undone, what the others wrote stays.
+        # A savepoint for each row: rolling it back keeps what the other rows wrote.
         with connection.begin_nested():
             _apply(connection, [row])
     except Exception as error:
@@ -154,17 +153,17 @@ def _apply_one(connection: Connection, row: Delivered) -> None:
         connection.execute(update(Delivery).where(Delivery.id == row.id).values(malformed))
 
 
-def read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Standing]:
-    """Read how these bots stand, and lock them."""
+def read_bot_states(connection: Connection, bot_ids: set[str]) -> dict[str, BotState]:
+    """Read the states of these bots, and lock the rows."""
     found = connection.execute(
         select(Bot.id, Bot.status, Bot.sub_code, Bot.status_at, Bot.first_seen_at, Bot.due_seq)
         .where(Bot.id.in_(bot_ids))
         .order_by(Bot.id)
-        # A settle may be writing the same bot: locked until our own write is committed.
+        # Locked until our commit: a drain may be saving the same bot.
         .with_for_update()
     )
     return {
-        row.id: Standing(
+        row.id: BotState(
             row.id,
             Status(row.status, row.status_at, row.sub_code),
             row.first_seen_at,
@@ -174,38 +173,43 @@ def read_standings(connection: Connection, bot_ids: set[str]) -> dict[str, Stand
     }
 
 
-def write_standings(connection: Connection, standings: Iterable[Standing]) -> None:
-    """Write how bots stand; what became owed anew is due now."""
-    ordered = sorted(standings, key=lambda standing: standing.bot_id)
-    # Two statements, because an executemany sets the same columns for all its rows.
-    for is_owed_anew in (False, True):
-        rows = [_bot_row(s) for s in ordered if s.is_owed_anew is is_owed_anew]
+def write_bot_states(connection: Connection, states: Iterable[BotState]) -> None:
+    """Write the states of bots; those that became due are due now."""
+    ordered = sorted(states, key=lambda state: state.bot_id)
+    # Two statements, because an executemany sets the same columns in all rows.
+    for becomes_due in (False, True):
+        rows = [_bot_row(s) for s in ordered if s.becomes_due is becomes_due]
         if rows:
-            connection.execute(_bots_upsert(connection, is_owed_anew=is_owed_anew), rows)
+            connection.execute(_bots_upsert(connection, becomes_due=becomes_due), rows)
 
 
-def _bots_upsert(connection: Connection, *, is_owed_anew: bool) -> Insert:
+def _bots_upsert(connection: Connection, *, becomes_due: bool) -> Insert:
     statement = insert_into(connection, _BOTS)
     changed: dict[str, Any] = {
         name: statement.excluded[name] for name in ("status", "sub_code", "status_at", "due_seq")
     }
-    if is_owed_anew:
-        owed = {"due_at": db_now(), "owed_since": db_now()}
-        statement = statement.values(**owed)
-        # A bot that was given up gets another chance with every new reason.
-        failed = case((Bot.link_state == "failed", "pending"), else_=Bot.link_state)
-        changed |= {**owed, "attempts": 0, "crashes": 0, "link_state": failed}
+    if becomes_due:
+        statement = statement.values(due_at=db_now(), owed_since=db_now())
+        changed |= due_again(db_now())
     return statement.on_conflict_do_update(index_elements=["id"], set_=changed)
 
 
-def _bot_row(standing: Standing) -> dict[str, Any]:
+def due_again(due_at: ColumnElement[Any]) -> dict[str, Any]:
+    """Return the columns of a stored bot that becomes due for a new reason."""
+    # A failed bot gets another chance.
+    link_state = case((Bot.link_state == "failed", "pending"), else_=Bot.link_state)
+    fresh = {"owed_since": db_now(), "attempts": 0, "crashes": 0}
+    return {"due_at": due_at, "link_state": link_state, **fresh}
+
+
+def _bot_row(state: BotState) -> dict[str, Any]:
     return {
-        "id": standing.bot_id,
-        "status": standing.status.code,
-        "sub_code": standing.status.sub_code,
-        "status_at": standing.status.occurred_at,
-        "first_seen_at": standing.seen_at,
-        "due_seq": standing.due_seq,
+        "id": state.bot_id,
+        "status": state.status.code,
+        "sub_code": state.status.sub_code,
+        "status_at": state.status.occurred_at,
+        "first_seen_at": state.seen_at,
+        "due_seq": state.due_seq,
     }
 
 

@@ -1,7 +1,7 @@
-"""What draining works with, made once in the process that drains, and kept between drains."""
+"""What a drain needs, created once in each process and kept between drains."""
 
-import ssl
 from dataclasses import dataclass
+from ssl import SSLContext
 
 from sqlalchemy import Engine
 
@@ -26,7 +26,7 @@ class WorkerContext:
     settings: Settings
     engine: Engine
     http: HttpClient
-    context: ssl.SSLContext
+    ssl: SSLContext
     limits: Limits
     buckets: Buckets
     vault: Vault
@@ -38,14 +38,14 @@ class WorkerContext:
         self.http.close()
 
 
-def make_context(settings: Settings, context: ssl.SSLContext) -> WorkerContext:
-    """Make the tools; nothing is connected yet."""
+def make_context(settings: Settings, ssl: SSLContext) -> WorkerContext:
+    """Create the context; nothing is connected yet."""
     client = quick_redis(settings)
     return WorkerContext(
         settings=settings,
         engine=make_engine(settings, "write"),
-        http=HttpClient(context),
-        context=context,
+        http=HttpClient(ssl),
+        ssl=ssl,
         limits=make_limits(settings, client),
         buckets=Buckets(settings.recall_rate_share / 100),
         vault=Vault(settings.api_key),

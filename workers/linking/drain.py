@@ -52,7 +52,7 @@ class Drain:
         self._in_flight: dict[tuple[str, str], Claim] = {}
         self._writer = Writer(tools.engine)
         self._claimer = Claimer(tools, self._writer)
-        self._settler = ResultSaver(self._writer)
+        self._saver = ResultSaver(self._writer)
         self._desk = TokenBroker(tools.vault)
         self._tokens = BrokeredTokens(self._inbox, self._until)
         self._turnstile = LimitTurnstile(tools.limits, stop, self._until)
@@ -171,7 +171,7 @@ class Drain:
             self._desk.mark_saved(minted)
         if not results:
             return
-        self.settled += self._settler.settle(results, is_probing=self._is_probing)
+        self.settled += self._saver.save(results, is_probing=self._is_probing)
         for result in results:
             self._in_flight.pop(result.claim.lease, None)
         if not self._in_flight:

@@ -15,14 +15,14 @@ Uniform = Callable[[float, float], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LinkOutcome:
     """How a bot is settled. `due_in` is seconds until the next try; None when nothing is owed.
 
     `link_state` None leaves the state as it is: the bot's own fetch failed and will be tried again.
     """
 
     result: LinkResult
-    outcome: str
+    attempt_outcome: str
     link_state: LinkState | None
     due_in: float | None
     is_attempt: bool
@@ -33,11 +33,11 @@ class Verdict:
     seals: bool
 
 
-def judge(result: LinkResult, uniform: Uniform = random.uniform) -> Verdict:
+def outcome_of(result: LinkResult, uniform: Uniform = random.uniform) -> LinkOutcome:
     """Return how this result settles its bot."""
     # The bot's own GET failed: nothing is known of its meetings, so nothing of them changes.
     if result.failure is not None:
-        return _judge_failure(result, result.failure, uniform)
+        return _outcome_of_failure(result, result.failure, uniform)
     claim = result.claim
     # Only what is owed has a say in when to come back; what has ended stays ended.
     meetings = tuple(_given_up_in_time(claim, meeting) for meeting in result.fetched)
@@ -46,9 +46,9 @@ def judge(result: LinkResult, uniform: Uniform = random.uniform) -> Verdict:
     refs = refs_of(claim, result.bot)
     unusable = result.bot.unusable if result.bot else 0
     link_state = _link_state(claim, refs, owed, unusable)
-    return Verdict(
+    return LinkOutcome(
         result=result,
-        outcome=link_state,
+        attempt_outcome=link_state,
         link_state=link_state,
         due_in=_soonest(decisions, uniform),
         is_attempt=any(decision.is_attempt for decision in decisions),
@@ -60,14 +60,14 @@ def judge(result: LinkResult, uniform: Uniform = random.uniform) -> Verdict:
     )
 
 
-def _judge_failure(result: LinkResult, failure: RecallError, uniform: Uniform) -> Verdict:
+def _outcome_of_failure(result: LinkResult, failure: RecallError, uniform: Uniform) -> LinkOutcome:
     claim = result.claim
     decision = decide(failure, claim.attempts + 1)
     gives_up = _gives_up(decision, claim)
     due_in = None if gives_up else uniform(decision.shortest, decision.longest)
-    return Verdict(
+    return LinkOutcome(
         result=result,
-        outcome="failed" if gives_up else _outcome_of_wait(decision),
+        attempt_outcome="failed" if gives_up else _outcome_of_wait(decision),
         # A bot that was linked before stays so while a later look is being tried again.
         link_state="failed" if gives_up else None,
         due_in=due_in,

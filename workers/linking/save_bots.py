@@ -1,4 +1,4 @@
-"""Verdicts into the database: each write names its lease, and a lost lease writes nothing."""
+"""Saves outcomes: each write names its lease, and a lost lease writes nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ from models.core.sanitize import storable
 from models.tables.base import Json, UtcDateTime, db_now
 from models.tables.bot import Bot
 from models.tables.link import LinkAttempt
-from workers.linking.outcome import Verdict, judge
+from workers.linking.outcome import LinkOutcome, outcome_of
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
 from workers.privacy.redact import redact_bots
@@ -43,71 +43,72 @@ ERROR_LIMIT = 600
 logger = structlog.stdlib.get_logger(__name__)
 
 
-def settle(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Write the verdicts whose lease still holds; return those. The caller commits."""
-    # First, and under lock: a worker that was frozen past its lease must write nothing at all.
-    held = _still_held(connection, verdicts)
+def save_outcomes(connection: Connection, outcomes: Sequence[LinkOutcome]) -> list[LinkOutcome]:
+    """Save the outcomes whose lease is still held; returns those. The caller commits."""
+    # First, and with the rows locked: a worker whose lease has expired must write nothing.
+    held = _still_held(connection, outcomes)
     if held:
-        connection.execute(_bot_update(), [_bot_row(verdict) for verdict in held])
-        # Asked here, by the transaction that writes: whoever was erased a moment ago counts.
-        erased = erased_among(connection, _whose(held))
-        write_meetings(connection, [m for v in held for m in v.meetings], erased)
+        connection.execute(_bot_update(), [_bot_row(outcome) for outcome in held])
+        # In the transaction that writes, so that it sees a user who was erased a moment ago.
+        erased = erased_among(connection, _external_ids(held))
+        meetings = [meeting for outcome in held for meeting in outcome.meetings]
+        write_meetings(connection, meetings, erased)
         write_links(connection, held, erased)
         if erased:
-            redact_bots(connection, [verdict.result.claim.bot_id for verdict in held])
-        rows = [_attempt_row(verdict) for verdict in held]
+            redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
+        rows = [_attempt_row(outcome) for outcome in held]
         connection.execute(_attempts_insert(), rows)
     return held
 
 
-def log_settled(verdicts: Sequence[Verdict]) -> None:
-    """Say in one line each how these bots were settled; for after the commit."""
-    for verdict in verdicts:
-        calls = verdict.result.calls
+def log_saved(outcomes: Sequence[LinkOutcome]) -> None:
+    """Log one line for each saved bot; call it after the commit."""
+    for outcome in outcomes:
+        calls = outcome.result.calls
         logger.info(
             "settled",
-            bot_id=verdict.result.claim.bot_id,
-            outcome=verdict.outcome,
-            error=verdict.error,
-            meetings=len(verdict.open_refs),
+            bot_id=outcome.result.claim.bot_id,
+            outcome=outcome.attempt_outcome,
+            error=outcome.error,
+            meetings=len(outcome.open_refs),
             calls=len(calls),
             ms=sum(call.ms for call in calls),
         )
 
 
-def settle_one_by_one(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Settle each in a savepoint; one that the database refuses is settled as a failed try."""
-    return [held for verdict in verdicts for held in _settle_alone(connection, verdict)]
+def save_one_by_one(connection: Connection, outcomes: Sequence[LinkOutcome]) -> list[LinkOutcome]:
+    """Save each in a savepoint; one that the database refuses is saved as a failed attempt."""
+    return [held for outcome in outcomes for held in _save_alone(connection, outcome)]
 
 
-def _settle_alone(connection: Connection, verdict: Verdict) -> list[Verdict]:
+def _save_alone(connection: Connection, outcome: LinkOutcome) -> list[LinkOutcome]:
     try:
         with connection.begin_nested():
-            return settle(connection, [verdict])
+            return save_outcomes(connection, [outcome])
     except Exception as error:
         if not is_bad_row(error):
             raise
-        logger.exception("result cannot be stored", bot_id=verdict.result.claim.bot_id)
-        return settle(connection, [judge(_unstorable(verdict.result, error))])
+        logger.exception("outcome cannot be saved", bot_id=outcome.result.claim.bot_id)
+        return save_outcomes(connection, [outcome_of(_unstorable(outcome.result, error))])
 
 
 def _unstorable(result: LinkResult, error: Exception) -> LinkResult:
-    # As a failed try it backs off for three days, so that a mended release still gets its chance.
+    # A failed attempt is retried for three days, in which a release may fix the bug.
     failure = RecallError(Fault.INTERNAL, Endpoint.BOT, detail=type(error).__name__)
     return replace(result, failure=failure, bot=None, fetched=(), kept=())
 
 
-def _still_held(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
-    # Locked until commit: what is ours here is ours when it is written.
-    leases = [v.result.claim.lease for v in verdicts]
-    # By both: of one bot there may be two results here, of a lease that we lost and the next one.
+def _still_held(connection: Connection, outcomes: Sequence[LinkOutcome]) -> list[LinkOutcome]:
+    # The rows stay locked until the commit, so the leases cannot be lost in between.
+    leases = [outcome.result.claim.lease for outcome in outcomes]
+    # By bot and token: one bot may have two results here, of a lost lease and of the next one.
     found = {(bot_id, token) for bot_id, token in connection.execute(_ours(), {"leases": leases})}
     for lease in leases:
         if lease not in found:
-            logger.warning("lease lost, result dropped", bot_id=lease[0])
-    held = [v for v, lease in zip(verdicts, leases, strict=True) if lease in found]
-    # In the order they were locked, as every writer of bots does.
-    return sorted(held, key=lambda v: v.result.claim.bot_id)
+            logger.warning("lease lost, result discarded", bot_id=lease[0])
+    held = [one for one, lease in zip(outcomes, leases, strict=True) if lease in found]
+    # In the order of the locks, as all writers of bots do.
+    return sorted(held, key=lambda outcome: outcome.result.claim.bot_id)
 
 
 @cache
@@ -121,12 +122,12 @@ def _bot_update() -> Update:
     def given(name: str, kind: Any) -> BindParameter[Any]:
         return bindparam(f"new_{name}", type_=kind)
 
-    # An event that landed in mid-link raised due_seq and owes the bot anew: that debt must stand.
+    # An event that arrived while we linked has raised due_seq: the bot must stay due.
     is_same_reason = Bot.due_seq == given("seq", Integer())
     link_state = func.coalesce(given("link_state", String()), Bot.link_state)
     reopened = case((link_state == "failed", "pending"), else_=link_state)
     is_fetched = is_same_reason & given("is_fetched", Boolean())
-    # Recall clears some of these days after the call; what was seen is worth keeping.
+    # Recall clears some of these days after the call; we keep what we saw.
     kept = {
         name: func.coalesce(given(name, kind), getattr(Bot, name))
         for name, kind in (
@@ -159,8 +160,7 @@ def _bot_update() -> Update:
                 ),
                 "last_error": given("error", String()),
                 "settled_at": db_now(),
-                # An orderly end, whatever it came to: the crash that was counted at the claim did
-                # not happen.
+                # Claiming counts a crash in advance; there was none.
                 "crashes": 0,
                 "lease_token": null(),
                 "lease_until": null(),
@@ -175,19 +175,19 @@ def _attempts_insert() -> Insert:
     return insert(LinkAttempt)
 
 
-def _bot_row(verdict: Verdict) -> Row:
-    claim, body = verdict.result.claim, verdict.result.bot
+def _bot_row(outcome: LinkOutcome) -> Row:
+    claim, body = outcome.result.claim, outcome.result.bot
     return {
         "new_bot_id": claim.bot_id,
         "new_lease": claim.lease_token,
         "new_seq": claim.due_seq,
         "new_claimed_at": claim.claimed_at,
-        "new_link_state": verdict.link_state,
-        "new_due_in": verdict.due_in,
-        "new_is_attempt": int(verdict.is_attempt),
+        "new_link_state": outcome.link_state,
+        "new_due_in": outcome.due_in,
+        "new_is_attempt": int(outcome.is_attempt),
         "new_is_fetched": body is not None,
-        "new_seals": verdict.seals,
-        "new_error": _error(verdict),
+        "new_seals": outcome.seals,
+        "new_error": _error(outcome),
         "new_meeting_url": body.meeting_url if body else None,
         "new_meeting_platform": body.meeting_platform if body else None,
         "new_bot_name": body.bot_name if body else None,
@@ -195,23 +195,23 @@ def _bot_row(verdict: Verdict) -> Row:
     }
 
 
-def _whose(verdicts: Sequence[Verdict]) -> Iterator[str | None]:
-    for verdict in verdicts:
-        yield from (ref.external_id for ref in verdict.open_refs)
-        yield from (meeting.ref.external_id for meeting in verdict.meetings)
+def _external_ids(outcomes: Sequence[LinkOutcome]) -> Iterator[str | None]:
+    for outcome in outcomes:
+        yield from (ref.external_id for ref in outcome.open_refs)
+        yield from (meeting.ref.external_id for meeting in outcome.meetings)
 
 
-def _error(verdict: Verdict) -> str | None:
-    return storable(verdict.error, ERROR_LIMIT) if verdict.error else None
+def _error(outcome: LinkOutcome) -> str | None:
+    return storable(outcome.error, ERROR_LIMIT) if outcome.error else None
 
 
-def _attempt_row(verdict: Verdict) -> Row:
-    result = verdict.result
+def _attempt_row(outcome: LinkOutcome) -> Row:
+    result = outcome.result
     return {
         "bot_id": result.claim.bot_id,
         "started_at": result.started_at,
         "finished_at": result.finished_at,
-        "outcome": verdict.outcome,
-        "error": _error(verdict),
+        "outcome": outcome.attempt_outcome,
+        "error": _error(outcome),
         "calls": [call.as_json() for call in result.calls],
     }

@@ -1,4 +1,4 @@
-"""What a settle records beside the bot: calendar users, meetings, people, links."""
+"""Saves what belongs to a bot: calendar users, meetings, people, links."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -13,7 +13,7 @@ from models.tables.base import db_now
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.tables.link import Link
 from workers.db.upsert import Insert, insert_for, upsert
-from workers.linking.outcome import Verdict
+from workers.linking.outcome import LinkOutcome
 from workers.linking.types import MeetingResult
 from workers.privacy.tombstones import USER_ERASED
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, MeetingBody, MeetingRef, marked
@@ -37,7 +37,7 @@ _FROM_BODY = (
 )
 
 Row = dict[str, Any]
-# Erased and deleted users, each with the name its rows go by.
+# Erased and deleted users, each with the name to store for them.
 Erased = Mapping[str, str]
 NOBODY: Erased = MappingProxyType({})
 
@@ -45,20 +45,20 @@ NOBODY: Erased = MappingProxyType({})
 def write_meetings(
     connection: Connection, meetings: Sequence[MeetingResult], erased: Erased = NOBODY
 ) -> None:
-    """Record how each meeting stands; details that were found once are never emptied.
+    """Write each meeting's state; details that were found once are never emptied.
 
-    Of `erased` users nothing is recorded but that the meeting was theirs, under another name.
+    Of `erased` users only the pseudonym is written, and no details.
     """
     meetings = [_without_details(m) if m.ref.external_id in erased else m for m in meetings]
     _write_users(connection, [meeting.ref for meeting in meetings], erased)
     found = {m.ref.meeting_id: (m, m.body) for m in meetings if m.body is not None}
     others = [m for m in meetings if m.body is None]
     columns = ("calendar_user_id", "start_time", "end_time", "state", "reason")
-    # By id, so that two bots on one meeting in one batch write it once: the later answer stands.
+    # By id: if two bots of a batch share a meeting, it is written once, from the later answer.
     rows = [_found_row(meeting, body) for meeting, body in found.values()]
     all_columns = (*columns, *_FROM_BODY, *TITLE_COLUMNS, "attendees", "fetched_at")
     upsert(connection, _MEETINGS, rows, update=all_columns)
-    # Slim rows: what was found once stays, whatever state the meeting is in now.
+    # Without the columns of details: those that were found once stay.
     answered = [_meeting_row(m) for m in others if m.state != "owed"]
     upsert(connection, _MEETINGS, answered, update=(*columns, "fetched_at"))
     owed = [_meeting_row(m) for m in others if m.state == "owed"]
@@ -67,7 +67,7 @@ def write_meetings(
 
 
 def _without_details(meeting: MeetingResult) -> MeetingResult:
-    # Fetched in the moment before the user was erased, perhaps.
+    # The meeting may have been fetched just before the user was erased.
     at = meeting.fetched_at
     return MeetingResult(meeting.ref, "unfetchable", USER_ERASED, fetched_at=at)
 
@@ -81,7 +81,7 @@ def _meeting_row(meeting: MeetingResult) -> Row:
         "state": meeting.state,
         "reason": meeting.reason,
         "fetched_at": meeting.fetched_at,
-        # Of a new row: what was found once has more to tell, and stays.
+        # Only a new row gets these; details that were found once stay.
         "details": marked(None, meeting.ref.clamped) or None,
     }
 
@@ -89,7 +89,7 @@ def _meeting_row(meeting: MeetingResult) -> Row:
 def _found_row(meeting: MeetingResult, body: MeetingBody) -> Row:
     return {
         **_meeting_row(meeting),
-        # The meeting's own time is newer than the bot's copy of it (a reschedule), if it is there.
+        # After a reschedule the meeting has the new time, and the bot's copy the old one.
         "start_time": body.start_time or meeting.ref.start_time,
         "end_time": body.end_time or meeting.ref.end_time,
         "attendees": list(body.attendees),
@@ -105,7 +105,7 @@ def _write_users(connection: Connection, refs: Iterable[MeetingRef], erased: Era
             "external_id": _shown_external_id(ref.external_id, erased),
         }
         for ref in refs
-        # Recall may leave it out; a link without a user is still a link.
+        # Recall may leave the user out; the link is written without one.
         if ref.calendar_user_id
     }
     upsert(connection, _USERS, list(users.values()), update=("external_id",))
@@ -120,39 +120,39 @@ def _shown_external_id(external_id: str | None, erased: Erased) -> str | None:
 def _write_people(connection: Connection, people: Mapping[str, frozenset[str]]) -> None:
     if not people:
         return
-    # Replaced whole, or somebody who was taken off the list would still be found by it.
-    connection.execute(_forget_people(), {"keys": sorted(people)})
+    # Replaced as a whole, or the meeting would still be found by an attendee who was removed.
+    connection.execute(_delete_people(), {"keys": sorted(people)})
     rows = [{"meeting_id": key, "email": e} for key, emails in people.items() for e in emails]
     upsert(connection, _PEOPLE, rows)
 
 
 @cache
-def _forget_people() -> Delete:
+def _delete_people() -> Delete:
     is_among = MeetingPerson.meeting_id.in_(bindparam("keys", expanding=True))
     return delete(MeetingPerson).where(is_among)
 
 
 def write_links(
-    connection: Connection, verdicts: Sequence[Verdict], erased: Erased = NOBODY
+    connection: Connection, outcomes: Sequence[LinkOutcome], erased: Erased = NOBODY
 ) -> None:
-    """Open, reopen and end links as the bots' bodies say; a row is never deleted."""
+    """Open, reopen and end links according to the bots' bodies; no row is deleted."""
     seen = [
-        (verdict.result.claim.bot_id, ref)
-        for verdict in verdicts
-        # A retry that did not read the bot's body knows nothing new of its meetings.
-        if verdict.result.bot is not None
-        for ref in verdict.open_refs
+        (outcome.result.claim.bot_id, ref)
+        for outcome in outcomes
+        # A retry that did not fetch the bot has no new list of meetings.
+        if outcome.result.bot is not None
+        for ref in outcome.open_refs
     ]
     others = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id not in erased]
-    _see_links(connection, others, is_erased=False)
+    _upsert_links(connection, others, is_erased=False)
     theirs = [_link_row(bot, ref, erased) for bot, ref in seen if ref.external_id in erased]
-    _see_links(connection, theirs, is_erased=True)
-    for verdict in verdicts:
-        if verdict.left:
-            connection.execute(_end_links(verdict))
+    _upsert_links(connection, theirs, is_erased=True)
+    for outcome in outcomes:
+        if outcome.left:
+            connection.execute(_end_links(outcome))
 
 
-def _see_links(connection: Connection, rows: Sequence[Row], *, is_erased: bool) -> None:
+def _upsert_links(connection: Connection, rows: Sequence[Row], *, is_erased: bool) -> None:
     if not rows:
         return
     statement = _links_upsert(connection.dialect.name, is_erased=is_erased)
@@ -161,8 +161,8 @@ def _see_links(connection: Connection, rows: Sequence[Row], *, is_erased: bool) 
 
 @cache
 def _links_upsert(dialect: str, *, is_erased: bool) -> Insert:
-    # A meeting that came back opens its link again; its first `linked_at` stays. An erased user's
-    # link says why there is nothing behind it; no return takes that back.
+    # A meeting that came back reopens its link, and `linked_at` stays. The link of an erased user
+    # keeps its reason, whether the meeting comes back or not.
     opened: Row = {"ended_at": null(), "end_reason": null()}
     how = {"end_reason": USER_ERASED} if is_erased else opened
     statement = insert_for(dialect, _LINKS)
@@ -185,10 +185,10 @@ def _link_row(bot_id: str, ref: MeetingRef, erased: Erased) -> Row:
     }
 
 
-def _end_links(verdict: Verdict) -> Update:
-    claim = verdict.result.claim
-    left = update(Link).where(Link.bot_id == claim.bot_id, Link.meeting_id.in_(verdict.left))
-    # What was recorded stays linked: a reconnected calendar empties Recall's list, not history.
+def _end_links(outcome: LinkOutcome) -> Update:
+    claim = outcome.result.claim
+    left = update(Link).where(Link.bot_id == claim.bot_id, Link.meeting_id.in_(outcome.left))
+    # The link of a recorded meeting stays: reconnecting a calendar empties Recall's list.
     ended_at = Link.ended_at if claim.is_sealed else db_now()
     is_erased = Link.end_reason == USER_ERASED
     reason = case((is_erased, Link.end_reason), else_="left_calendar_meetings")

@@ -1,1 +1,1 @@
-"""Erasing, exporting and forgetting what is held about people."""
+"""Erasing, exporting and expiring personal data."""

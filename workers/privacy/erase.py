@@ -1,7 +1,7 @@
-"""Erasing a person: what is held of a calendar user is emptied; counts and link rows stay.
+"""Erases a person: personal data of a calendar user is emptied; counts and link rows stay.
 
-The tombstone comes first, in a transaction of its own: from then on nothing new is fetched. Then
-batch by batch, each of which may be done again: an erase that was cut off is simply repeated.
+The tombstone is written first, in its own transaction: from then on nothing new is fetched. Then
+come batches that may be repeated: an erase that was interrupted is simply run again.
 """
 
 import re
@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What is held of a person, as far as erasing is concerned: ids alone.
+    """The ids of what is stored of a person.
 
-    `addresses` are theirs: those under which they host meetings, and those that were named.
+    `addresses` are those under which they host meetings, and those that were given.
     """
 
     external_id: str
@@ -45,14 +45,14 @@ class Holdings:
 
     @property
     def batches(self) -> int:
-        """How many steps erasing takes."""
+        """How many transactions erasing takes."""
         parts = (self.meeting_ids, self.bot_ids, self.copies)
         return sum(-(-len(part) // BATCH) for part in parts) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """How many rows held something and do no more; `links` are annotated, never deleted."""
+    """How many rows were emptied; `links` are annotated, never deleted."""
 
     meetings: int = 0
     links: int = 0
@@ -62,7 +62,7 @@ class Erased:
 
 
 def holdings(connection: Connection, external_id: str, named: Iterable[str] = ()) -> Holdings:
-    """Look up what is held of a person; nothing is changed. `named` are addresses of theirs."""
+    """Find what is stored of a person, changing nothing. `named` are addresses of theirs."""
     names = (external_id, pseudonym(external_id))
     theirs = select(Link.meeting_id, Link.bot_id, Link.calendar_user_id)
     found = connection.execute(theirs.where(Link.external_id.in_(names))).all()
@@ -91,7 +91,7 @@ def _hosted_as(connection: Connection, meeting_ids: Sequence[str]) -> set[str]:
 
 
 def _copies(connection: Connection, addresses: set[str], own: set[str]) -> list[str]:
-    # Other people's copies of a meeting name this person too.
+    # Other people's copies of a meeting list this person too.
     if not addresses:
         return []
     named = select(MeetingPerson.meeting_id).where(MeetingPerson.email.in_(addresses))
@@ -100,19 +100,19 @@ def _copies(connection: Connection, addresses: set[str], own: set[str]) -> list[
 
 @dataclass(frozen=True, slots=True)
 class Eraser:
-    """Erases what was looked up; `actor` is who asked, for the audit."""
+    """Erases what was found; `actor` is recorded in the audit."""
 
     engine: Engine
     actor: str
 
     def add_tombstone(self, external_id: str) -> None:
-        """Write the tombstone: no token is asked for this person from now on."""
+        """Write the tombstone: no token is requested for this person from now on."""
         in_transaction(
             self.engine, lambda connection: add_tombstone(connection, external_id, ERASED)
         )
 
     def erase(self, held: Holdings) -> Iterator[Erased]:
-        """Erase, a batch at a time; yields what was done so far. To be run to its end."""
+        """Erase in batches; yields the counts so far. Iterate to the end."""
         done = Erased()
         whose = pseudonym(held.external_id)
         for part in batches(held.meeting_ids):
@@ -122,9 +122,9 @@ class Eraser:
             done = self._step(done, lambda c, part=part: {"payloads": redact_bots(c, part)})
             yield done
         for part in batches(held.copies):
-            done = self._step(done, lambda c, part=part: _take_out(c, part, held.addresses))
+            done = self._step(done, lambda c, part=part: _drop_from_copies(c, part, held.addresses))
             yield done
-        done = self._step(done, lambda connection: _rest(connection, held))
+        done = self._step(done, lambda connection: _erase_rest(connection, held))
         counts = asdict(done)
         in_transaction(self.engine, lambda c: audit(c, self.actor, ACTION, whose, counts))
         yield done
@@ -135,18 +135,18 @@ class Eraser:
 
 
 def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
-    """Yield a sequence in parts: a transaction each."""
+    """Split a sequence into batches, one transaction each."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def _meetings(connection: Connection, part: Sequence[str], whose: str) -> dict[str, int]:
-    # Links first: by them the next steps, and a late settle, know whose the bots were.
+    # Links first: the next steps, and a drain that saves late, find the bots by them.
     links = annotate_links(connection, part, whose)
     return {"links": links, "meetings": redact_meetings(connection, part)}
 
 
-def _take_out(
+def _drop_from_copies(
     connection: Connection, part: Sequence[str], addresses: Sequence[str]
 ) -> dict[str, int]:
     people = MeetingPerson.meeting_id.in_(part) & MeetingPerson.email.in_(addresses)
@@ -166,9 +166,9 @@ def _is_of(attendee: dict[str, Any], addresses: Sequence[str]) -> bool:
     return str(attendee.get("email") or "").strip().lower() in addresses
 
 
-def _rest(connection: Connection, held: Holdings) -> dict[str, int]:
+def _erase_rest(connection: Connection, held: Holdings) -> dict[str, int]:
     whose = pseudonym(held.external_id)
-    # The id of the user stays Recall's own word; it names nobody outside of it.
+    # The user's id stays: it is Recall's, and names nobody elsewhere.
     users = update(CalendarUser).where(CalendarUser.external_id == held.external_id)
     connection.execute(users.values(external_id=whose))
     findings = or_(
@@ -181,7 +181,7 @@ def _rest(connection: Connection, held: Holdings) -> dict[str, int]:
 
 
 def _rename_in_audit(connection: Connection, external_id: str, whose: str) -> None:
-    # Who did what to how many stays; to whom is told by the same name as in the links.
+    # The audit keeps who did what; the person has the same pseudonym as in the links.
     said = or_(
         Audit.subject == external_id,
         cast(Audit.details, String).contains(external_id, autoescape=True),
@@ -202,18 +202,18 @@ def _renamed(value: Any, name: str, other: str) -> Any:
 
 
 def _empty_rejections(connection: Connection, bot_ids: Sequence[str]) -> int:
-    # A refused request names its bot only in its body, which nobody has read yet.
-    found = naming(connection, bot_ids)
+    # A rejected request names its bot only in its unparsed body.
+    found = rejections_naming(connection, bot_ids)
     for part in batches(found):
         connection.execute(update(Rejection).where(Rejection.id.in_(part)).values(body=None))
     return len(found)
 
 
-def naming(connection: Connection, bot_ids: Collection[str]) -> list[int]:
-    """Return the refused requests whose body names one of these bots."""
+def rejections_naming(connection: Connection, bot_ids: Collection[str]) -> list[int]:
+    """Return the ids of rejections whose body names one of these bots."""
     wanted, found, last = {bot_id.encode() for bot_id in bot_ids}, list[int](), 0
     kept = select(Rejection.id, Rejection.body).where(Rejection.body.is_not(None))
-    # Some at a time: ten thousand bodies of 64 KiB are more than a dyno has.
+    # In batches: ten thousand bodies of 64 KiB do not fit into a dyno's memory.
     while wanted:
         after = kept.where(Rejection.id > last).order_by(Rejection.id).limit(_BODIES)
         rows = connection.execute(after).all()

@@ -1,6 +1,6 @@
-"""Everything held about a calendar user, section by section, as it lies in the tables.
+"""Exports everything stored about a calendar user, table by table.
 
-Encrypted tokens are not exported: of a token there is only until when it is good.
+Tokens are not exported, only when they expire.
 """
 
 import base64
@@ -24,12 +24,12 @@ from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
 from models.tables.rejection import Rejection
-from workers.privacy.erase import Holdings, batches, naming
+from workers.privacy.erase import Holdings, batches, rejections_naming
 from workers.privacy.tombstones import external_id_hash, pseudonym
 
 Row = dict[str, Any]
 Section = tuple[str, Iterator[Row]]
-# Keys and values of the sender's and of ours that say nothing of the person, or say it again.
+# Technical columns that say nothing about the person, and copies of other columns.
 _LEFT_OUT = frozenset(
     {"headers", "ciphertext", "fingerprint", "external_id_hash", "lease_token"}
     | ({*TITLE_COLUMNS} - {"title"})
@@ -37,12 +37,12 @@ _LEFT_OUT = frozenset(
 
 
 def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
-    """Yield each table's name with its rows, to be read in this order, one after the other."""
+    """Yield each table's name with its rows. Read the rows before the next section."""
 
     def of(table: type[DeclarativeBase], column: Any, keys: Sequence[Any]) -> Iterator[Row]:
         return _rows(connection, table, column.in_, keys)
 
-    # By both names: what came back under the second one is held as well.
+    # By pseudonym too, since an erased user has rows under it.
     names = (held.external_id, pseudonym(held.external_id))
     key = [external_id_hash(held.external_id)]
     yield "calendar_users", of(CalendarUser, CalendarUser.external_id, names)
@@ -54,7 +54,7 @@ def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
     yield "bot_statuses", of(BotStatus, BotStatus.bot_id, held.bot_ids)
     yield "deliveries", of(Delivery, Delivery.bot_id, held.bot_ids)
     yield "link_attempts", of(LinkAttempt, LinkAttempt.bot_id, held.bot_ids)
-    yield "rejections", of(Rejection, Rejection.id, naming(connection, held.bot_ids))
+    yield "rejections", of(Rejection, Rejection.id, rejections_naming(connection, held.bot_ids))
     yield "calendar_findings", _findings(connection, held)
     yield "calendar_tokens", of(CalendarToken, CalendarToken.external_id_hash, key)
     yield "erased_users", of(ErasedUser, ErasedUser.external_id_hash, key)
@@ -62,7 +62,7 @@ def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
 
 
 def _naming_meetings(connection: Connection, held: Holdings) -> Iterator[Row]:
-    # Of other people's copies only that this person is named in them: the rest is theirs.
+    # Of other people's copies only that they list this person: the rest is not theirs.
     for part in batches(held.copies):
         named = select(MeetingPerson.__table__).where(
             MeetingPerson.meeting_id.in_(part), MeetingPerson.email.in_(held.addresses)
@@ -86,10 +86,10 @@ def _rows(
 ) -> Iterator[Row]:
     kept = table.__table__
     if not isinstance(kept, Table):
-        raise TypeError(f"{table.__name__} is no table")
+        raise TypeError(f"{table.__name__} is not a table")
     for part in batches(keys):
         wanted = select(kept).where(condition(part)).order_by(*kept.primary_key)
-        # Not all at once: a busy person's payloads may be hundreds of megabytes.
+        # Streamed: a busy person's payloads may be hundreds of megabytes.
         options = {"stream_results": True, "yield_per": 200}
         for row in connection.execute(wanted, execution_options=options).mappings():
             yield {k: _shown(v) for k, v in row.items() if k not in _LEFT_OUT}
@@ -98,7 +98,7 @@ def _rows(
 def _shown(value: Any) -> Any:
     if not isinstance(value, bytes):
         return value
-    # A body as it came; what is no text is told in base64.
+    # A body as it was received; base64 if it is not text.
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

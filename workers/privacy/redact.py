@@ -1,6 +1,6 @@
-"""What is emptied when a user is erased, and emptied again when a late webhook brings it back.
+"""Empties personal data when a user is erased, and again when a late webhook brings it back.
 
-Link rows, times, statuses and ids of Recall's stay: they say that something happened, not to whom.
+Link rows, times, statuses and Recall's ids stay: they say what happened, but not to whom.
 """
 
 from collections.abc import Collection, Iterable
@@ -28,14 +28,14 @@ _BOT_DETAILS = ("meeting_url", "bot_name", "bot_metadata", "last_error")
 
 
 def redact_meetings(connection: Connection, meeting_ids: Collection[str]) -> int:
-    """Empty meetings of what they tell of people; returns how many told anything."""
-    # Look-up by address is by this table: nobody may be found by it any more.
+    """Empty meetings of personal data; returns how many had any."""
+    # This table is what finds meetings by an address.
     people = delete(MeetingPerson).where(MeetingPerson.meeting_id.in_(meeting_ids))
     connection.execute(people)
-    tells = [getattr(CalendarMeeting, name).is_not(None) for name in _DETAILS]
+    has_details = [getattr(CalendarMeeting, name).is_not(None) for name in _DETAILS]
     unmarked = or_(CalendarMeeting.reason.is_(None), CalendarMeeting.reason != USER_ERASED)
     theirs = update(CalendarMeeting).where(
-        CalendarMeeting.id.in_(meeting_ids), or_(unmarked, *tells)
+        CalendarMeeting.id.in_(meeting_ids), or_(unmarked, *has_details)
     )
     emptied: dict[str, Any] = dict.fromkeys(_DETAILS, null())
     emptied |= {"state": "unfetchable", "reason": USER_ERASED}
@@ -43,18 +43,18 @@ def redact_meetings(connection: Connection, meeting_ids: Collection[str]) -> int
 
 
 def redact_bots(connection: Connection, bot_ids: Collection[str]) -> int:
-    """Empty payloads and errors of bots of erased users, and what the bots themselves tell.
+    """Empty the payloads, errors and details of bots of erased users; returns how many payloads.
 
-    A bot that served somebody else as well keeps its meeting's address, which is theirs too.
+    A bot that also served somebody else keeps its own details, such as the meeting's URL.
     """
     erased = erased_bots(connection, bot_ids)
     if not erased:
         return 0
     others = exists().where(Link.bot_id == Bot.id, ~has_pseudonym())
-    tells = or_(*(getattr(Bot, name).is_not(None) for name in _BOT_DETAILS))
-    alone = update(Bot).where(Bot.id.in_(erased), ~others, tells)
+    has_details = or_(*(getattr(Bot, name).is_not(None) for name in _BOT_DETAILS))
+    alone = update(Bot).where(Bot.id.in_(erased), ~others, has_details)
     connection.execute(alone.values(dict.fromkeys(_BOT_DETAILS, null())))
-    # An error quotes what Recall answered, and that may be anything.
+    # An error quotes Recall's answer, which may contain anything.
     attempts = update(LinkAttempt).where(LinkAttempt.bot_id.in_(erased))
     connection.execute(attempts.where(LinkAttempt.error.is_not(None)).values(error=null()))
     return empty_bodies(connection, erased)
@@ -69,14 +69,14 @@ def erased_bots(connection: Connection, bot_ids: Iterable[str]) -> list[str]:
 
 
 def empty_bodies(connection: Connection, bot_ids: Collection[str]) -> int:
-    """Empty the payloads of these bots' deliveries; returns how many held any."""
+    """Empty the payloads of these bots' deliveries; returns how many had one."""
     theirs = update(Delivery).where(Delivery.bot_id.in_(bot_ids), Delivery.body != b"")
     return connection.execute(theirs.values(body=b"")).rowcount
 
 
 def empty_late_bodies(connection: Connection, limit: int) -> int:
-    """Empty payloads that came after their user was erased and that nothing applies."""
-    # By the names, which an index finds: the links themselves may be millions.
+    """Empty payloads that came after their user was erased and that are never applied."""
+    # By the pseudonyms, since external_id has an index: there may be millions of links.
     bots = select(Link.bot_id).where(Link.external_id.in_(pseudonyms()))
     late = select(Delivery.id).where(Delivery.bot_id.in_(bots), Delivery.body != b"").limit(limit)
     return connection.execute(
@@ -87,11 +87,11 @@ def empty_late_bodies(connection: Connection, limit: int) -> int:
 def annotate_links(
     connection: Connection, meeting_ids: Collection[str] | Select[str], whose: str
 ) -> int:
-    """Say at each link that its user is erased; a link that recorded nothing yet ends.
+    """Mark links as an erased user's, and end those without a recording.
 
-    `whose` replaces the external_id. Returns how many links did not say so yet.
+    `whose` replaces the external_id. Returns how many links were not marked yet.
     """
-    # What was recorded was recorded: only a link that came to nothing ends.
+    # The link of a recorded meeting stays open.
     sealed = exists().where(Bot.id == Link.bot_id, Bot.sealed_at.is_not(None))
     ended_at = case(
         (sealed, Link.ended_at), (Link.ended_at.is_(None), db_now()), else_=Link.ended_at

@@ -1,4 +1,4 @@
-"""How long bodies and call records stay; ids and links stay for good."""
+"""Retention: payloads and attempts expire; ids and links are kept."""
 
 import time
 from datetime import datetime
@@ -21,12 +21,12 @@ EVERY_SECONDS = 3600.0
 SOON_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
 BATCH = 500
-# A sweep has other things to do: what is left over waits for the next one.
+# The poller has other work: the rest waits for the next purge.
 MOST_BATCHES = 20
 
 
 class Retention:
-    """Empties old bodies, deletes old attempts and expired tokens, a little at a time."""
+    """Empties old payloads, deletes old attempts and expired tokens, in small batches."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
@@ -38,7 +38,7 @@ class Retention:
         if time.monotonic() < self._next_at:
             return 0
         purged = self.purge()
-        # A busy week fills more than one purge empties.
+        # After a busy week there is more to remove than one purge may.
         is_more = purged >= BATCH * MOST_BATCHES
         self._next_at = time.monotonic() + (SOON_SECONDS if is_more else EVERY_SECONDS)
         return purged
@@ -63,7 +63,7 @@ class Retention:
         return total
 
     def _empty_bodies(self, connection: Connection) -> int:
-        # From where the last purge ended: the emptied rows before it are never looked at again.
+        # Starts where the last purge ended, so as not to scan the rows before it again.
         since = _emptied_until(connection)
         before = db_now(-self._settings.retain_payload_days * DAY_SECONDS)
         is_old = and_(Delivery.received_at < before, Delivery.body != b"")
@@ -78,7 +78,7 @@ class Retention:
         return len(rows)
 
     def _empty_rejections(self, connection: Connection) -> int:
-        # Theirs are payloads too; without one a refused request cannot be checked again.
+        # Rejected requests have payloads too; without one they cannot be reverified.
         before = db_now(-self._settings.retain_payload_days * DAY_SECONDS)
         is_old = and_(Rejection.received_at < before, Rejection.body.is_not(None))
         old = select(Rejection.id).where(is_old).limit(BATCH)
@@ -86,7 +86,7 @@ class Retention:
         return connection.execute(emptied).rowcount
 
     def _empty_late(self, connection: Connection) -> int:
-        # `recording.done` and its like are kept and never applied, so no applier sees them.
+        # Events such as `recording.done` are stored but never applied, so applying misses them.
         return empty_late_bodies(connection, BATCH)
 
     def _delete_attempts(self, connection: Connection) -> int:
@@ -95,13 +95,13 @@ class Retention:
         return connection.execute(delete(LinkAttempt).where(LinkAttempt.id.in_(old))).rowcount
 
     def _delete_tokens(self, connection: Connection) -> int:
-        # The desk never reads an expired one; this is only to keep no secret longer than needed.
+        # Expired tokens are never read; deleted so that no secret is kept longer than needed.
         key = CalendarToken.external_id_hash
         old = select(key).where(CalendarToken.expires_at < db_now()).limit(BATCH)
         return connection.execute(delete(CalendarToken).where(key.in_(old))).rowcount
 
     def _delete_connect_links(self, connection: Connection) -> int:
-        # A day: the way back from a provider's page ends long before.
+        # A day after it expired: by then nobody is on a provider's page any more.
         key = ConnectLink.link_hash
         old = select(key).where(ConnectLink.expires_at < db_now(-DAY_SECONDS)).limit(BATCH)
         return connection.execute(delete(ConnectLink).where(key.in_(old))).rowcount
@@ -111,7 +111,7 @@ def _emptied_until(connection: Connection) -> datetime | None:
     noted = select(WorkspaceState.value, db_now().label("now"))
     row = connection.execute(noted.where(WorkspaceState.key == BODIES_EMPTIED)).one_or_none()
     until = utc_time(row.value.get("until")) if row else None
-    # A time to come would keep bodies for ever.
+    # A time in the future would keep payloads for ever.
     return until if row and until and until <= row.now else None
 
 

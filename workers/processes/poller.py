@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import reason
 from models.core.database_remedies import describe, remedy
-from workers.calendars.nightly import CalendarSweep
+from workers.calendars.nightly import NightlyCheck
 from workers.linking.backlog import PendingWork, look
 from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
@@ -49,7 +49,7 @@ class Poller:
         self._heartbeat = Heartbeat(tools)
         self._retention = Retention(tools.engine, tools.settings)
         self._title_index = TitleIndex(tools.engine)
-        self._calendars = CalendarSweep(tools, stop)
+        self._calendars = NightlyCheck(tools, stop)
         self._unmoved_since: float | None = None
         self._last_attempt = -1
         self._redis_news = RedisNews("Redis is away: draining without it", clock)

@@ -1,4 +1,4 @@
-"""Recall's answers as typed values: what is needed is read, what is strange is survived."""
+"""Recall's answers as typed values: strict about what we need, lenient about the rest."""
 
 import json
 from collections.abc import Mapping
@@ -41,13 +41,13 @@ class MeetingRef:
     end_time: datetime
     calendar_user_id: str | None
     external_id: str | None
-    # Times that no calendar of ours has, as Recall wrote them: see `utc_time`.
+    # Times that `utc_time` clamped, as Recall wrote them.
     clamped: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class BotBody:
-    """What a bot says of itself (https://docs.recall.ai/reference/bot_retrieve)."""
+    """The fields of a bot that we use (https://docs.recall.ai/reference/bot_retrieve)."""
 
     meetings: tuple[MeetingRef, ...]
     unusable: int
@@ -59,7 +59,7 @@ class BotBody:
 
 @dataclass(frozen=True, slots=True)
 class MeetingBody:
-    """What a calendar meeting says of itself (https://docs.recall.ai/reference/calendar_meetings_retrieve)."""
+    """The fields of a calendar meeting that we use (https://docs.recall.ai/reference/calendar_meetings_retrieve)."""
 
     start_time: datetime | None
     end_time: datetime | None
@@ -89,7 +89,7 @@ def read_object(raw: bytes, endpoint: Endpoint) -> Body:
 def read_json(raw: bytes, endpoint: Endpoint) -> object:
     """Parse JSON; RecallError (unreadable) for anything else."""
     try:
-        # Decoded here: json.loads would also guess UTF-16, and NaN is no JSON.
+        # Decoded first, since json.loads accepts UTF-16; and NaN is not JSON.
         value: object = json.loads(raw.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise unreadable(endpoint, "not JSON") from None
@@ -97,7 +97,7 @@ def read_json(raw: bytes, endpoint: Endpoint) -> object:
 
 
 def unreadable(endpoint: Endpoint, detail: str) -> RecallError:
-    """Return what a 200 comes to whose body is of no use."""
+    """Return the error of a 200 whose body cannot be used."""
     return RecallError(Fault.UNREADABLE, endpoint, status=200, detail=detail)
 
 
@@ -108,7 +108,7 @@ def listed(body: Body, key: str, endpoint: Endpoint) -> list[Any] | None:
     """
     value = body.get(key)
     if isinstance(value, dict) and isinstance(value.get("results"), list):
-        # Nothing says where the others of a list within a body would be asked for.
+        # A nested list has no endpoint to request its next page from.
         if value.get("next"):
             raise unreadable(endpoint, f"{key} came in part")
         value = value["results"]
@@ -116,14 +116,14 @@ def listed(body: Body, key: str, endpoint: Endpoint) -> list[Any] | None:
 
 
 def read_bot(body: Body, bot_id: str) -> BotBody:
-    """Read a bot's body; RecallError when it is another bot's or has no usable meeting list."""
+    """Read a bot's body; RecallError for another bot's, or without a usable list of meetings."""
     if plain_uuid(body.get("id")) != bot_id:
         raise RecallError(Fault.WRONG_BODY, Endpoint.BOT, status=200, detail="another bot's body")
     items = listed(body, "calendar_meetings", Endpoint.BOT)
-    # Null and missing are an ad hoc bot's; another shape is a fault, which may pass.
+    # An ad hoc bot has null or no list; any other shape is an error that may pass.
     if items is None and body.get("calendar_meetings") is not None:
         raise unreadable(Endpoint.BOT, "calendar_meetings is not a list")
-    # The last of two equal ids stands; order is otherwise kept.
+    # Of two items with one id the last one counts.
     refs = [_read_ref(item) for item in items or ()]
     meetings = {ref.meeting_id: ref for ref in refs if ref}
     url = body.get("meeting_url")
@@ -138,7 +138,7 @@ def read_bot(body: Body, bot_id: str) -> BotBody:
 
 
 def read_token(body: Body) -> str:
-    """Read a calendar token; RecallError when it could not be sent as a header."""
+    """Read a calendar token; RecallError if it cannot be sent as a header."""
     token = body.get("token")
     fits = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN
     if not isinstance(token, str) or not fits or not all("!" <= c <= "~" for c in token):
@@ -147,12 +147,12 @@ def read_token(body: Body) -> str:
 
 
 def read_meeting(body: Body, meeting_id: str) -> MeetingBody:
-    """Read a meeting's body; RecallError when it is another meeting's."""
+    """Read a meeting's body; RecallError for another meeting's."""
     if plain_uuid(body.get("id")) != meeting_id:
         raise RecallError(
             Fault.WRONG_BODY, Endpoint.MEETING, status=200, detail="another meeting's body"
         )
-    # An attendee may be in one of the two lists alone, and guests may be hidden from this user.
+    # An attendee may be in only one of the two lists, and guests may be hidden from this user.
     listed_attendees = parsing.objects(listed(body, "attendees", Endpoint.MEETING))
     attendees = tuple(_attendee(item) for item in listed_attendees)
     organizer = parsing.email(body.get("organizer_email"))
@@ -189,7 +189,7 @@ def marked(details: Mapping[str, Any] | None, clamped: Mapping[str, str]) -> dic
 
 
 def is_usable_external_id(external_id: str) -> bool:
-    """Whether a token may be asked for this id: altered, it would create another user."""
+    """Whether a token may be requested for this id: an altered id would create another user."""
     return bool(external_id.strip()) and storable(external_id, EXTERNAL_ID_LIMIT) == external_id
 
 
@@ -212,7 +212,7 @@ def _read_ref(item: object) -> MeetingRef | None:
         start_time=start,
         end_time=end,
         calendar_user_id=plain_uuid(user.get("id")),
-        # A number is not coerced: asking a token for its text would create a second user.
+        # A number is not converted: a token for its text would create a second user.
         external_id=external_id if isinstance(external_id, str) else None,
         clamped=_clamped(item),
     )

@@ -1,4 +1,4 @@
-"""A page of List Bots into SQL: the statuses that no webhook told, and how many they were."""
+"""Merges a page of List Bots into the database, and counts what no webhook had reported."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,20 @@ from models.core.bot_status import POST_TERMINAL, UNINFORMATIVE, Status
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from workers.db.upsert import upsert
-from workers.linking.apply_deliveries import Standing, apply_alone, read_standings, write_standings
+from workers.linking.apply_deliveries import (
+    BotState,
+    apply_alone,
+    read_bot_states,
+    write_bot_states,
+)
 from workers.recall_api.bot_list import ListedBot
 
 _STATUSES = cast("Table", BotStatus.__table__)
-# That both clocks' texts are equal is nowhere promised; one code twice within a second is one.
+# Recall does not promise equal times in webhooks and lists: within a second they are one status.
 SAME_WITHIN = timedelta(seconds=1)
-# Younger ones may still be on their way: the sender's second retry comes after five minutes.
+# A younger status may still arrive: Svix sends its second retry after five minutes.
 GRACE = timedelta(minutes=10)
-# The newer webhooks tell these under other names, or not at all: nothing was missed.
+# Newer webhooks send these under other names or not at all, so they do not count as missed.
 NEVER_SENT = UNINFORMATIVE | POST_TERMINAL | {"recording_done", "participant_in_waiting_room"}
 
 Known = Mapping[str, Sequence[Any]]
@@ -27,7 +32,7 @@ Known = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a page told that no webhook had: bots, statuses, and how many bots became due."""
+    """How many bots and statuses no webhook had reported, and how many bots became due."""
 
     bots_missed: int = 0
     statuses_missed: int = 0
@@ -35,7 +40,7 @@ class Merged:
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
+class _Unreported:
     bot: ListedBot
     statuses: tuple[Status, ...]
     is_new: bool
@@ -49,18 +54,18 @@ def merge(
     first_due_in: float,
     step: float,
 ) -> Merged:
-    """Add what these bots say of themselves; those that become due do so `step` seconds apart."""
+    """Store the statuses of these bots; bots that become due are due `step` seconds apart."""
     apply_alone(connection)
     ids = {bot.id for bot in bots}
-    on_file = read_standings(connection, ids)
+    stored = read_bot_states(connection, ids)
     known = _known_statuses(connection, ids)
-    news = [_news(bot, known.get(bot.id, ()), now, is_new=bot.id not in on_file) for bot in bots]
-    # A bot that has only been made will tell of itself once it joins.
-    news = [one for one in news if one.statuses and not (one.is_new and _is_idle(one))]
-    standings = [_standing(one, on_file.get(one.bot.id), now) for one in news]
-    write_standings(connection, standings)
+    found = [_compare(bot, known.get(bot.id, ()), now, is_new=bot.id not in stored) for bot in bots]
+    # A bot that was only created sends its webhooks once it joins.
+    news = [one for one in found if one.statuses and not (one.is_new and _is_idle(one))]
+    states = [_state_after(one, stored.get(one.bot.id), now) for one in news]
+    write_bot_states(connection, states)
     upsert(connection, _STATUSES, [_row(one.bot.id, s) for one in news for s in one.statuses])
-    due = sorted(standing.bot_id for standing in standings if standing.is_owed_anew)
+    due = sorted(state.bot_id for state in states if state.becomes_due)
     _stagger(connection, due, first_due_in, step)
     return Merged(
         bots_missed=sum(one.is_new and one.missed > 0 for one in news),
@@ -77,32 +82,32 @@ def _known_statuses(connection: Connection, ids: set[str]) -> Known:
     return known
 
 
-def _news(bot: ListedBot, known: Sequence[Any], now: datetime, *, is_new: bool) -> _News:
+def _compare(bot: ListedBot, known: Sequence[Any], now: datetime, *, is_new: bool) -> _Unreported:
     def is_known(status: Status) -> bool:
         return any(
             row.code == status.code and abs(row.occurred_at - status.occurred_at) < SAME_WITHIN
             for row in known
         )
 
-    # Equal keys would be one row all the same, but would count twice.
-    unheard = {(s.code, s.occurred_at): s for s in bot.statuses if not is_known(s)}
-    missed = sum(s.code not in NEVER_SENT and s.occurred_at < now - GRACE for s in unheard.values())
-    return _News(bot, tuple(unheard.values()), is_new, missed)
+    # Deduplicated by the key of the table, so as to count what is stored.
+    unseen = {(s.code, s.occurred_at): s for s in bot.statuses if not is_known(s)}
+    missed = sum(s.code not in NEVER_SENT and s.occurred_at < now - GRACE for s in unseen.values())
+    return _Unreported(bot, tuple(unseen.values()), is_new, missed)
 
 
-def _is_idle(news: _News) -> bool:
-    return all(status.code in UNINFORMATIVE for status in news.statuses)
+def _is_idle(one: _Unreported) -> bool:
+    return all(status.code in UNINFORMATIVE for status in one.statuses)
 
 
-def _standing(news: _News, before: Standing | None, now: datetime) -> Standing:
-    standing = before or Standing(news.bot.id, news.statuses[0], now)
-    for status in news.statuses:
-        standing = standing.after(status)
-    return standing
+def _state_after(one: _Unreported, before: BotState | None, now: datetime) -> BotState:
+    state = before or BotState(one.bot.id, one.statuses[0], now)
+    for status in one.statuses:
+        state = state.after(status)
+    return state
 
 
 def _row(bot_id: str, status: Status) -> dict[str, Any]:
-    # No delivery: that is how explain tells what a webhook said from what was found here.
+    # No delivery: that is how `explain` distinguishes these from statuses of webhooks.
     return {
         "bot_id": bot_id,
         "code": status.code,

@@ -1,7 +1,7 @@
-"""Reconcile: every bot that List Bots knows of a time, against what webhooks told.
+"""Reconcile: compares List Bots, for a window of time, with what webhooks reported.
 
-https://docs.recall.ai/reference/bot_list says nothing of the order, so pages may shift under us:
-repeats cost nothing, and a pass that may have skipped a bot is made again.
+https://docs.recall.ai/reference/bot_list promises no order, so pages may shift while we read them:
+repeats are harmless, and a pass that may have skipped a bot is repeated.
 """
 
 import random
@@ -26,37 +26,37 @@ from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.paging import Trail, is_too_short
 from workers.recall_api.retry_policy import Then, decide
 from workers.reconcile.merge import merge
-from workers.reconcile.runs import Position, RunProgress, begin, count_held, note, resume
+from workers.reconcile.runs import Position, RunProgress, begin, count_held, resume, save_progress
 
-# Who joined the day before may have ended since.
+# A bot that joined the day before may have ended within the window.
 MARGIN = timedelta(days=1)
 MOST_PASSES = 3
-# A page that fails so often in a row ends the run; it goes on where it stood.
+# A page that fails so often in a row ends the run, which can be resumed there.
 MOST_TRIES = 6
 LONGEST_PAUSE = 60.0
 
 
 @dataclass(slots=True)
 class Reconciler:
-    """Makes or continues one run; `ring` is called after a page that made bots due."""
+    """Starts or resumes one run; `wake` is called after a page that made bots due."""
 
     engine: Engine
     client: CalendarClient
     bucket: Bucket
     base_url: str
-    ring: Callable[[], object] = lambda: None
+    wake: Callable[[], object] = lambda: None
     pause: Callable[[float], None] = time.sleep
     _seen: set[str] = field(default_factory=set)
     _trail: Trail = field(default_factory=lambda: Trail(Endpoint.BOTS))
 
     def open(self, since: datetime | None, *, afresh: bool = False) -> RunProgress:
-        """Take up the unfinished run of this `since`, or begin one; RunUnderWayError."""
+        """Resume the unfinished run of this `since`, or begin one; RunUnderWayError."""
         with self.engine.begin() as connection:
-            taken_up = None if afresh else resume(connection, since)
-            if taken_up is not None:
-                return taken_up
+            resumed = None if afresh else resume(connection, since)
+            if resumed is not None:
+                return resumed
             now = connection.execute(select(db_now())).scalar_one()
-            # A window that is over: bots scheduled meanwhile would shift its pages all the time.
+            # A window in the past, since newly scheduled bots would shift its pages.
             before = None if since is None else now
             after = None if since is None else since - MARGIN
             return begin(connection, since, Position(first_path(after, before)))
@@ -64,26 +64,26 @@ class Reconciler:
     def run(
         self, progress: RunProgress, on_page: Callable[[RunProgress], None] = lambda _: None
     ) -> RunProgress:
-        """Go through the list to its end; a page that cannot be had ends the run unfinished."""
+        """Read the list to its end; a page that cannot be fetched interrupts the run."""
         self._seen = set(progress.position.ids)
         while not progress.is_over:
             try:
-                progress = self._take_in(progress, self._page(progress.position.path))
+                progress = self._process(progress, self._page(progress.position.path))
             except RecallError as error:
                 return self.interrupt(progress, str(error))
             except SQLAlchemyError:
                 raise
             except Exception as error:
-                # Whatever it was, the next call must not wait for a run that nobody is at.
+                # The next call must not wait for a run that nobody works on.
                 self.interrupt(progress, type(error).__name__)
                 raise
             on_page(progress)
         return progress
 
     def interrupt(self, progress: RunProgress, why: str) -> RunProgress:
-        """Note that nobody is at the run any more; it can be taken up at once."""
+        """Mark the run as interrupted, so that it can be resumed at once."""
         stopped = replace(progress, error=why)
-        in_transaction(self.engine, lambda connection: note(connection, stopped))
+        in_transaction(self.engine, lambda connection: save_progress(connection, stopped))
         return stopped
 
     def _page(self, path: str) -> BotPage:
@@ -104,14 +104,14 @@ class Reconciler:
         try:
             raw = self.client.by_key(Ask(Endpoint.BOTS, path), self.bucket)
         except RecallError as error:
-            # The list has become shorter than the page we were sent to.
+            # The list has become shorter, and this page does not exist any more.
             if error.fault is Fault.NOT_FOUND and page_of(path) > 1:
                 return BotPage((), 0, 0, None)
             raise
         return read_bot_page(raw, self.base_url, datetime.now(UTC))
 
-    def _take_in(self, before: RunProgress, page: BotPage) -> RunProgress:
-        # What has arrived but was not applied yet was not missed.
+    def _process(self, before: RunProgress, page: BotPage) -> RunProgress:
+        # Apply first: deliveries that were received are not missed.
         apply_all(self.engine)
         ids = [bot.id for bot in page.bots]
         fresh = len(set(ids) - self._seen)
@@ -123,19 +123,19 @@ class Reconciler:
             unusable=before.unusable + page.unusable,
             position=before.position.after(tuple(ids), fresh, page.count),
         )
-        turned = self._turn(read, page.next_path)
-        done = in_transaction(self.engine, lambda connection: _write(connection, turned, page))
+        moved = self._advance(read, page.next_path)
+        done = in_transaction(self.engine, lambda connection: _write(connection, moved, page))
         if done.bots_due > before.bots_due:
-            self.ring()
+            self.wake()
         return done
 
-    def _turn(self, progress: RunProgress, next_path: str | None) -> RunProgress:
+    def _advance(self, progress: RunProgress, next_path: str | None) -> RunProgress:
         position = progress.position
         if next_path is not None:
             return replace(progress, position=replace(position, path=next_path))
         seen = max(progress.bots_seen, position.seen)
         if position.may_have_skipped and position.passes < MOST_PASSES:
-            # Whatever moved to a page that was read already is found by reading them again.
+            # A second pass finds what moved to a page that was already read.
             self._seen.clear()
             self._trail = Trail(Endpoint.BOTS)
             again = Position(position.start, start=position.start, passes=position.passes + 1)
@@ -144,7 +144,7 @@ class Reconciler:
         return replace(progress, bots_seen=seen, is_over=True, is_complete=is_complete)
 
 
-def _judged(connection: Connection, done: RunProgress) -> RunProgress:
+def _distrust_short_list(connection: Connection, done: RunProgress) -> RunProgress:
     held = count_held(connection, done)
     if not is_too_short(done.bots_seen, held):
         return done
@@ -155,7 +155,7 @@ def _judged(connection: Connection, done: RunProgress) -> RunProgress:
 
 def _write(connection: Connection, progress: RunProgress, page: BotPage) -> RunProgress:
     now = connection.execute(select(db_now())).scalar_one()
-    # As a relink does: thousands put back at once must not delay the bots of this minute.
+    # Staggered, as in relink: thousands of due bots must not delay those of live meetings.
     waited = (now - progress.started_at).total_seconds()
     first_in = max(0.0, progress.bots_due * STAGGER_SECONDS - waited)
     merged = merge(connection, page.bots, now, first_in, STAGGER_SECONDS)
@@ -166,8 +166,8 @@ def _write(connection: Connection, progress: RunProgress, page: BotPage) -> RunP
         bots_due=progress.bots_due + merged.bots_due,
     )
     if done.is_over:
-        done = _judged(connection, done)
-    note(connection, done)
+        done = _distrust_short_list(connection, done)
+    save_progress(connection, done)
     counts = {"bot": merged.bots_missed, "status": merged.statuses_missed}
     add_hourly_counts(connection, {("missed", what): n for what, n in counts.items() if n})
     return done

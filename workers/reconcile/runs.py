@@ -1,4 +1,4 @@
-"""Reconcile's runs as rows: begun, taken up where they were cut off, and noted page by page."""
+"""Reconcile's runs as rows: begun, resumed after an interruption, saved after each page."""
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -10,20 +10,20 @@ from models.tables.bot import Bot
 from models.tables.reconcile_run import ReconcileRun
 from workers.recall_api.bot_list import at_page, page_of
 
-# A run that has not told of itself for so long was killed. A page takes a second, and the longest
-# pause between two of them a minute.
+# A run without a sign of life for so long was killed. A page takes a second, and the longest pause
+# between two pages is a minute.
 DEAD_SECONDS = 120.0
 MOST_COUNTED = 100_000
 COUNTS = ("pages", "bots_seen", "bots_missed", "statuses_missed", "bots_due", "unusable")
 
 
 class RunUnderWayError(Exception):
-    """Another process is at this run."""
+    """Another process works on this run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a pass stands: the page to read, what the page before it held, what was counted."""
+    """Where a pass is: the page to read, the ids of the page before, the counts so far."""
 
     path: str
     start: str = ""
@@ -41,11 +41,11 @@ class Position:
 
     @property
     def may_have_skipped(self) -> bool:
-        """Whether a bot may have moved to a page that was read already."""
+        """Whether a bot may have moved to a page that was already read."""
         return self.has_shrunk or (self.least is not None and self.seen < self.least)
 
     def after(self, ids: tuple[str, ...], fresh: int, count: int | None) -> "Position":
-        """Return the position after a page, the next one's path left open."""
+        """Return the position after a page, still without the path of the next."""
         if count is None:
             return replace(self, ids=ids, seen=self.seen + fresh)
         return replace(
@@ -54,14 +54,14 @@ class Position:
             seen=self.seen + fresh,
             least=count if self.least is None else min(count, self.least),
             count=count,
-            # A page that is gone says nothing of its count: then the bots seen so far are one.
+            # Without an earlier count, compare with the bots seen so far.
             has_shrunk=self.has_shrunk or count < (self.seen if self.count is None else self.count),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a run is, and what it has found."""
+    """The progress of a run, and what it has found."""
 
     run_id: int
     since: datetime | None
@@ -76,7 +76,7 @@ class RunProgress:
     bots_due: int = 0
     unusable: int = 0
     is_complete: bool = False
-    # Why it was cut off; of a run that is over, why it is not believed.
+    # Why it was interrupted; of a run that is over, why its result is not trusted.
     error: str | None = None
 
 
@@ -90,7 +90,7 @@ def begin(connection: Connection, since: datetime | None, position: Position) ->
 
 
 def resume(connection: Connection, since: datetime | None) -> RunProgress | None:
-    """Take up the latest unfinished run of this `since`; RunUnderWayError while another has it."""
+    """Resume the latest unfinished run of this `since`; RunUnderWayError if it is active."""
     same = ReconcileRun.since.is_(None) if since is None else ReconcileRun.since == since
     latest = select(ReconcileRun.__table__).where(same, ReconcileRun.finished_at.is_(None))
     row = connection.execute(latest.order_by(ReconcileRun.id.desc()).limit(1)).one_or_none()
@@ -101,7 +101,7 @@ def resume(connection: Connection, since: datetime | None) -> RunProgress | None
     if not connection.execute(mine.values(error=null(), beat_at=db_now())).rowcount:
         raise RunUnderWayError
     kept = Position(**{**row.position, "ids": tuple(row.position["ids"])})
-    # One page back: what was deleted meanwhile has moved the next bots onto it.
+    # One page back: deletions since then have moved later bots onto it.
     path = at_page(kept.path, page - 1) if (page := page_of(kept.path)) > 1 else kept.path
     counts = {name: getattr(row, name) for name in COUNTS}
     position = replace(kept, path=path)
@@ -113,23 +113,23 @@ def unfinished(connection: Connection) -> datetime | None:
     latest = select(ReconcileRun.since).where(ReconcileRun.finished_at.is_(None))
     rows = connection.execute(latest.order_by(ReconcileRun.id.desc()).limit(1)).all()
     if not rows:
-        raise LookupError("no run was cut off")
+        raise LookupError("no run was interrupted")
     since: datetime | None = rows[0].since
     return since
 
 
 def count_held(connection: Connection, progress: RunProgress) -> int:
-    """Count the bots that the whole list of this run's window should have, at most 100,000."""
+    """Count the stored bots that the list of this run's window should have, at most 100,000."""
     some = select(Bot.id).where(Bot.first_seen_at < progress.started_at)
     if progress.since is not None:
-        # Ad hoc bots are in no window, since they have no time to join.
+        # Ad hoc bots have no time to join, so no window contains them.
         some = some.where(Bot.first_seen_at >= progress.since, Bot.link_state != "no_meetings")
     held = some.limit(MOST_COUNTED + 2 * progress.bots_seen).subquery()
     return connection.scalar(select(func.count()).select_from(held)) or 0
 
 
-def note(connection: Connection, progress: RunProgress) -> None:
-    """Write how far a run is."""
+def save_progress(connection: Connection, progress: RunProgress) -> None:
+    """Save the progress of a run."""
     values = {name: getattr(progress, name) for name in COUNTS}
     values |= {"is_complete": progress.is_complete, "error": progress.error}
     values |= {"position": asdict(progress.position), "beat_at": db_now()}

@@ -21,7 +21,7 @@ from tests.lab.world.shapes import CalendarUser as FakeUser
 from tests.support.cli import Tell, link, teller, told
 from tests.support.rows import add_bot, add_delivery, later, rows
 from workers.calendars import schedule
-from workers.calendars.nightly import CalendarSweep
+from workers.calendars.nightly import NightlyCheck
 from workers.calendars.schedule import NightlyRun, claim_nightly_run, next_nightly_run
 from workers.linking.drain import Drain
 from workers.shutdown import Stop
@@ -241,7 +241,7 @@ def test_a_night_sweeps_every_calendar_once(
     recall.world.connect(ines.id, "google", "other@north.example")
     recall.world.delete_user(gone.id)
     recall.calls.clear()
-    done = CalendarSweep(make_context(), Stop(), pace=0).run(night)
+    done = NightlyCheck(make_context(), Stop(), pace=0).run(night)
     assert (done.users, done.changed, done.failed, done.position) == (3, 2, 0, None)
     assert ends(engine) == {bot.id: ("calendar_gone", True) for bot in bots}
     assert recall.calls.counts()["GET calendar/meetings 200"] == 2
@@ -285,7 +285,7 @@ def test_a_sweep_that_was_cut_off_goes_on_after_its_lease(
     with engine.begin() as connection:
         again = claim_nightly_run(connection)
     assert again is not None
-    CalendarSweep(make_context(), Stop(), pace=0).run(again)
+    NightlyCheck(make_context(), Stop(), pace=0).run(again)
     assert [call.about for call in recall.calls.all("calendar/meetings")] == ["c"]
 
 
@@ -295,7 +295,7 @@ def test_a_sweep_waits_while_bots_are_due(
     """Drains come first: no token and no list until they are through."""
     add_bot(engine, recall.build.bot().id)
     stop = Stop()
-    sweep = CalendarSweep(make_context(), stop, pace=0.05)
+    sweep = NightlyCheck(make_context(), stop, pace=0.05)
     make_due(engine)
     assert sweep.start_when_due()
     recall.calls.wait_for(lambda call: call.template == "calendar/users")
@@ -315,7 +315,7 @@ def test_one_calendar_that_fails_stops_no_other(
     for name in ("a", "b"):
         recall.build.user(name)
     recall.faults.add(Fault(path="calendar/meetings", times=1, status=503))
-    done = CalendarSweep(make_context(), Stop(), pace=0).run(night)
+    done = NightlyCheck(make_context(), Stop(), pace=0).run(night)
     assert (done.users, done.failed, done.position) == (2, 1, None)
 
 
@@ -346,7 +346,7 @@ def test_a_night_ends_the_findings_of_who_is_not_connected(
     elif how == "deleted":
         recall.world.delete_user(gone.id)
     add_finding(engine, gone.id if how != "never seen" else "nobody", soon())
-    CalendarSweep(make_context(), Stop(), pace=0).run(night)
+    NightlyCheck(make_context(), Stop(), pace=0).run(night)
     with engine.begin() as connection:
         assert {found.calendar_user_id for found in calendar_findings(connection)} <= {ines.id}
 
@@ -373,7 +373,7 @@ def test_a_list_of_users_that_is_far_too_short_ends_nothing(
     link(engine, make_context(), *(bot.id for bot in bots))
     add_finding(engine, users[0].id, soon())
     with recall.faults.during(Fault(path="calendar/users", body="[]", status=200)):
-        CalendarSweep(make_context(), Stop(), pace=0).run(night)
+        NightlyCheck(make_context(), Stop(), pace=0).run(night)
     assert set(ends(engine).values()) == {(None, False)}
     assert len(rows(engine, CalendarFinding)) == 1
     with engine.begin() as connection:

@@ -13,7 +13,7 @@ from models.tables.delivery import Delivery
 from tests.support.fakes import BOT, START
 from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery, bot_row, count, later, rows, set_bot
-from workers.linking.apply_deliveries import Standing, apply_all, apply_batch
+from workers.linking.apply_deliveries import BotState, apply_all, apply_batch
 
 
 def applied_all(engine: Engine) -> bool:
@@ -22,12 +22,12 @@ def applied_all(engine: Engine) -> bool:
     return all(row.applied_at is not None for row in found)
 
 
-def standing_after(*statuses: Status) -> Standing:
+def state_after(*statuses: Status) -> BotState:
     """Fold statuses in the order given, as one bot hears them."""
-    standing = Standing(BOT, statuses[0], START)
+    state = BotState(BOT, statuses[0], START)
     for status in statuses:
-        standing = standing.after(status)
-    return standing
+        state = state.after(status)
+    return state
 
 
 LIFE = [
@@ -42,8 +42,8 @@ LIFE = [
 @pytest.mark.parametrize("order", list(itertools.permutations(range(len(LIFE)))))
 def test_every_order_of_arrival_ends_the_same(order: tuple[int, ...]) -> None:
     """The terminal status wins, and what comes after it reopens nothing."""
-    standing = standing_after(*(LIFE[n] for n in order))
-    assert standing.status == LIFE[3]
+    state = state_after(*(LIFE[n] for n in order))
+    assert state.status == LIFE[3]
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_every_order_of_arrival_ends_the_same(order: tuple[int, ...]) -> None:
 def test_the_later_of_two_statuses(one: Status, other: Status, winner: str | None) -> None:
     """Terminal first, then time, then rank in a bot's life; an unknown code ranks in mid-life."""
     expected = winner or one.code
-    assert standing_after(one, other).status.code == expected
-    assert standing_after(other, one).status.code == expected
+    assert state_after(one, other).status.code == expected
+    assert state_after(other, one).status.code == expected
 
 
 def test_a_bot_is_owed_at_its_first_informative_event_and_at_its_first_terminal_one() -> None:
     """Nothing between causes a call."""
     ready = Status("ready", later(-9))
-    assert standing_after(ready).due_seq == 0
-    seqs = [standing_after(ready, *LIFE[:n]).due_seq for n in range(1, 6)]
+    assert state_after(ready).due_seq == 0
+    seqs = [state_after(ready, *LIFE[:n]).due_seq for n in range(1, 6)]
     assert seqs == [1, 1, 1, 2, 2]
-    assert standing_after(LIFE[3], LIFE[0], LIFE[3]).due_seq == 1
+    assert state_after(LIFE[3], LIFE[0], LIFE[3]).due_seq == 1
 
 
 def test_a_delivery_becomes_a_bot_that_is_due(engine: Engine) -> None:

@@ -392,7 +392,7 @@ def test_results_are_settled_together(
     event.listen(tools.engine, "commit", count_commit)
     assert Drain(tools, Stop()).run() == 24
     assert set(states(engine).values()) == {"linked"}
-    # A bot's own claim, token, settle and look-up would be four each.
+    # A bot's own claim, token, save and look-up would be four each.
     assert commits < 3 * 24
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.fakes import MEETINGS, START, a_claim, ref
-from workers.linking.outcome import Verdict, judge
+from workers.linking.outcome import LinkOutcome, outcome_of
 from workers.linking.types import Claim, KnownLink, LinkResult, MeetingResult
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.schemas import BotBody, MeetingRef
@@ -21,10 +21,10 @@ def body(*refs: MeetingRef, unusable: int = 0) -> BotBody:
     return BotBody(refs, unusable, None, None, None, None)
 
 
-def verdict(claim: Claim, **fields: object) -> Verdict:
+def outcome(claim: Claim, **fields: object) -> LinkOutcome:
     """Judge a result."""
     given = {"started_at": START, "finished_at": START + timedelta(seconds=1), "calls": ()}
-    return judge(LinkResult(claim=claim, **given | fields), highest)  # type: ignore[arg-type]
+    return outcome_of(LinkResult(claim=claim, **given | fields), highest)  # type: ignore[arg-type]
 
 
 def owed(number: int, fault: Fault, **details: object) -> MeetingResult:
@@ -41,19 +41,19 @@ def settled(number: int, state: str = "found") -> MeetingResult:
 @pytest.mark.parametrize("state", ["found", "gone", "forbidden", "unfetchable"])
 def test_linked_is_when_every_meeting_is_settled(state: str) -> None:
     """However it is settled: the link says why its details are missing."""
-    result = verdict(a_claim(), bot=body(ref(0)), fetched=(settled(0, state),))
+    result = outcome(a_claim(), bot=body(ref(0)), fetched=(settled(0, state),))
     assert (result.link_state, result.due_in, result.is_attempt) == ("linked", None, False)
 
 
 def test_no_meetings_is_a_final_state_and_no_failure() -> None:
     """An ad hoc bot has none."""
-    result = verdict(a_claim(), bot=body())
+    result = outcome(a_claim(), bot=body())
     assert (result.link_state, result.due_in, result.error) == ("no_meetings", None, None)
 
 
 def test_partial_is_due_again_and_counts_an_attempt() -> None:
     """With the words of the failure."""
-    result = verdict(
+    result = outcome(
         a_claim(attempts=2), bot=body(ref(0), ref(1)), fetched=(settled(0), owed(1, Fault.SERVER))
     )
     assert (result.link_state, result.due_in, result.is_attempt) == ("partial", 20, True)
@@ -63,21 +63,21 @@ def test_partial_is_due_again_and_counts_an_attempt() -> None:
 
 def test_what_the_drains_end_cut_is_due_at_once_and_counts_nothing() -> None:
     """Nobody failed."""
-    result = verdict(a_claim(), bot=body(ref(0)), fetched=(owed(0, Fault.CUT),))
+    result = outcome(a_claim(), bot=body(ref(0)), fetched=(owed(0, Fault.CUT),))
     assert (result.link_state, result.due_in, result.is_attempt) == ("partial", 0, False)
 
 
 def test_the_soonest_of_several_waits_decides() -> None:
     """One meeting's long wait does not hold back another."""
     fetched = (owed(0, Fault.RATE_LIMITED, retry_after=60.0), owed(1, Fault.SERVER))
-    result = verdict(a_claim(), bot=body(ref(0), ref(1)), fetched=fetched)
+    result = outcome(a_claim(), bot=body(ref(0), ref(1)), fetched=fetched)
     assert result.due_in == 5
 
 
 def test_a_meeting_is_given_up_after_three_days() -> None:
     """It ends unfetchable with its reason, and the bot is linked."""
     claim = a_claim(owed_seconds=3 * 86_400)
-    result = verdict(claim, bot=body(ref(0)), fetched=(owed(0, Fault.TIMEOUT),))
+    result = outcome(claim, bot=body(ref(0)), fetched=(owed(0, Fault.TIMEOUT),))
     (meeting,) = result.meetings
     assert (meeting.state, meeting.reason) == ("unfetchable", "timeout")
     assert (result.link_state, result.due_in) == ("linked", None)
@@ -86,7 +86,7 @@ def test_a_meeting_is_given_up_after_three_days() -> None:
 def test_a_rate_limit_gives_nothing_up_however_long_it_lasts() -> None:
     """Only failures have an end."""
     claim = a_claim(owed_seconds=9 * 86_400)
-    result = verdict(claim, bot=body(ref(0)), fetched=(owed(0, Fault.RATE_LIMITED),))
+    result = outcome(claim, bot=body(ref(0)), fetched=(owed(0, Fault.RATE_LIMITED),))
     assert result.link_state == "partial"
 
 
@@ -108,14 +108,14 @@ def test_a_bot_that_cannot_be_fetched(
 ) -> None:
     """Its state stays as it was until it is given up."""
     failure = RecallError(fault, Endpoint.BOT, status=404 if fault is Fault.NOT_FOUND else None)
-    result = verdict(a_claim(owed_seconds=owed_seconds), failure=failure)
+    result = outcome(a_claim(owed_seconds=owed_seconds), failure=failure)
     assert (result.link_state, result.due_in) == (state, due_in)
     assert result.error == str(failure)
 
 
 def test_items_that_cannot_be_read_make_it_partial_and_say_so() -> None:
     """Complete, or it says why not."""
-    result = verdict(a_claim(), bot=body(ref(0), unusable=2), fetched=(settled(0),))
+    result = outcome(a_claim(), bot=body(ref(0), unusable=2), fetched=(settled(0),))
     assert (result.link_state, result.due_in) == ("partial", None)
     assert result.error is not None
     assert result.error.startswith("unusable_meeting: 2 ")
@@ -124,23 +124,23 @@ def test_items_that_cannot_be_read_make_it_partial_and_say_so() -> None:
 def test_a_meeting_that_left_the_list_is_named() -> None:
     """The settle ends its link, or annotates it when the bot is sealed."""
     known = {MEETINGS[0]: KnownLink(ref(0), "found", is_open=True)}
-    result = verdict(a_claim(known=known), bot=body(ref(1)), fetched=(settled(1),))
+    result = outcome(a_claim(known=known), bot=body(ref(1)), fetched=(settled(1),))
     assert result.left == (MEETINGS[0],)
-    result = verdict(a_claim(known=known, is_fetched=True), fetched=())
+    result = outcome(a_claim(known=known, is_fetched=True), fetched=())
     assert result.left == ()
 
 
 def test_a_sealed_bot_keeps_its_links_when_recall_forgets_them() -> None:
     """A reconnected calendar empties the list; what was recorded stays linked."""
     known = {MEETINGS[0]: KnownLink(ref(0), "found", is_open=True)}
-    assert verdict(a_claim(known=known, is_sealed=True), bot=body()).link_state == "linked"
-    assert verdict(a_claim(known=known), bot=body()).link_state == "no_meetings"
+    assert outcome(a_claim(known=known, is_sealed=True), bot=body()).link_state == "linked"
+    assert outcome(a_claim(known=known), bot=body()).link_state == "no_meetings"
 
 
 def test_the_first_settle_after_the_terminal_event_seals() -> None:
     """Not before, and not when the bot could not be fetched."""
-    assert not verdict(a_claim(), bot=body()).seals
-    assert verdict(a_claim(is_terminal=True), bot=body()).seals
-    assert not verdict(a_claim(is_terminal=True, is_sealed=True), bot=body()).seals
+    assert not outcome(a_claim(), bot=body()).seals
+    assert outcome(a_claim(is_terminal=True), bot=body()).seals
+    assert not outcome(a_claim(is_terminal=True, is_sealed=True), bot=body()).seals
     failure = RecallError(Fault.SERVER, Endpoint.BOT)
-    assert not verdict(a_claim(is_terminal=True), failure=failure).seals
+    assert not outcome(a_claim(is_terminal=True), failure=failure).seals

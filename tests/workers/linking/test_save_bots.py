@@ -12,8 +12,8 @@ from models.tables.link import Link, LinkAttempt
 from tests.support.fakes import BOT, MEETINGS, START, USERS, ref
 from tests.support.rows import add_bot, bot_row, count, rows, set_bot
 from workers.linking.leases import claim
-from workers.linking.outcome import Verdict, judge
-from workers.linking.save_bots import settle, settle_one_by_one
+from workers.linking.outcome import LinkOutcome, outcome_of
+from workers.linking.save_bots import save_one_by_one, save_outcomes
 from workers.linking.types import Claim, LinkResult, MeetingResult
 from workers.recall_api.client import Call
 from workers.recall_api.errors import Endpoint, Fault, RecallError
@@ -53,7 +53,7 @@ def owed(number: int) -> MeetingResult:
     return MeetingResult(ref(number), "owed", error.reason, error=error)
 
 
-def verdict_of(claimed: Claim, **fields: Any) -> Verdict:
+def outcome_for(claimed: Claim, **fields: Any) -> LinkOutcome:
     """Judge a result of this claim; chance is the shortest wait."""
     call = Call("GET", "bot/{id}", None, 200, 12, None)
     given: dict[str, Any] = {
@@ -61,13 +61,13 @@ def verdict_of(claimed: Claim, **fields: Any) -> Verdict:
         "finished_at": START + timedelta(seconds=1),
         "calls": (call,),
     }
-    return judge(LinkResult(claim=claimed, **given | fields), lambda _low, high: high)
+    return outcome_of(LinkResult(claim=claimed, **given | fields), lambda _low, high: high)
 
 
-def settle_now(engine: Engine, *verdicts: Verdict) -> int:
-    """Settle in a transaction; returns how many held."""
+def save_now(engine: Engine, *outcomes: LinkOutcome) -> int:
+    """Save in a transaction; returns how many held."""
     with engine.begin() as connection:
-        return len(settle(connection, verdicts))
+        return len(save_outcomes(connection, outcomes))
 
 
 def owe_again(engine: Engine, **fields: Any) -> Claim:
@@ -84,7 +84,7 @@ def test_a_linked_bot_is_written_whole(engine: Engine) -> None:
     attendees = ({"name": None, "email": "Tom@Example.org"},)
     about = {"bot_name": "Scribe", "meeting_platform": "zoom", "metadata": {"team": "north"}}
     result = found(0, people=people, attendees=attendees, organizer_email="mara@example.com")
-    settle_now(engine, verdict_of(take(engine), bot=body(ref(0), **about), fetched=(result,)))
+    save_now(engine, outcome_for(take(engine), bot=body(ref(0), **about), fetched=(result,)))
     bot = bot_row(engine, BOT)
     assert (bot.link_state, bot.due_at, bot.last_error) == ("linked", None, None)
     assert (bot.crashes, bot.lease_token, bot.lease_until) == (0, None, None)
@@ -115,9 +115,9 @@ def test_a_lost_lease_writes_nothing(engine: Engine) -> None:
     frozen = take(engine)
     set_bot(engine, BOT, lease_until=db_now(-1))
     other = take(engine)
-    assert settle_now(engine, verdict_of(other, bot=body(ref(0)), fetched=(found(0),))) == 1
-    late = verdict_of(frozen, bot=body(ref(1)), fetched=(found(1),))
-    assert settle_now(engine, late) == 0
+    assert save_now(engine, outcome_for(other, bot=body(ref(0)), fetched=(found(0),))) == 1
+    late = outcome_for(frozen, bot=body(ref(1)), fetched=(found(1),))
+    assert save_now(engine, late) == 0
     assert [link.meeting_id for link in rows(engine, Link)] == [MEETINGS[0]]
     assert count(engine, LinkAttempt) == 1
 
@@ -130,8 +130,8 @@ def test_one_of_many_that_lost_its_lease_is_left_out(engine: Engine) -> None:
     set_bot(engine, BOT, lease_token="another")
     add_bot(engine, other)
     kept = take(engine)
-    verdicts = [verdict_of(lost, bot=body()), verdict_of(kept, bot=body())]
-    assert settle_now(engine, *verdicts) == 1
+    outcomes = [outcome_for(lost, bot=body()), outcome_for(kept, bot=body())]
+    assert save_now(engine, *outcomes) == 1
     assert bot_row(engine, other).link_state == "no_meetings"
     assert bot_row(engine, BOT).link_state == "pending"
 
@@ -142,8 +142,8 @@ def test_of_two_results_of_one_bot_only_the_holders_is_written(engine: Engine) -
     lost = take(engine)
     set_bot(engine, BOT, lease_until=db_now(-1))
     holding = take(engine)
-    both = [verdict_of(lost, bot=body()), verdict_of(holding, bot=body())]
-    assert settle_now(engine, *both) == 1
+    both = [outcome_for(lost, bot=body()), outcome_for(holding, bot=body())]
+    assert save_now(engine, *both) == 1
     assert count(engine, LinkAttempt) == 1
 
 
@@ -152,7 +152,7 @@ def test_an_event_that_landed_in_mid_link_is_not_lost(engine: Engine) -> None:
     add_bot(engine, BOT)
     claimed = take(engine)
     set_bot(engine, BOT, due_seq=2, due_at=db_now(-1), owed_since=db_now(), attempts=0)
-    settle_now(engine, verdict_of(claimed, bot=body(ref(0)), fetched=(owed(0),)))
+    save_now(engine, outcome_for(claimed, bot=body(ref(0)), fetched=(owed(0),)))
     bot = bot_row(engine, BOT)
     assert (bot.link_state, bot.attempts, bot.due_seq) == ("partial", 0, 2)
     assert bot.due_at is not None
@@ -165,7 +165,7 @@ def test_giving_up_does_not_bury_a_reason_that_landed_meanwhile(engine: Engine) 
     claimed = take(engine)
     set_bot(engine, BOT, due_seq=2)
     failure = RecallError(Fault.REFUSED, Endpoint.BOT, status=400)
-    settle_now(engine, verdict_of(claimed, failure=failure))
+    save_now(engine, outcome_for(claimed, failure=failure))
     assert bot_row(engine, BOT).link_state == "pending"
 
 
@@ -173,7 +173,7 @@ def test_a_failed_try_is_due_again_with_its_words(engine: Engine) -> None:
     """And counts an attempt; the state stays as it was."""
     add_bot(engine, BOT)
     failure = RecallError(Fault.SERVER, Endpoint.BOT, status=503, detail="down\x00")
-    settle_now(engine, verdict_of(take(engine), failure=failure))
+    save_now(engine, outcome_for(take(engine), failure=failure))
     bot = bot_row(engine, BOT)
     assert (bot.link_state, bot.attempts, bot.fetched_at) == ("pending", 1, None)
     assert bot.last_error == "http_503: bot/{id}: down\ufffd"
@@ -184,8 +184,8 @@ def test_a_failed_try_is_due_again_with_its_words(engine: Engine) -> None:
 def test_partial_success_is_stored_and_the_rest_stays_owed(engine: Engine) -> None:
     """The retry is for the owed meeting alone."""
     add_bot(engine, BOT)
-    verdict = verdict_of(take(engine), bot=body(ref(0), ref(1)), fetched=(found(0), owed(1)))
-    settle_now(engine, verdict)
+    outcome = outcome_for(take(engine), bot=body(ref(0), ref(1)), fetched=(found(0), owed(1)))
+    save_now(engine, outcome)
     assert bot_row(engine, BOT).link_state == "partial"
     assert {row.id: row.state for row in rows(engine, CalendarMeeting)} == {
         MEETINGS[0]: "found",
@@ -195,7 +195,7 @@ def test_partial_success_is_stored_and_the_rest_stays_owed(engine: Engine) -> No
     retry = take(engine)
     assert retry.is_fetched
     assert not retry.known[MEETINGS[1]].is_settled_for(ref(1))
-    settle_now(engine, verdict_of(retry, fetched=(found(1),)))
+    save_now(engine, outcome_for(retry, fetched=(found(1),)))
     assert bot_row(engine, BOT).link_state == "linked"
     assert count(engine, Link) == 2
 
@@ -205,14 +205,14 @@ def test_before_the_end_a_meeting_that_left_ends_its_link_and_a_return_reopens_i
 ) -> None:
     """A row is never deleted."""
     add_bot(engine, BOT)
-    settle_now(engine, verdict_of(take(engine), bot=body(ref(0)), fetched=(found(0),)))
+    save_now(engine, outcome_for(take(engine), bot=body(ref(0)), fetched=(found(0),)))
     claimed = owe_again(engine)
-    settle_now(engine, verdict_of(claimed, bot=body(ref(1)), fetched=(found(1),)))
+    save_now(engine, outcome_for(claimed, bot=body(ref(1)), fetched=(found(1),)))
     left, joined = sorted(rows(engine, Link), key=lambda link: link.meeting_id)
     assert (left.end_reason, left.ended_at is None) == ("left_calendar_meetings", False)
     assert joined.ended_at is None
     claimed = owe_again(engine)
-    settle_now(engine, verdict_of(claimed, bot=body(ref(0)), kept=(ref(0),)))
+    save_now(engine, outcome_for(claimed, bot=body(ref(0)), kept=(ref(0),)))
     back, gone = sorted(rows(engine, Link), key=lambda link: link.meeting_id)
     assert (back.ended_at, back.end_reason) == (None, None)
     assert gone.ended_at is not None
@@ -221,9 +221,9 @@ def test_before_the_end_a_meeting_that_left_ends_its_link_and_a_return_reopens_i
 def test_after_the_end_a_meeting_that_left_is_only_annotated(engine: Engine) -> None:
     """A reconnected calendar clears Recall's side; history stays."""
     add_bot(engine, BOT, status="done")
-    settle_now(engine, verdict_of(take(engine), bot=body(ref(0)), fetched=(found(0),)))
+    save_now(engine, outcome_for(take(engine), bot=body(ref(0)), fetched=(found(0),)))
     assert bot_row(engine, BOT).sealed_at is not None
-    settle_now(engine, verdict_of(owe_again(engine), bot=body()))
+    save_now(engine, outcome_for(owe_again(engine), bot=body()))
     (link,) = rows(engine, Link)
     assert (link.ended_at, link.end_reason) == (None, "left_calendar_meetings")
     assert bot_row(engine, BOT).link_state == "linked"
@@ -233,10 +233,10 @@ def test_after_the_end_a_meeting_that_left_is_only_annotated(engine: Engine) -> 
 def test_details_that_were_found_once_are_never_emptied(engine: Engine, state: Any) -> None:
     """The state says what is true now, the details what was seen."""
     add_bot(engine, BOT)
-    settle_now(engine, verdict_of(take(engine), bot=body(ref(0)), fetched=(found(0),)))
+    save_now(engine, outcome_for(take(engine), bot=body(ref(0)), fetched=(found(0),)))
     moved = MeetingRef(MEETINGS[0], START, START + timedelta(hours=2), USERS[0], "crew-0")
     result = MeetingResult(moved, state, "http_404", fetched_at=START)
-    settle_now(engine, verdict_of(owe_again(engine), bot=body(moved), fetched=(result,)))
+    save_now(engine, outcome_for(owe_again(engine), bot=body(moved), fetched=(result,)))
     (meeting,) = rows(engine, CalendarMeeting)
     assert (meeting.state, meeting.reason, meeting.title) == (state, "http_404", "Weekly")
     assert meeting.end_time == moved.end_time
@@ -246,8 +246,8 @@ def test_what_was_cleared_at_recall_stays_here(engine: Engine) -> None:
     """meeting_url is null some days later."""
     add_bot(engine, BOT)
     about = {"meeting_url": {"platform": "zoom"}, "bot_name": "Scribe"}
-    settle_now(engine, verdict_of(take(engine), bot=body(**about)))
-    settle_now(engine, verdict_of(owe_again(engine), bot=body()))
+    save_now(engine, outcome_for(take(engine), bot=body(**about)))
+    save_now(engine, outcome_for(owe_again(engine), bot=body()))
     bot = bot_row(engine, BOT)
     assert (bot.meeting_url, bot.bot_name) == ({"platform": "zoom"}, "Scribe")
 
@@ -258,7 +258,7 @@ def test_people_follow_the_latest_guest_list(engine: Engine) -> None:
     for people in (frozenset({"a@x.test", "b@x.test"}), frozenset({"b@x.test"})):
         result = found(0, people=people)
         claimed = owe_again(engine)
-        settle_now(engine, verdict_of(claimed, bot=body(ref(0)), fetched=(result,)))
+        save_now(engine, outcome_for(claimed, bot=body(ref(0)), fetched=(result,)))
     assert [row.email for row in rows(engine, MeetingPerson)] == ["b@x.test"]
 
 
@@ -267,7 +267,7 @@ def test_an_external_id_is_shown_as_it_can_be_stored(engine: Engine) -> None:
     add_bot(engine, BOT)
     odd = MeetingRef(MEETINGS[0], START, START, USERS[0], "a\x00" + "x" * 300)
     result = MeetingResult(odd, "unfetchable", "unusable_external_id", fetched_at=START)
-    settle_now(engine, verdict_of(take(engine), bot=body(odd), fetched=(result,)))
+    save_now(engine, outcome_for(take(engine), bot=body(odd), fetched=(result,)))
     (link,) = rows(engine, Link)
     assert link.external_id == "a\ufffd" + "x" * 253
 
@@ -276,13 +276,13 @@ def test_a_result_that_cannot_be_stored_is_settled_as_a_failed_try(engine: Engin
     """And takes no other of its batch with it."""
     other = "00000000-0000-4000-8000-000000000001"
     add_bot(engine, BOT)
-    bad = verdict_of(take(engine), bot=body(ref(0)), fetched=(found(0, title="\ud800"),))
+    bad = outcome_for(take(engine), bot=body(ref(0)), fetched=(found(0, title="\ud800"),))
     add_bot(engine, other)
-    good = verdict_of(take(engine), bot=body(ref(1)), fetched=(found(1),))
+    good = outcome_for(take(engine), bot=body(ref(1)), fetched=(found(1),))
     with pytest.raises(UnicodeEncodeError):
-        settle_now(engine, bad, good)
+        save_now(engine, bad, good)
     with engine.begin() as connection:
-        settle_one_by_one(connection, [bad, good])
+        save_one_by_one(connection, [bad, good])
     assert bot_row(engine, other).link_state == "linked"
     bot = bot_row(engine, BOT)
     assert (bot.link_state, bot.attempts, bot.lease_token) == ("pending", 1, None)
