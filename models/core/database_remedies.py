@@ -98,7 +98,7 @@ def remedy(error: BaseException) -> str:
     return next(found, _ELSE)
 
 
-TOO_SLOW = "the search takes the database too long: narrow it to a span of time (since, until)"
+TOO_SLOW = "the search took too long: narrow it to a time range (since, until)"
 
 
 def describe(error: BaseException) -> str | None:

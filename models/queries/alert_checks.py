@@ -50,8 +50,8 @@ def all_refused(now: Now) -> str | None:
         for hour in recent:
             reasons.update(hour.rejections)
         if reasons.total() >= REFUSED_AT_LEAST:
-            told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-            return f"every one of {reasons.total()} requests in {hours} h was refused ({told})"
+            counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+            return f"all {reasons.total()} requests in the last {hours} h were rejected ({counts})"
     return None
 
 
@@ -67,9 +67,9 @@ def silence(now: Now) -> str | None:
     overdue = _overdue(connection, last, found.at - SHORTEST_SILENCE)
     signs = [f"no webhook for {duration((found.at - last).total_seconds())}"]
     if expected >= EXPECTED_AT_LEAST:
-        signs.append(f"where {expected} came in the same time a week ago")
+        signs.append(f"compared with {expected} in the same period a week ago")
     if overdue:
-        signs.append(f"and {plural(overdue, 'bot')} whose meeting is over never told of its end")
+        signs.append(f"{plural(overdue, 'bot')} did not report the end of a meeting that is over")
     if len(signs) == 1 and found.at - last < LATEST_WARNING:
         return None
     return ", ".join(signs)
@@ -107,14 +107,14 @@ def circuit_open(now: Now) -> str | None:
     if not circuit.open_for:
         return None
     wait = duration(circuit.open_for)
-    return f"Recall refuses the whole workspace ({circuit.reason}); the next try is in {wait}"
+    return f"calls are paused ({circuit.reason}); next attempt in {wait}"
 
 
 def no_worker(now: Now) -> str | None:
     """Look for a worker that is alive."""
     if any(worker.seen_seconds < WORKER_IS_AWAY_AFTER for worker in now.found.workers):
         return None
-    return "no worker has told of itself for two minutes"
+    return "no worker has reported for two minutes"
 
 
 def stalled(now: Now) -> str | None:
@@ -124,7 +124,7 @@ def stalled(now: Now) -> str | None:
     # A circuit that is open explains it: one cause, one alarm.
     if oldest < STALLED_SECONDS or now.found.circuit.open_for:
         return None
-    return f"the oldest work has waited for {duration(oldest)}"
+    return f"the oldest item has been waiting for {duration(oldest)}"
 
 
 def webhooks_missed(now: Now) -> str | None:
@@ -134,7 +134,7 @@ def webhooks_missed(now: Now) -> str | None:
         return None
     bots = plural(last.bots_missed, "bot")
     statuses = plural(last.statuses_missed, "status", "statuses")
-    return f"the last reconcile found {bots} and {statuses} that no webhook had told of"
+    return f"the last reconcile found {bots} and {statuses} that no webhook had reported"
 
 
 def will_record_without_bot(now: Now) -> str | None:

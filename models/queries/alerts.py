@@ -20,66 +20,75 @@ DISABLE_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One thing that is wrong: its name for metrics, what is seen, what to do."""
+    """One thing that is wrong: its name for metrics, its title, what is seen, what to do."""
 
     name: str
+    title: str
     text: str
     remedy: str
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmKind:
-    """One entry of the table: a name, what to do, and the check that says what is seen."""
+    """One entry of the table: its name and title, what to do, and the check."""
 
     name: str
+    title: str
     remedy: str
     check: Callable[[Now], str | None]
 
     def look(self, now: Now) -> Alarm | None:
         """Return the alarm if it rings."""
         seen = self.check(now)
-        return None if seen is None else Alarm(self.name, seen, self.remedy)
+        return None if seen is None else Alarm(self.name, self.title, seen, self.remedy)
 
 
 # The worst first: they are shown in this order.
 ALARMS = (
     AlarmKind(
         "all_refused",
-        "compare RECALL_WEBHOOK_SECRETS with Recall's dashboard, and the clock with the world's;"
-        " then `recall-links reverify` takes in what was refused."
+        "All webhooks are rejected",
+        "compare RECALL_WEBHOOK_SECRETS with Recall's dashboard, and check this machine's clock;"
+        " then run `recall-links reverify` to accept what was rejected."
         f" Recall disables an endpoint after {DISABLE_DAYS} days of nothing but failures",
         alert_checks.all_refused,
     ),
     AlarmKind(
         "silence",
-        "look at the endpoint in Recall's dashboard: after"
+        "No webhooks arrive",
+        "check the endpoint in Recall's dashboard: after"
         f" {DISABLE_DAYS} days of failures it is disabled and must be enabled again by hand",
         alert_checks.silence,
     ),
     AlarmKind(
         "circuit_open",
+        "Recall refuses all requests",
         "check RECALL_API_KEY, RECALL_REGION and the account's credit; `recall-links doctor` helps",
         alert_checks.circuit_open,
     ),
     AlarmKind(
         "no_worker",
+        "No worker is running",
         "start one: `python -m workers`, or scale the worker process up",
         alert_checks.no_worker,
     ),
     AlarmKind(
         "stalled",
-        "see the workers' logs; more workers help unless the rate limit is the bound",
+        "Work is stuck",
+        "check the workers' logs; add workers unless the rate limit is the bottleneck",
         alert_checks.stalled,
     ),
     AlarmKind(
         "webhooks_missed",
-        "look at the endpoint's failures and event types in Recall's dashboard;"
-        " all is filled in, and a reconcile that finds nothing more ends this",
+        "Webhooks were missed",
+        "check the endpoint's failures and event types in Recall's dashboard. The gaps have been"
+        " filled; this clears after a reconcile that finds none",
         alert_checks.webhooks_missed,
     ),
     AlarmKind(
         "will_record_without_bot",
-        "`recall-links calendar check EXTERNAL_ID` lists them; ask Recall's support",
+        "Meetings without a bot",
+        "`recall-links calendar check EXTERNAL_ID` lists them; contact Recall's support",
         alert_checks.will_record_without_bot,
     ),
 )

@@ -1,28 +1,28 @@
 """What each error means, in words for people: the machine's own word stays beside them."""
 
 _WORDS = {
-    "bot_not_found": "Recall does not know this bot, so it may be another region's or workspace's",
+    "bot_not_found": "Recall does not know this bot; it may belong to another region or workspace",
     "network": "Recall could not be reached",
     "timeout": "Recall did not answer in time",
     "unreadable": "Recall's answer could not be read",
     "wrong_body": "Recall answered with another bot",
     "too_large": "Recall's answer was too large",
-    "held": "the rate limit lets no call through now",
-    "cut": "the time of one drain was over",
-    "internal": "an error of our own, told in the workers' logs",
-    "crash_loop": "every worker that tried it died",
+    "held": "the rate limit allows no call right now",
+    "cut": "the worker's time for one run was over",
+    "internal": "an internal error; see the workers' logs",
+    "crash_loop": "every worker that tried it crashed",
     "unusable_meeting": "Recall lists a meeting that cannot be read",
     "http_401": "Recall refuses the API key",
     "http_402": "the account has no credit left",
-    "http_403": "a firewall before Recall refuses us",
+    "http_403": "a firewall in front of Recall blocks us",
     "http_409": "Recall was busy",
     "http_425": "Recall was busy",
     "http_429": "Recall's rate limit was reached",
 }
 _BY_FIRST_DIGIT = {
-    "http_3": "Recall redirects, which is not followed",
-    "http_4": "Recall refuses the request",
-    "http_5": "Recall has an error of its own",
+    "http_3": "Recall sent a redirect, which is not followed",
+    "http_4": "Recall refused the request",
+    "http_5": "Recall had an internal error",
 }
 
 

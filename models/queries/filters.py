@@ -158,5 +158,5 @@ class RejectionFilter(Filter):
 
     message_id: MessageId | None = Field(None, description="the webhook's own id, as it said")
     unresolved: bool = Field(
-        default=False, description="only those a re-check has not accepted since"
+        default=False, description="only those that have not been accepted later"
     )

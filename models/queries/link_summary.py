@@ -9,10 +9,10 @@ from models.queries.error_messages import describe_error
 from models.queries.rows import BotRow, LinkRow
 
 _WITHOUT_DETAILS = {
-    "gone": "{} gone at Recall (404)",
+    "gone": "{} deleted at Recall (404)",
     "forbidden": "{} refused by Recall",
-    "unfetchable": "{} not to be had from Recall",
-    "owed": "{} still owed",
+    "unfetchable": "{} unavailable from Recall",
+    "owed": "{} not fetched yet",
 }
 _CLOSED = Circuit(0.0)
 
@@ -36,8 +36,8 @@ def _pending(bot: BotRow, _links: list[LinkRow]) -> str:
     if bot.last_error:
         return f"Not linked yet: {describe_error(bot.last_error)}"
     if bot.due_at is None:
-        return f"Not linked yet: {bot.bot_status} says nothing that would be looked up"
-    return "Not linked yet: its first look-up is still to come"
+        return f"Not linked yet: a bot that is {bot.bot_status} is not looked up"
+    return "Not linked yet: waiting for the first attempt"
 
 
 def _linked(_bot: BotRow, links: list[LinkRow]) -> str:
@@ -53,20 +53,20 @@ def _is_or_are(state: str, number: int) -> str:
 
 
 def _no_meetings(_bot: BotRow, _links: list[LinkRow]) -> str:
-    return "Not linked, and that is final: Recall lists no calendar meeting for this bot"
+    return "Not linked, and this is final: Recall lists no calendar meeting for this bot"
 
 
 def _partial(bot: BotRow, links: list[LinkRow]) -> str:
     owed = sum(link.meeting_state == "owed" for link in links)
-    words = f"Linked in part: {owed} of {_count(len(links), 'meeting')} still owed"
-    return f"{words}, since {describe_error(bot.last_error)}" if bot.last_error else words
+    words = f"Partly linked: {owed} of {_count(len(links), 'meeting')} still missing"
+    return f"{words}, because {describe_error(bot.last_error)}" if bot.last_error else words
 
 
 def _failed(bot: BotRow, _links: list[LinkRow]) -> str:
-    reason = describe_error(bot.last_error) if bot.last_error else "no error was kept"
+    reason = describe_error(bot.last_error) if bot.last_error else "no error was recorded"
     # A bot whose workers died has no attempt to its name.
     after = f" after {_count(bot.attempts, 'attempt')}" if bot.attempts else ""
-    return f"Not linked, and given up{after}: {reason}"
+    return f"Linking failed{after}; no more retries: {reason}"
 
 
 _STATES = {
@@ -89,7 +89,7 @@ def _next_try(bot: BotRow, now: datetime, circuit: Circuit) -> str:
     if circuit.open_for > max(seconds, 0.0):
         reason = f" ({circuit.reason})" if circuit.reason else ""
         wait = duration(circuit.open_for)
-        return f"; Recall refuses the whole workspace{reason}, the next try of any bot is in {wait}"
+        return f"; Recall refuses all requests{reason}, next attempt for any bot in {wait}"
     if seconds <= 0:
-        return "; the next look-up is due now"
-    return f"; the next look-up is in {duration(seconds)}"
+        return "; the next attempt is due now"
+    return f"; the next attempt is in {duration(seconds)}"

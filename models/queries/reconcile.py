@@ -37,5 +37,5 @@ def describe_reconcile(found: ReconcileSummary) -> str:
     """Return what a reconcile found, as one line for a person."""
     bots, seen = plural(found.bots_missed, "bot"), plural(found.bots_seen, "bot")
     missed = f"{bots} and {plural(found.statuses_missed, 'status', 'statuses')} missed"
-    partly = "" if found.is_complete else ", not complete"
-    return f"{found.finished_at:%Y-%m-%d %H:%M}Z: {missed}, of {seen}{partly}"
+    partly = "" if found.is_complete else " (incomplete)"
+    return f"{found.finished_at:%Y-%m-%d %H:%M} UTC: {missed}, out of {seen}{partly}"

@@ -41,7 +41,7 @@ DELIVERIES = ListKind(
 )
 REJECTIONS = ListKind(
     "rejections",
-    "Requests that were not proved to be Recall's, newest first",
+    "Requests that failed signature verification, newest first",
     RejectionFilter,
     RejectionRow,
     lambda wanted, _dialect: rejections(wanted),

@@ -53,7 +53,7 @@ def _attempt(row: AttemptRow) -> Moment:
 
 def _next(found: Explained) -> Iterator[Moment]:
     if found.bot.due_at is not None:
-        yield Moment(found.bot.due_at, "next", "next look-up", notes=_notes(found.bot.last_error))
+        yield Moment(found.bot.due_at, "next", "next attempt", notes=_notes(found.bot.last_error))
 
 
 def _notes(*words: str | None) -> tuple[str, ...]:

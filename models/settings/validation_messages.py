@@ -5,7 +5,7 @@ from typing import Any
 _WORDS = {
     "bool_parsing": "must be 1 or 0 (or yes or no, on or off, true or false)",
     "bool_type": "must be true or false",
-    "extra_forbidden": "is not known here",
+    "extra_forbidden": "is an unknown parameter",
     "finite_number": "must be a number",
     "float_parsing": "must be a number",
     "greater_than": "must be greater than {gt}",
@@ -21,7 +21,7 @@ _WORDS = {
     "string_pattern_mismatch": "must have the form {pattern}",
     "string_too_long": "must have at most {max_length} characters",
     "string_too_short": "must have at least {min_length} characters",
-    "string_type": "must be a text",
+    "string_type": "must be a string",
     "too_long": "must have at most {max_length} items",
     "tuple_type": "must be a list",
 }

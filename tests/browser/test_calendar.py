@@ -151,7 +151,7 @@ def test_a_person_who_unticks_the_box_reads_what_to_do(town: Town, page: Page) -
     page.click("#untick")
     page.wait_for_selector("h1")
     assert page.inner_text("h1") == "The calendar was not connected"
-    assert page.inner_text("h2") == "The calendar's box was not ticked"
+    assert page.inner_text("h2") == "The calendar checkbox was not ticked"
     assert page.evaluate("getComputedStyle(document.querySelector('section')).borderLeftStyle") == (
         "solid"
     )
@@ -167,7 +167,7 @@ def test_a_person_who_comes_too_late_is_told(town: Town, page: Page) -> None:
     answer = page.goto(link)
     assert answer is not None
     assert answer.status == 410
-    assert page.inner_text("h1") == "This link is over"
+    assert page.inner_text("h1") == "This link has expired"
 
 
 def test_another_persons_calendar_cannot_be_had_by_a_link_to_the_consent_page(
@@ -180,7 +180,7 @@ def test_another_persons_calendar_cannot_be_had_by_a_link_to_the_consent_page(
         victim.goto(page.url)
         victim.click("#allow")
         victim.wait_for_selector("h1")
-        assert victim.inner_text("h1") == "This was not begun in this browser"
+        assert victim.inner_text("h1") == "This was started in another browser"
         assert victim.url.startswith(f"{town.stack.url}/calendar/callback/google?")
     user = town.recall.world.user_named("attacker")
     assert user is not None
@@ -235,7 +235,7 @@ def test_a_provider_that_gives_no_lasting_access_is_explained(town: Town, page: 
     page.goto(page.url.replace("access_type=offline", "access_type=online"))
     page.click("#allow")
     page.wait_for_selector("h1")
-    assert page.inner_text("h2") == "The provider gave no lasting access"
+    assert page.inner_text("h2") == "The provider did not grant lasting access"
     assert "client id and secret" in page.inner_text("section")
 
 

@@ -75,7 +75,7 @@ def test_what_is_on_file_nowhere_is_nothing_found(run: Run, word: str) -> None:
     """Exit 1, whatever it looks like: a sender may choose any word as the id of a message."""
     code, out, err = run("explain", "--", word)
     assert (code, out) == (1, "")
-    assert err.startswith(("nothing here has this id: ", "no webhook has told of this bot"))
+    assert err.startswith(("nothing has this id: ", "no webhook received for this bot"))
     assert err.count("\n") == 1
 
 

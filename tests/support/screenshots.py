@@ -74,7 +74,7 @@ def _take(
         log_in(page, url, WRITE)
         page.goto(url + PAGES[name])
     if name == "calendar":
-        page.get_by_role("button", name="Ask Recall").click()
+        page.get_by_role("button", name="Load from Recall").click()
         page.get_by_role("status").wait_for()
     page.screenshot(path=path)
     context.close()

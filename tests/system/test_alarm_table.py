@@ -101,7 +101,7 @@ def test_the_table_names_each_once_and_says_what_to_do() -> None:
 def test_every_alarm_is_seen_wherever_alarms_are_shown(
     kind: AlarmKind, engine: Engine, app: Flask, reader: FlaskClient, run: Run
 ) -> None:
-    """Metrics, API, console, status and doctor: by its name, what is seen, and what to do."""
+    """Metrics, API, console, status, doctor: name and title, what is seen, what to do."""
     ring(engine, kind)
     bearer = {"Authorization": BEARER + READ}
     (told,) = app.test_client().get("/api/status", headers=bearer).get_json()["alarms"]
@@ -112,7 +112,7 @@ def test_every_alarm_is_seen_wherever_alarms_are_shown(
     page = re.sub(r"\s+", " ", unescape(reader.get("/console/").text))
     status, doctor = run("status"), run("doctor", "--offline")
     for place in (page, status.output, doctor.output):
-        for words in (kind.name, told["text"], kind.remedy):
+        for words in (kind.name, kind.title, told["text"], kind.remedy):
             assert words in place
     assert json.loads(run("status", "--json").stdout)["alarms"] == [told]
     findings = json.loads(run("doctor", "--offline", "--json").stdout)["findings"]

@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 EVENTS = (
     "waiting for Redis",
     "Redis is away: draining without it",
-    "Redis rings no worker: links wait for the next sweep",
+    "Redis wakes no worker: links wait for the next poll",
 )
 # The address, what the administrator does to the server, what is said of it, what is to be done.
 Change = Callable[["redis.Redis", Path], object]

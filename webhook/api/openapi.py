@@ -49,13 +49,11 @@ def document() -> Json:
         "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
         "/api/status": {"get": _read("How the service stands", Status, schemas)},
         "/api/bots/{bot_id}/relink": {
-            "post": _change(
-                "Look one bot up again, whole", schemas, {"202": RelinkOneRequest}, bot_id
-            )
+            "post": _change("Retry linking one bot", schemas, {"202": RelinkOneRequest}, bot_id)
         },
         "/api/relink": {
             "post": _change(
-                "Look the bots of a filter up again; with `preview` say which they are",
+                "Retry linking the bots that match a filter; `preview` only lists them",
                 schemas,
                 {"200": Preview, "202": Relinked},
                 body=RelinkRequest,
@@ -85,7 +83,7 @@ def _list(kind: ListKind, schemas: Json) -> Json:
         },
     }
     content = {"application/json": {"schema": page}, "text/csv": {"schema": {"type": "string"}}}
-    answer = {"description": "A page of the list; as CSV the whole list", "content": content}
+    answer = {"description": "A page of the list; CSV has the whole list", "content": content}
     return {
         "operationId": f"list_{kind.name}",
         "summary": kind.summary,
@@ -159,10 +157,10 @@ def _answer(words: str, schema: Json, kind: str = "application/json") -> Json:
 def _problems(schemas: Json, *codes: int) -> Json:
     schema = _reference(Problem, schemas)
     words = {
-        400: "A parameter does not fit; it is named",
-        401: "No token, or a wrong one",
-        403: "The token may read, not change",
-        404: "No webhook has told of this bot",
-        503: "No token is set here, or the database is away",
+        400: "A parameter is invalid; `parameter` names it",
+        401: "The token is missing or invalid",
+        403: "The token is read-only",
+        404: "Unknown bot: no webhook received",
+        503: "No tokens are configured, or the database does not answer",
     }
     return {str(code): _answer(words[code], schema, "application/problem+json") for code in codes}

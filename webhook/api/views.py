@@ -106,7 +106,7 @@ def _known_form(bot_id: str) -> str:
 
 
 def _unknown(bot_id: str) -> Response:
-    return problem(404, "no webhook has told of this bot", bot_id=bot_id)
+    return problem(404, "unknown bot: no webhook received", bot_id=bot_id)
 
 
 def _wants_csv() -> bool:

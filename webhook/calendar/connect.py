@@ -78,7 +78,7 @@ class Connecting:
             token = visit.users.mint(errand.external_id)
             standing = visit.client.user(token).connected_to(platform)
         if standing and not errand.replace:
-            return note(409, "A calendar is connected already", why_in_the_way(platform, standing))
+            return note(409, "A calendar is already connected", why_in_the_way(platform, standing))
         trip = self._links.follow(secret, errand)
         if trip is None:
             return _over()
@@ -101,9 +101,9 @@ def why_in_the_way(platform: Platform, standing: CalendarConnection) -> str:
     """Say why a second calendar of a platform is not connected just so."""
     name = PROVIDERS[platform].name
     return (
-        f"The {name} calendar {standing.email or ''} is connected. A user has one {name} calendar:"
-        " connecting another clears the bots and calendar data of the first."
-        " Ask with replace=1 if that is wanted."
+        f"The {name} calendar {standing.email or ''} is already connected. A user has one"
+        f" {name} calendar: connecting another one clears the bots and calendar data of the first."
+        " To do that, use replace=1."
     )
 
 
@@ -157,7 +157,7 @@ def _link(
     replace = body.get("replace") in _YES or request.args.get("replace") in _YES
     return_to = body.get("returnTo")
     if return_to is not None and not isinstance(return_to, str):
-        return problem(400, "returnTo must be a text", parameter="returnTo")
+        return problem(400, "returnTo must be a string", parameter="returnTo")
     try:
         errand = connecting.errand(external_id, platform, return_to, replace=replace)
     except BadTargetError as error:
@@ -178,8 +178,8 @@ def _is_only_looking(asked: Request) -> bool:
 def _over() -> Response:
     return note(
         410,
-        "This link is over",
-        "A link to connect a calendar works once, and for five minutes.",
+        "This link has expired",
+        "A link to connect a calendar works once, within five minutes.",
         "Go back to the application and start again.",
     )
 
@@ -187,13 +187,14 @@ def _over() -> Response:
 def _not_begun_here() -> Response:
     return note(
         403,
-        "This was not begun in this browser",
-        "A calendar is connected by one browser, from the link on, within an hour. Nothing was"
-        " connected now.",
-        "If you want to connect a calendar, go back to the application and start again, here.",
-        "If somebody sent you to the page where you allowed this, close this page: it would have"
-        " been your calendar in their account.",
-        "If you see this again, let this site keep cookies.",
+        "This was started in another browser",
+        "A calendar has to be connected in one browser, from the link on, within an hour. Nothing"
+        " was connected.",
+        "If you want to connect a calendar, go back to the application and start again"
+        " in this browser.",
+        "If somebody sent you to the page where you gave permission, close this page: it would have"
+        " connected your calendar to their account.",
+        "If you see this again, allow cookies for this site.",
     )
 
 
@@ -201,8 +202,8 @@ def _not_now(error: RecallError) -> Response:
     told = of_recall(error)
     answer = note(
         told.status_code,
-        "This does not work just now",
-        "Recall, which reads the calendars, gave no answer. Load this page again in a minute.",
+        "Temporarily unavailable",
+        "Recall, which reads the calendars, did not answer. Reload this page in a minute.",
     )
     if "Retry-After" in told.headers:
         answer.headers["Retry-After"] = told.headers["Retry-After"]

@@ -41,7 +41,7 @@ class Proof:
         asked = body.get("userId")
         if asked is not None and not isinstance(asked, str):
             # Not coerced: the text of a number may be somebody else's id.
-            raise RefusedError(400, "userId must be a text")
+            raise RefusedError(400, "userId must be a string")
         if self._key is None:
             return _usable(asked, 400)
         claims = read_claims(_given(request, body), self._key, self._audience)
@@ -70,9 +70,9 @@ def read_claims(token: str, key: JwtKey, audience: str | None) -> Mapping[str, A
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise RefusedError(401, "the JWT cannot be read") from None
     if life > LONGEST_LIFE_SECONDS:
-        raise RefusedError(401, f"the JWT lives longer than {LONGEST_LIFE_SECONDS} s after iat")
+        raise RefusedError(401, f"the JWT is valid for over {LONGEST_LIFE_SECONDS} s after iat")
     if not _is_for(audience, claims.get("aud")):
-        raise RefusedError(401, "the JWT is for another audience than PUBLIC_URL")
+        raise RefusedError(401, "the JWT's audience is not PUBLIC_URL")
     return claims
 
 
@@ -90,7 +90,7 @@ def _given(request: Request, body: Mapping[str, Any]) -> str:
     # A cross-site page that must stay a simple client has no header to set.
     token = rest.strip() if scheme.lower() == "bearer" else body.get("jwt")
     if not isinstance(token, str) or not token:
-        raise RefusedError(401, "a JWT is needed: Authorization: Bearer …, or jwt in the JSON")
+        raise RefusedError(401, "a JWT is required: Authorization: Bearer …, or jwt in the JSON")
     if len(token) > LONGEST_JWT:
         raise RefusedError(401, f"the JWT is longer than {LONGEST_JWT} characters")
     return token
@@ -110,6 +110,6 @@ def _usable(external_id: object, status: int) -> str:
         or external_id != external_id.strip()
         or not is_usable_external_id(external_id)
     ):
-        words = f"the user's id must be a text of 1 to {EXTERNAL_ID_LIMIT} plain characters"
+        words = f"the user's id must be a string of 1 to {EXTERNAL_ID_LIMIT} plain characters"
         raise RefusedError(status, words)
     return external_id

@@ -27,64 +27,64 @@ class Failure:
 
 
 DENIED = Failure(
-    title="The permission was not given",
-    what="At the provider's page somebody chose Cancel, or an administrator does not allow it.",
+    title="Permission was not granted",
+    what="Somebody chose Cancel on the provider's page, or an administrator forbids the app.",
     you="Connect again and choose Allow. If you cannot, ask your administrator.",
-    operator="Where an organisation wants approval, its administrator approves the app once.",
+    operator="If an organisation requires approval, its administrator has to approve the app once.",
     words=("access_denied", "consent_required", "aadsts65001", "aadsts65004", "aadsts90094"),
 )
 SCOPE = Failure(
-    title="The calendar's box was not ticked",
-    what="Permission was given, but not to read the calendar.",
-    you="Connect again and leave every box ticked, above all the one for the calendar.",
+    title="The calendar checkbox was not ticked",
+    what="Permission was granted, but not for the calendar.",
+    you="Connect again and leave every checkbox ticked, including the one for the calendar.",
     operator="Check that the consent screen of your OAuth client lists the calendar scope.",
     words=("invalid_scope", "supported calendar scopes", "insufficient scope"),
 )
 TOKEN = Failure(
     title="Connecting took too long",
-    what="Recall's token in the address was invalid, or older than a day"
+    what="Recall's token in the address was invalid, or more than a day old"
     " (Invalid “recall_calendar_auth_token” supplied).",
-    you="Start again from the application; do not use an old tab or a saved address.",
-    operator="If it comes back: RECALL_API_KEY and RECALL_REGION are of different workspaces,"
+    you="Start again from the application. Do not use an old tab or a bookmark.",
+    operator="If it happens again: RECALL_API_KEY and RECALL_REGION belong to different workspaces,"
     " or something between here and Recall changes the address.",
     words=("recall_calendar_auth_token", "invalid_token", "invalid token"),
 )
 TENANT = Failure(
-    title="The app is not open to your organisation",
-    what="The Microsoft app is registered for one organisation alone.",
-    you="Nothing: tell whoever runs this application.",
+    title="The app is not available to your organisation",
+    what="The Microsoft app is registered for a single organisation.",
+    you="Contact whoever runs this application.",
     operator="Register a new Microsoft app with “Accounts in any organizational directory"
     " (Multitenant) and personal Microsoft accounts”: changing an existing one may not help.",
     words=("multitenant", "multi-tenant", "aadsts50194", "aadsts700016", "aadsts50020"),
     platforms=("microsoft",),
 )
 REFRESH = Failure(
-    title="The provider gave no lasting access",
-    what="There was no refresh token in its answer (refresh_token missing from oAuth response).",
-    you="Connect again. If it fails again, tell whoever runs this application.",
+    title="The provider did not grant lasting access",
+    what="Its answer had no refresh token (refresh_token missing from oAuth response).",
+    you="Connect again. If it fails again, contact whoever runs this application.",
     operator="Compare the client id and secret in Recall's dashboard with the provider's. For"
     " Microsoft, the app must be multitenant with personal accounts: register a new one.",
     words=("refresh_token", "refresh token", "invalid_client"),
 )
 REDIRECT = Failure(
-    title="The way back is not registered",
-    what="The provider or Recall does not accept the address that it should send you back to.",
-    you="Nothing: tell whoever runs this application.",
-    operator="Enter PUBLIC_URL/calendar/callback/… at the provider, exactly: recall-links"
+    title="The return address is not registered",
+    what="The provider or Recall does not accept the address that you should return to.",
+    you="Contact whoever runs this application.",
+    operator="Register PUBLIC_URL/calendar/callback/… at the provider, exactly: recall-links"
     " doctor prints it.",
     words=("redirect_uri", "redirect_url", "aadsts50011"),
 )
 GRANT = Failure(
-    title="This answer was used before",
-    what="A provider's answer works once; it was used, or was changed on its way.",
+    title="This answer was already used",
+    what="A provider's answer works once. It was already used, or was changed on the way.",
     you="Start again from the application; do not reload the page or go back to it.",
-    operator="If it comes back: something between the browser and here changes query strings.",
+    operator="If it happens again: something between the browser and here changes query strings.",
     words=("invalid_grant",),
 )
 SEVEN_DAYS = Failure(
-    title="It worked, and stopped after seven days",
-    what="Google ends the access of apps that are still in testing after seven days.",
-    you="Connect again; it lasts another seven days.",
+    title="It worked, then stopped after seven days",
+    what="Google ends access after seven days for apps that are still in testing.",
+    you="Connect again; it will work for another seven days.",
     operator="Publish the app on Google's consent screen, and have it verified.",
     words=("invalid_rapt", "expired or revoked", "seven days"),
     platforms=("google",),

@@ -51,7 +51,7 @@ class RequestGuard:
         try:
             return answer(external_id, body)
         except UserErasedError:
-            return problem(403, "this user was erased; connecting a calendar anew ends that")
+            return problem(403, "this user was erased; reconnecting a calendar ends that")
         except RecallError as error:
             return of_recall(error)
 
@@ -60,8 +60,8 @@ def of_recall(error: RecallError) -> Response:
     """Say that Recall gave no answer, and whether the same may succeed later."""
     if error.waiting_helps:
         wait = RETRY_SECONDS if error.retry_after is None else error.retry_after
-        return later(503, f"Recall does not answer now ({error.fault})", wait)
-    return problem(502, f"Recall refuses ({error.reason})")
+        return later(503, f"Recall does not answer right now ({error.fault})", wait)
+    return problem(502, f"Recall refused the request ({error.reason})")
 
 
 def later(status: int, detail: str, seconds: float) -> Response:
@@ -80,9 +80,9 @@ def _read(asked: Request) -> dict[str, Any]:
     try:
         body = json.loads(asked.get_data().decode("utf-8"))
     except (ValueError, RecursionError):
-        raise RefusedError(400, "the body is no JSON") from None
+        raise RefusedError(400, "the body is not valid JSON") from None
     if not isinstance(body, dict):
-        raise RefusedError(400, "the body is no JSON object")
+        raise RefusedError(400, "the body is not a JSON object")
     return body
 
 

@@ -109,8 +109,8 @@ def _target(errand: ConnectRequest, result: str) -> str | None:
 def _unknown() -> Response:
     return note(
         404,
-        "Nothing is known of this connection",
-        "This page shows the result of connecting a calendar, for an hour.",
+        "Unknown connection",
+        "This page shows the result of connecting a calendar for one hour.",
         "Go back to the application to see which calendars are connected.",
     )
 
@@ -119,5 +119,5 @@ def _unchecked() -> Response:
     return note(
         503,
         "The result is not known yet",
-        "Recall, which reads the calendars, gave no answer. Load this page again in a minute.",
+        "Recall, which reads the calendars, did not answer. Reload this page in a minute.",
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from models.core.humanize import plural
 from models.core.sanitize import plain_uuid
 from models.queries.bot_detail import explain, has_delivery
 from models.queries.filters import BotFilter
@@ -36,15 +37,20 @@ class BotId(click.ParamType[str]):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def explain_bot(session: Session, bot: str, *, as_json: bool) -> None:
-    """Show all that is known of one bot, and why it is or is not linked.
+    """Show everything known about one bot, and why it is or is not linked.
 
-    BOT is its id, the first 8 characters of it or more, or the message id of one of its webhooks.
+    BOT is its id, its first 8 characters or more, or the message id of one of its webhooks.
     """
     bot = _meant(session, bot.strip())
     found = session.read(lambda connection: explain(connection, bot))
     if found is None:
         is_new = session.read(lambda connection: has_delivery(connection, bot))
-        click.echo("not applied yet" if is_new else "no webhook has told of this bot", err=True)
+        click.echo(
+            "a webhook for this bot is not processed yet"
+            if is_new
+            else "no webhook received for this bot",
+            err=True,
+        )
         raise click.exceptions.Exit(NOTHING_FOUND)
     if as_json:
         print_json(found)
@@ -59,10 +65,8 @@ def _meant(session: Session, text: str) -> str:
     if len(found.bot_ids) == 1:
         return found.bot_ids[0]
     if found.bot_ids:
-        raise click.UsageError(f"more than one bot begins so: {', '.join(found.bot_ids)}")
-    words = (
-        "nothing here has this id: it is a bot's, the first 8 characters or more, or a message's"
-    )
+        raise click.UsageError(f"more than one bot starts with this: {', '.join(found.bot_ids)}")
+    words = "nothing has this id: give a bot id, its first 8 characters or more, or a message id"
     if found.message_in:
         words = f"this message names no bot: recall-links {found.message_in} --message-id {text}"
     click.echo(visible(words), err=True)
@@ -112,14 +116,14 @@ def _relink(
         raise click.exceptions.Exit(NOTHING_FOUND)
     if preview:
         return
-    confirm("Put them back?", yes=yes)
+    confirm("Retry them?", yes=yes)
     with progress() as bar:
-        task = bar.add_task("put back", total=found.count)
+        task = bar.add_task("queued for retry", total=found.count)
         done = back.many(wanted, session.actor(), lambda count: bar.update(task, completed=count))
     if as_json:
         print_json(done)
     else:
-        click.echo(f"{done.relinked} bots put back, due over {done.over_seconds:g} s")
+        click.echo(f"{plural(done.relinked, 'bot')} queued for retry over {done.over_seconds:g} s")
 
 
 def _show(found: Preview, *, as_json: bool) -> None:
@@ -129,7 +133,7 @@ def _show(found: Preview, *, as_json: bool) -> None:
     # What is asked before a change is for a person; the pipe is kept for the answer.
     print_sample(found.sample, PREVIEWED)
     more = " or more" if found.is_more else ""
-    click.echo(f"{found.count}{more} bots would be looked up again", err=True)
+    click.echo(f"{plural(found.count, 'bot')}{more} would be retried", err=True)
 
 
 def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> RelinkRequest:
@@ -137,7 +141,7 @@ def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> RelinkRequest:
     if bots:
         values["bot_ids"] = list(bots)
     if not values:
-        raise click.UsageError("name bots, or a filter: not every bot at once")
+        raise click.UsageError("give bot ids or a filter: not every bot at once")
     try:
         return checked(RelinkRequest, values)
     except BadParameterError as error:
@@ -147,13 +151,14 @@ def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> RelinkRequest:
 
 
 relink = click.command(
-    "relink", help="Look bots up again, whole: by id, or all that a filter holds."
+    "relink",
+    help="Retry linking: fetch bots and all their meetings again, by id or by filter.",
 )(click.pass_obj(_relink))
 relink.params += [
     click.Argument(["bots"], nargs=-1, type=BotId()),
     *filter_options(BotFilter),
-    click.Option(["--preview"], is_flag=True, help="Only show which they are."),
-    click.Option(["--yes"], is_flag=True, help="Do not ask."),
+    click.Option(["--preview"], is_flag=True, help="Only show which bots would be retried."),
+    click.Option(["--yes"], is_flag=True, help="Do not ask for confirmation."),
     click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
 ]
 COMMANDS = (explain_bot, relink)

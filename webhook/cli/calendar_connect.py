@@ -18,13 +18,13 @@ from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 @click.group()
 def calendar() -> None:
-    """Act for a calendar user: connect, look, disconnect. EXTERNAL_ID is your own id of them."""
+    """Manage a calendar user: connect, inspect, disconnect. EXTERNAL_ID is your own id for them."""
 
 
 def _external_id(_context: click.Context, _param: click.Parameter, value: str) -> str:
     # Asking with an altered id would make another user at Recall.
     if not is_usable_external_id(value) or value != value.strip():
-        raise click.BadParameter(f"must be a text of 1 to {EXTERNAL_ID_LIMIT} plain characters")
+        raise click.BadParameter(f"must be 1 to {EXTERNAL_ID_LIMIT} plain characters")
     return value
 
 
@@ -34,12 +34,12 @@ external_id = click.argument("external_id", callback=_external_id)
 @calendar.command("connect-url")
 @external_id
 @click.argument("platform", type=click.Choice(PLATFORMS))
-@click.option("--return-to", help="Where the browser goes afterwards: under CALENDAR_RETURN_URLS.")
-@click.option("--replace", is_flag=True, help="Also where it clears a connected calendar's data.")
+@click.option("--return-to", help="Where the browser goes next, under CALENDAR_RETURN_URLS.")
+@click.option("--replace", is_flag=True, help="Replace a connected calendar and clear its data.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def connect_url(session: Session, /, external_id: str, platform: Platform, **asked: Any) -> None:
-    """Print a link by which the user connects a calendar: it works once, for five minutes."""
+    """Print a link for the user to connect a calendar; it works once, within five minutes."""
     settings = _connectable(session.settings, platform)
     door, writes = session.recall_gateway(), session.writes()
     connecting = Connecting(settings, door, ConnectLinks(writes, door.vault))
@@ -50,7 +50,7 @@ def connect_url(session: Session, /, external_id: str, platform: Platform, **ask
     except BadTargetError as error:
         raise click.BadParameter(str(error), param_hint="--return-to") from None
     if standing := connecting.in_the_way(errand):
-        _refuse(f"{why_in_the_way(platform, standing)} Here: --replace.")
+        _refuse(f"{why_in_the_way(platform, standing)} On the command line: --replace.")
     url = connecting.link(errand)
     with writes.begin() as connection:
         details = {"platform": platform, "replace": errand.replace}
@@ -63,19 +63,19 @@ def connect_url(session: Session, /, external_id: str, platform: Platform, **ask
 
 @calendar.command()
 @external_id
-@click.option("--create", is_flag=True, help="Also for a user that is not known here.")
+@click.option("--create", is_flag=True, help="Allow a user that is not known here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def token(session: Session, external_id: str, *, create: bool, as_json: bool) -> None:
-    """Print a calendar token; for hours it opens the user's calendars (exit 1 for none)."""
+    """Print a calendar token, which opens the user's calendars for hours (exit 1 for none)."""
     # A slip of the hand would make an empty user at Recall, for good.
     if not create and not session.read(lambda c: is_known(c, external_id)):
-        _refuse("this user is not known here; --create asks for them, and so makes them at Recall")
+        _refuse("this user is not known here; --create creates them at Recall")
     try:
         with session.recall_gateway().open() as visit:
             found = visit.users.proved(external_id)
     except UserErasedError:
-        _refuse("this user was erased; connecting a calendar anew ends that")
+        _refuse("this user was erased; reconnecting a calendar ends that")
     with session.writes().begin() as connection:
         audit(connection, session.actor(), "calendar token", external_id, {})
     if as_json:

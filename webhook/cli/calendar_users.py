@@ -15,6 +15,7 @@ from webhook.cli.calendar_connect import calendar, external_id
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, print_json, print_rows, visible
+from webhook.web.labels import label
 from webhook.web.params import BadParameterError, checked
 from workers.calendar_tokens.crypto import Vault
 from workers.calendars.actions import CalendarUserActions, UnknownUserError
@@ -26,9 +27,9 @@ from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 PATIENCE_SECONDS = 60.0
 # Big calendars take their time: others wait three minutes for them.
 CALL_SECONDS = 180.0
-SELDOM = (
-    "Recall reads calendars by itself, and mends its bots when preferences or an event change:"
-    " a refresh is seldom needed, and it counts against the user's rate limit"
+RARELY_NEEDED = (
+    "Recall reads calendars by itself, and updates its bots when preferences or an event change:"
+    " a refresh is rarely needed, and it counts against the user's rate limit"
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -72,9 +73,9 @@ def _caring(session: Session) -> Iterator[tuple[CalendarUserActions, CalendarCli
     try:
         yield CalendarUserActions(session.writes(), vault, client, session.actor()), client
     except UnknownUserError:
-        _refuse("Recall knows no calendar user of this external_id; a token would create one")
+        _refuse("Recall has no calendar user with this external_id; a token would create one")
     except UserErasedError:
-        _refuse("this user is erased: no token is asked for them until they connect anew")
+        _refuse("this user is erased: no token is requested for them until they reconnect")
 
 
 def _refuse(words: str) -> None:
@@ -87,7 +88,7 @@ def _refuse(words: str) -> None:
 @_JSON
 @click.pass_obj
 def user(session: Session, external_id: str, *, as_json: bool) -> None:
-    """Show a calendar user: which calendars are connected, and what is to be recorded."""
+    """Show a calendar user's connections and recording preferences."""
     with _caring(session) as (care, _):
         _print_user(care.user(external_id), as_json=as_json)
 
@@ -101,7 +102,7 @@ def user(session: Session, external_id: str, *, as_json: bool) -> None:
 def meetings(
     session: Session, external_id: str, since: str | None, until: str | None, *, as_json: bool
 ) -> None:
-    """List a user's meetings as Recall has them: 60 days back and 4 weeks ahead at most."""
+    """List a user's meetings as Recall has them, at most 60 days back and 4 weeks ahead."""
     given = {"since": since, "until": until}
     try:
         window = checked(_Window, {name: v for name, v in given.items() if v is not None})
@@ -119,9 +120,9 @@ def meetings(
 @_JSON
 @click.pass_obj
 def refresh(session: Session, external_id: str, *, as_json: bool) -> None:
-    """Have Recall read a user's calendars again; seldom needed, since it does so by itself."""
+    """Have Recall read a user's calendars again; rarely needed, since it does so by itself."""
     # Before the call: who reads it may not wait for the answer.
-    click.echo(SELDOM, err=True)
+    click.echo(RARELY_NEEDED, err=True)
     with _caring(session) as (care, _):
         _print_meetings(care.refresh(external_id), as_json=as_json)
 
@@ -135,8 +136,8 @@ def refresh(session: Session, external_id: str, *, as_json: bool) -> None:
 def disconnect(
     session: Session, external_id: str, platform: str, *, yes: bool, as_json: bool
 ) -> None:
-    """Disconnect one calendar; the user, and a calendar of the other platform, stay."""
-    confirm(f"Drop the {platform} calendar at Recall, with its scheduled bots?", yes=yes)
+    """Disconnect one calendar; the user and a calendar of the other platform are kept."""
+    confirm(f"Remove the {platform} calendar from Recall, with its scheduled bots?", yes=yes)
     with _caring(session) as (care, client):
         left = care.disconnect(external_id, platform)
         # What Recall cleared with it is known at once, and not only next night.
@@ -151,15 +152,17 @@ def disconnect(
 @_JSON
 @click.pass_obj
 def delete_user(session: Session, external_id: str, *, yes: bool, as_json: bool) -> None:
-    """Delete a user at Recall with every calendar; links stay, and say so."""
-    words = "Delete this calendar user at Recall, with every calendar and scheduled bot?"
+    """Delete a user from Recall with every calendar; links are kept and marked."""
+    words = "Delete this calendar user from Recall, with every calendar and scheduled bot?"
     confirm(words, yes=yes)
     with _caring(session) as (care, _):
         done = care.delete(external_id)
     if as_json:
         print_json(done)
     else:
-        click.echo(f"deleted at Recall; {done.links} links say so. `erase` empties what is held")
+        click.echo(
+            f"deleted from Recall; {done.links} links marked. `erase` removes what is stored"
+        )
 
 
 @calendar.command("check")
@@ -167,7 +170,7 @@ def delete_user(session: Session, external_id: str, *, yes: bool, as_json: bool)
 @_JSON
 @click.pass_obj
 def check(session: Session, external_id: str, *, as_json: bool) -> None:
-    """Compare a user's links with their calendar, and say what is amiss (exit 1 if anything is)."""
+    """Check a user's links against their calendar and report problems (exit 1 if there are any)."""
     with _caring(session) as (care, client):
         result = Check(session.writes(), client).one(external_id, care)
     if as_json:
@@ -188,7 +191,7 @@ def _print_check(result: CheckResult) -> None:
     for finding in result.findings:
         at = f" at {visible(finding.starts_at)}" if finding.starts_at else ""
         bots = f": {', '.join(finding.bot_ids)}" if finding.bot_ids else ""
-        click.echo(f"{finding.kind}: {finding.subject}{at}{bots}")
+        click.echo(f"{label(finding.kind)} ({finding.kind}): {finding.subject}{at}{bots}")
 
 
 def _print_user(found: CalendarUser, *, as_json: bool) -> None:
@@ -199,8 +202,8 @@ def _print_user(found: CalendarUser, *, as_json: bool) -> None:
     # Both platforms are always listed, the unconnected one as well.
     lines = [ConnectionLine(c.platform, c.connected, c.email) for c in found.connections]
     print_rows(lines, ConnectionLine, ("platform", "connected", "email"), "table")
-    wanted = [name for name, value in (found.preferences or {}).items() if value is True]
-    click.echo(f"records: {', '.join(sorted(wanted)) or 'nothing'}")
+    wanted = [label(name) for name, value in (found.preferences or {}).items() if value is True]
+    click.echo(f"recording preferences: {', '.join(sorted(wanted)) or 'none'}")
 
 
 def _print_meetings(found: tuple[ListedMeeting, ...], *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import click
 
 from webhook.cli.output import NOTHING_FOUND
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -15,6 +15,6 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     # Whoever answers sits at the input: what is printed may go into a pipe all the same.
     if not sys.stdin.isatty():
-        raise click.UsageError("say --yes to do this without being asked")
+        raise click.UsageError("pass --yes to confirm: there is no terminal to ask on")
     if not click.confirm(question, err=True):
         raise click.exceptions.Exit(NOTHING_FOUND)

@@ -106,9 +106,9 @@ class Session:
         with suppress(SQLAlchemyError):
             found = self.read(version)
             if found is not None and found > HEAD:
-                return "this program is older than the database: run the newer release's"
+                return "this program is older than the database: run the newer release"
             if found != HEAD:
-                return "the database is not at this release: run `recall-links db upgrade`"
+                return "the database schema is out of date: run `recall-links db upgrade`"
         return None
 
     def actor(self) -> str:

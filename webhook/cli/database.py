@@ -22,14 +22,14 @@ MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 @click.group()
 def db() -> None:
-    """Bring the database to this release, or compare the two."""
+    """Migrate the database to this release, or compare the two."""
 
 
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def upgrade(session: Session, *, as_json: bool) -> None:
-    """Run the migrations that are missing, as the Procfile's release line does."""
+    """Run the missing migrations, as the Procfile's release command does."""
     with _alembic(session, creates=True) as config:
         # Each step is told on standard error: one of them may take minutes.
         logging.getLogger("alembic.runtime.migration").setLevel("INFO")
@@ -44,7 +44,7 @@ def upgrade(session: Session, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(session: Session, *, as_json: bool) -> None:
-    """Compare the tables with this release's (exit 1 if they differ)."""
+    """Compare the tables with what this release expects (exit 1 if they differ)."""
     differs = None
     with _alembic(session) as config, warnings.catch_warnings():
         # It says which indexes it cannot compare; a test of ours compares those.
@@ -56,7 +56,7 @@ def check(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json({"at": HEAD, "differs": differs})
     else:
-        click.echo(f"differs: {visible(differs)}" if differs else f"as release {HEAD} has it")
+        click.echo(f"differs: {visible(differs)}" if differs else f"matches {HEAD}")
     if differs:
         raise click.exceptions.Exit(NOTHING_FOUND)
 

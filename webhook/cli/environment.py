@@ -30,4 +30,4 @@ def with_env_file(environ: Mapping[str, str]) -> Mapping[str, str]:
 @cache
 def _tell(path: Path) -> None:
     # Once, and on standard error: what a command prints may be piped.
-    click.echo(f"recall-links: settings are read from {path} as well", err=True)
+    click.echo(f"recall-links: also reading settings from {path}", err=True)

@@ -88,6 +88,6 @@ _FORMS: list[click.Parameter] = [
         ["--table", "form"], flag_value="table", default="table", help="Print a table (default)."
     ),
     click.Option(["--limit"], type=click.IntRange(min=0), default=ROWS, show_default=True,
-                 help="How many rows; 0 is all of them."),
+                 help="Maximum number of rows; 0 for all."),
 ]  # fmt: skip
 COMMANDS = tuple(list_command(kind) for kind in LISTS)

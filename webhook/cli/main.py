@@ -1,7 +1,7 @@
 """recall-links: the link database from the command line.
 
-Exit codes: 0 fine, 1 nothing found or something is wrong, 2 wrong usage or settings, 3 the
-database or Recall is away.
+Exit codes: 0 success, 1 nothing found or something is wrong, 2 wrong usage or settings, 3 the
+database or Recall does not answer.
 """
 
 import os
@@ -37,11 +37,11 @@ logger = structlog.stdlib.get_logger(__name__)
 @click.version_option(VERSION, "-V", "--version", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Ask the link database, and act on the answer.
+    """Query the link database and manage the service.
 
-    Settings come from the environment, as the service's do, and in a checkout from .env as well.
-    Exit codes: 0 fine, 1 nothing found or something is wrong, 2 wrong usage or settings, 3 the
-    database or Recall is away.
+    Settings come from the environment, like the service's, and in a checkout also from .env. Exit
+    codes: 0 success, 1 nothing found or something is wrong, 2 wrong usage or settings, 3 the
+    database or Recall does not answer.
     """
     context.obj = Session(os.environ)
     context.call_on_close(context.obj.close)
@@ -50,7 +50,7 @@ def cli(context: click.Context) -> None:
 @cli.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete these commands: eval "$(recall-links completion bash)"."""
+    """Print shell completion: eval "$(recall-links completion bash)"."""
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")
@@ -87,8 +87,8 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
         return words, AWAY
     bug = secrets.token_hex(8)
     logger.exception("a command failed", id=bug, reason=reason(error))  # noqa: LOG004 - in one
-    words = f"this is a fault of ours ({type(error).__name__}): the lines above tell of it"
-    return f"{words} by the id {bug}", NOTHING_FOUND
+    words = f"internal error ({type(error).__name__}): see the lines above with the id {bug}"
+    return words, NOTHING_FOUND
 
 
 def _end(words: str, code: int) -> None:

@@ -23,7 +23,7 @@ def _addresses(_context: click.Context, _param: click.Parameter, given: tuple[st
     # What none can be would erase nothing, and seem to.
     if any(not 0 < len(email_address(one)) <= longest(MeetingPerson.email) for one in given):
         most = longest(MeetingPerson.email)
-        raise click.BadParameter(f"must be an e-mail address of 1 to {most} characters")
+        raise click.BadParameter(f"must be an email address of 1 to {most} characters")
     return given
 
 
@@ -32,25 +32,25 @@ _EMAIL = click.option(
     "emails",
     multiple=True,
     callback=_addresses,
-    help="An address of theirs beside those they host under.",
+    help="Another address of this user, besides those they host meetings under.",
 )
 
 
 @click.command("erase")
 @click.argument("external_id")
 @_EMAIL
-@click.option("--preview", is_flag=True, help="Only show what is held.")
+@click.option("--preview", is_flag=True, help="Only show what is stored.")
 @yes_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def erase(
     session: Session, /, external_id: str, emails: tuple[str, ...], *, yes: bool, **how: bool
 ) -> None:
-    """Empty what is held about a calendar user, for good; counts and link rows stay.
+    """Erase what is stored about a calendar user, permanently; counts and link rows stay.
 
-    Titles, attendees, payloads and errors go, the external_id becomes a pseudonym, and no token is
-    asked for this user again, whatever webhook comes late. At Recall nothing is deleted: `calendar
-    delete-user` does that.
+    Titles, attendees, payloads and errors are removed, the external_id becomes a pseudonym, and no
+    token is requested for this user again, even if a webhook arrives late. Nothing is deleted at
+    Recall: `calendar delete-user` does that.
     """
     held = session.read(lambda connection: holdings(connection, external_id, emails))
     # Always looked up first: what cannot be taken back is shown before it is done.
@@ -59,7 +59,7 @@ def erase(
         _preview(held, as_json=as_json and only_shows)
     if only_shows:
         return
-    confirm("Erase it for good?", yes=yes)
+    confirm("Erase it permanently?", yes=yes)
     done = _erase(session, external_id, emails)
     if as_json:
         print_json({"erased": asdict(done), "tombstone": True})
@@ -79,13 +79,13 @@ def _preview(held: Holdings, *, as_json: bool) -> None:
         print_json({"held": counts})
         return
     click.echo(
-        f"held: {counts['meetings']} meetings and {counts['bots']} bots of"
+        f"stored: {counts['meetings']} meetings and {counts['bots']} bots of"
         f" {counts['calendar_users']} calendar users, and {counts['others_copies']} copies in"
-        f" other people's calendars that name {', '.join(held.addresses) or 'no address'}",
+        f" other people's calendars naming {', '.join(held.addresses) or 'no address'}",
         err=True,
     )
     if not held.meeting_ids and not held.user_ids:
-        click.echo("nothing is held: only the tombstone would be written", err=True)
+        click.echo("nothing is stored: only the tombstone would be written", err=True)
 
 
 def _erase(session: Session, external_id: str, emails: Iterable[str]) -> Erased:
@@ -105,24 +105,24 @@ def _erase(session: Session, external_id: str, emails: Iterable[str]) -> Erased:
 def _words(done: Erased) -> str:
     return (
         f"{done.meetings} meetings and {done.payloads} payloads emptied, {done.links} links"
-        f" annotated, {done.copies} copies of others and {done.rejections} refused requests cleared"
+        f" annotated, {done.copies} others' copies and {done.rejections} rejected requests cleared"
     )
 
 
 @click.command("export")
 @click.argument("external_id")
 @_EMAIL
-@click.option("--json", "_as_json", is_flag=True, help="Print JSON, as it always does.")
+@click.option("--json", "_as_json", is_flag=True, help="Print JSON (it always does).")
 @click.pass_obj
 def export(session: Session, external_id: str, emails: tuple[str, ...], *, _as_json: bool) -> None:
-    """Print everything that is held about a calendar user, as one JSON object.
+    """Print everything stored about a calendar user, as one JSON object.
 
     external_id, exported_at, then a list for each table: calendar_users, links, calendar_meetings,
     meeting_people, others_copies, bots, bot_statuses, deliveries, link_attempts, rejections,
-    calendar_findings, calendar_tokens, erased_users, audit. Exit code 1 when nothing is held.
+    calendar_findings, calendar_tokens, erased_users, audit. Exit code 1 when nothing is stored.
     """
     if not session.read(lambda connection: _print_all(connection, external_id, emails)):
-        click.echo("nothing is held about this external_id", err=True)
+        click.echo("nothing is stored about this external_id", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 

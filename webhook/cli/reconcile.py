@@ -24,18 +24,18 @@ class _Since(BaseModel):
 
 @click.command("reconcile")
 @click.option("--since", help="Bots that joined at or after this ISO 8601 time.")
-@click.option("--all", "every", is_flag=True, help="Every bot there is, ad hoc ones too.")
-@click.option("--afresh", is_flag=True, help="Do not go on with a run that was cut off.")
+@click.option("--all", "every", is_flag=True, help="Every bot, including ad hoc ones.")
+@click.option("--restart", is_flag=True, help="Start over instead of resuming.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def reconcile(
-    session: Session, since: str | None, *, every: bool, afresh: bool, as_json: bool
+    session: Session, since: str | None, *, every: bool, restart: bool, as_json: bool
 ) -> None:
     """Compare with Recall's list of bots, and fill in what webhooks missed.
 
-    A run that was cut off goes on where it stood: by the same command, or without --since. Exit
-    codes: 0 nothing was missed, 1 something was (and is filled in), or the list is too short to be
-    believed, 3 Recall or the database is away.
+    An interrupted run resumes where it stopped: use the same command, or leave out --since. Exit
+    codes: 0 nothing was missed, 1 something was missed (and has been filled in), or the list is too
+    short to be believed, 3 Recall or the database does not answer.
     """
     wanted = _wanted(session, since, every=every)
     client = session.calendar(patience=BACKOFF_CAP, seconds=CALL_SECONDS)
@@ -47,9 +47,9 @@ def reconcile(
         wake=session.bell().ring,
     )
     try:
-        begun = reconciler.open(wanted, afresh=afresh)
+        begun = reconciler.open(wanted, afresh=restart)
     except RunUnderWayError:
-        click.echo("another process is at this run; --afresh begins one beside it", err=True)
+        click.echo("another process is running this; --restart starts a new run", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND) from None
     _say(_run(reconciler, begun), as_json=as_json)
 
@@ -64,7 +64,7 @@ def _wanted(session: Session, since: str | None, *, every: bool) -> datetime | N
         try:
             return session.read(unfinished)
         except LookupError:
-            raise click.UsageError("give --since TIME or --all: no run was cut off") from None
+            raise click.UsageError("give --since TIME or --all: no run to resume") from None
     try:
         return checked(_Since, {"since": since}).since
     except BadParameterError as error:
@@ -73,7 +73,7 @@ def _wanted(session: Session, since: str | None, *, every: bool) -> datetime | N
 
 def _run(reconciler: Reconciler, begun: RunProgress) -> RunProgress:
     if begun.is_resumed:
-        click.echo(f"goes on with run {begun.run_id}, {begun.pages} pages in", err=True)
+        click.echo(f"resuming run {begun.run_id} after {plural(begun.pages, 'page')}", err=True)
     latest = begun
     with progress() as bar:
         task = bar.add_task("bots compared", total=None)
@@ -111,10 +111,10 @@ def _say(done: RunProgress, *, as_json: bool) -> None:
     else:
         click.echo(_words(done))
     if done.error is not None and done.is_over:
-        click.echo(f"not believed: {done.error}; no alarm ends by it", err=True)
+        click.echo(f"not believed: {done.error}; no alarm clears because of it", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND)
     if done.error is not None:
-        click.echo(f"cut off: {done.error}; the same command goes on from here", err=True)
+        click.echo(f"interrupted: {done.error}; the same command resumes from here", err=True)
         raise click.exceptions.Exit(AWAY)
     if done.bots_missed or done.statuses_missed or not done.is_complete:
         raise click.exceptions.Exit(NOTHING_FOUND)
@@ -122,8 +122,8 @@ def _say(done: RunProgress, *, as_json: bool) -> None:
 
 def _words(done: RunProgress) -> str:
     words = (
-        f"{plural(done.bots_seen, 'bot')} compared; never heard of: {done.bots_missed},"
-        f" statuses that had not come: {done.statuses_missed}, due to be linked: {done.bots_due}"
+        f"{plural(done.bots_seen, 'bot')} compared; unknown: {done.bots_missed},"
+        f" missing statuses: {done.statuses_missed}, queued for linking: {done.bots_due}"
     )
     if done.is_over and not done.is_complete and done.error is None:
         words += "; the list kept changing, so some may have been skipped: run it again"

@@ -8,6 +8,7 @@ import click
 from models.core.humanize import duration
 from models.core.serialize import plain
 from models.queries.alerts import Alarm, alarms
+from models.queries.circuit import Circuit
 from models.queries.reconcile import describe_reconcile
 from models.queries.service_status import Overview, overview
 from webhook.cli.context import Session
@@ -18,6 +19,7 @@ from webhook.doctor.redis_server import examine_redis
 from webhook.doctor.result import Diagnosis
 from webhook.doctor.system import examine_database, examine_settings
 from webhook.receiver.reverify import reverify, unresolved
+from webhook.web.labels import label
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -26,9 +28,9 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
-    """Show backlog, oldest age, circuit, workers, and what is wrong.
+    """Show what is waiting and since when, the circuit, workers and active alarms.
 
-    Exit 1 if an alarm rings, as doctor does.
+    Exit 1 if an alarm is active, as doctor does.
     """
     found = session.read(overview)
     wrong = session.read(lambda connection: alarms(connection, found))
@@ -44,44 +46,50 @@ def status(session: Session, *, as_json: bool) -> None:
 
 def _facts(found: Overview) -> Iterator[tuple[str, object]]:
     backlog, circuit = found.backlog, found.circuit
-    yield "unapplied deliveries", _aged(backlog.unapplied, backlog.oldest_unapplied_seconds)
-    yield "due bots", _aged(backlog.due, backlog.oldest_due_seconds)
-    yield "in hand", backlog.leased
+    yield "webhooks waiting", _aged(backlog.unapplied, backlog.oldest_unapplied_seconds)
+    yield "look-ups waiting", _aged(backlog.due, backlog.oldest_due_seconds)
+    yield "being processed", backlog.leased
     for name in ("pending", "partial", "failed"):
         yield name, getattr(backlog, name)
-    yield "circuit", f"open, {duration(circuit.open_for)} left" if circuit.open_for else "closed"
+    yield "Recall API", _reachable(circuit)
     for bucket, quota in found.quota.items():
-        yield f"quota {bucket}", f"{quota['left']:g} of {quota['per_minute']:g} a minute"
+        yield f"rate limit left, {bucket}", f"burst {quota['left']:g}, {quota['per_minute']:g}/min"
     for worker in found.workers:
-        yield f"worker {worker.name}", f"seen {duration(worker.seen_seconds)} ago"
+        yield f"worker {worker.name}", f"reported {duration(worker.seen_seconds)} ago"
     yield "last delivery", found.last_delivery_at or "none yet"
     if found.reconcile:
         yield "last reconcile", describe_reconcile(found.reconcile)
     if found.findings:
         counts = sorted(found.findings.items())
-        yield "calendar findings", ", ".join(f"{count} {kind}" for kind, count in counts)
+        yield "calendar findings", ", ".join(f"{label(kind)}: {count}" for kind, count in counts)
     for name in ("deliveries", "rejections"):
         yield f"{name}, 24 h", sum(sum(getattr(hour, name).values()) for hour in found.hours)
 
 
 def _aged(count: int, seconds: float | None) -> str:
-    return str(count) if seconds is None else f"{count}, the oldest for {duration(seconds)}"
+    return str(count) if seconds is None else f"{count}, oldest {duration(seconds)}"
+
+
+def _reachable(circuit: Circuit) -> str:
+    if not circuit.open_for:
+        return "reachable (circuit closed)"
+    return f"refuses all requests (circuit open, next attempt in {duration(circuit.open_for)})"
 
 
 def _say_alarm(alarm: Alarm) -> None:
-    say((alarm.name, "red"), (f": {alarm.text}", ""))
+    say((alarm.title, "red"), (f" ({alarm.name})", "dim"), (f": {alarm.text}", ""))
     say((f"  → {alarm.remedy}", ""))
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--offline", is_flag=True, help="Do not ask Recall.")
+@click.option("--offline", is_flag=True, help="Do not contact Recall.")
 @click.pass_obj
 def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
-    """Look at everything that can be wrong, and say what to do.
+    """Check everything that can be wrong, and say what to do.
 
-    Exit 1 if anything failed or an alarm rings, as status does; 3 if the database or Recall gives
-    no answer. A warning alone is 0.
+    Exit 1 if anything failed or an alarm is active, as status does; 3 if the database or Recall
+    does not answer. A warning alone is 0.
     """
     found = []
     for finding in _examine(session, offline=offline):
@@ -107,7 +115,8 @@ def _examine(session: Session, *, offline: bool) -> Iterator[Diagnosis]:
 
 
 def _say_finding(finding: Diagnosis) -> None:
-    say((f"{finding.level:<8}", STYLES[finding.level]), (f"{finding.name}: {finding.text}", ""))
+    name = f"{finding.title} ({finding.name})" if finding.title else finding.name
+    say((f"{finding.level:<8}", STYLES[finding.level]), (f"{name}: {finding.text}", ""))
     if finding.remedy:
         say((f"        → {finding.remedy}", ""))
 
@@ -116,9 +125,9 @@ def _say_finding(finding: Diagnosis) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def reverify_all(session: Session, *, as_json: bool) -> None:
-    """Check refused requests again, after a secret or a clock was mended."""
+    """Check rejected requests again after you fix the signing secret or the clock."""
     if not session.settings.recall_webhook_secrets:
-        raise click.UsageError("RECALL_WEBHOOK_SECRETS is not set: nothing could be proved")
+        raise click.UsageError("RECALL_WEBHOOK_SECRETS is not set: nothing can be verified")
     total = session.read(unresolved)
     inbox = session.inbox()
     with progress() as bar:
@@ -135,7 +144,7 @@ def reverify_all(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
     else:
-        click.echo(f"{done.accepted} of {done.looked_at} taken in, {done.refused} refused again")
+        click.echo(f"{done.accepted} accepted, {done.refused} still rejected")
     if not done.accepted:
         raise click.exceptions.Exit(NOTHING_FOUND)
 

@@ -47,7 +47,7 @@ def fitting_table(columns: Sequence[Column], width: int) -> Iterator[Table | Tex
         table.add_row(*map(Text, cells))
     yield table
     if left_out := [column.name for column in columns if column not in fitting]:
-        words = f"no room for {', '.join(left_out)}"
+        words = f"not shown, no room: {', '.join(left_out)}"
         yield Text(words, style="dim")
 
 

@@ -21,8 +21,8 @@ from webhook.web.auth import Access
 from webhook.web.problems import note, of_http
 
 PREFIX = "/console"
-AWAY = "The database does not answer. Nothing that came in is lost."
-BUG = "This is a fault of ours. The log tells of it by the id {}."
+AWAY = "The database does not answer. No received webhook is lost."
+BUG = "Internal error. Look for the id {} in the log."
 
 
 @dataclass(frozen=True, slots=True)

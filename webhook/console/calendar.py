@@ -23,11 +23,11 @@ from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 ROWS = 20
 # These take something away at Recall: what it is stands on a page of its own first.
 ASKED_FIRST = {
-    "disconnect": "Recall drops this calendar with its meetings and scheduled bots. The user, and"
-    " a calendar of the other platform, stay; links of recorded meetings stay as well.",
-    "delete": "Recall deletes this user with every calendar and scheduled bot. Links stay and say"
-    " so, and no late webhook creates the user again: only connecting anew does. Drains at work"
-    " are waited for, so this may take half a minute.",
+    "disconnect": "Recall removes this calendar with its meetings and scheduled bots. The user and"
+    " a calendar of the other platform are kept, and so are the links of recorded meetings.",
+    "delete": "Recall deletes this user with every calendar and scheduled bot. Links are kept and"
+    " marked. A late webhook does not create the user again; only reconnecting does. Waits for work"
+    " in progress to finish, so this may take half a minute.",
 }
 
 
@@ -57,7 +57,7 @@ class CalendarPages:
         deed, platform = request.form.get("deed", ""), request.form.get("platform", "")
         external_id = request.form.get("external_id", "")
         if deed not in DEEDS or not is_usable_external_id(external_id):
-            return self._renderer.error(400, "This form is not one of ours.")
+            return self._renderer.error(400, "Invalid form.")
         if deed == "disconnect" and platform not in PLATFORMS:
             return self._renderer.error(400, f"The platform is one of {', '.join(PLATFORMS)}.")
         if not self._care.is_open:
@@ -80,15 +80,17 @@ class CalendarPages:
         try:
             outcome = self._care.do(deed, external_id, platform, current_caller().name)
         except UnknownUserError:
-            words = "Recall knows no calendar user of this external_id; a token would create one."
+            words = "Recall has no calendar user with this external_id; a token would create one."
             return self._page(external_id, 404, wrong=words)
         except UserErasedError:
-            words = "This user is erased: no token is asked for them until they connect anew."
+            words = "This user is erased: no token is requested for them until they reconnect."
             return self._page(external_id, 409, wrong=words)
         except RecallError as error:
             # Busy and away heal by themselves; what Recall refuses it refuses again.
             status = 503 if error.waiting_helps else 502
-            return self._page(external_id, status, wrong=f"Recall gave no answer ({error.reason}).")
+            return self._page(
+                external_id, status, wrong=f"The request to Recall failed ({error.reason})."
+            )
         return self._page(external_id, outcome=outcome)
 
     def _page(

@@ -12,7 +12,7 @@ LABELS = {
     "meeting_id": "Meeting id",
     "message_id": "Message id",
     "external_id": "Calendar user",
-    "email": "E-mail",
+    "email": "Email",
     "title": "Title",
     "ical_uid": "iCal UID",
     "status": "Bot status",
@@ -20,11 +20,11 @@ LABELS = {
     "platform": "Platform",
     "since": "From (UTC)",
     "until": "Until (UTC)",
-    "current": "Only links that have not ended",
+    "current": "Current links only",
     "outcome": "Outcome",
-    "unresolved": "Only those not accepted since",
+    "unresolved": "Not accepted yet",
     "action": "Action",
-    "subject": "Subject",
+    "subject": "Target",
 }
 
 

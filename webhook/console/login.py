@@ -39,7 +39,7 @@ class Sessions:
             return self._renderer.error(admitted.status, admitted.detail)
         if request.method in ("GET", "HEAD"):
             return self._to_login()
-        return self._form(HOME, 401, "Your session is over: log in again.")
+        return self._form(HOME, 401, "Session expired: log in again.")
 
     def login(self) -> Response:
         """Show the form; whoever is in already goes on."""
@@ -57,10 +57,10 @@ class Sessions:
         wanted = _within(request.form.get("next", HOME))
         # Another site must not log people in under a token of its own choice.
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return self._form(wanted, 403, "That form was not ours: log in here.")
+            return self._form(wanted, 403, "Invalid form: log in here.")
         caller = self._access.by_token(request.form.get("token", "").strip())
         if caller is None:
-            return self._form(wanted, 401, "No such token is set here.")
+            return self._form(wanted, 401, "That token is not valid.")
         response = _go(wanted)
         response.set_cookie(
             self._access.cookie_name(request),
@@ -77,7 +77,9 @@ class Sessions:
     def log_out(self) -> Response:
         """End the session in this browser."""
         if not current_caller().by_cookie:
-            return self._renderer.error(403, "there is no session to end: a token is not one")
+            return self._renderer.error(
+                403, "there is no session to log out of: the request used a bearer token"
+            )
         response = _go(LOGIN)
         name, secure = self._access.cookie_name(request), self._access.is_secure(request)
         response.delete_cookie(name, secure=secure, httponly=True, samesite="Strict")

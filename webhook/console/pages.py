@@ -28,8 +28,8 @@ from webhook.web.params import BadParameterError, Cursors, query_model, read_que
 
 ROWS = 50
 NOT_FOUND = (
-    "Nothing here has this id. What can be opened: a bot, by its id or the first 8 characters of it"
-    " or more, and a webhook, by its message id."
+    "Nothing has this id. You can open a bot by its id, or the first 8 characters of it or more,"
+    " and a webhook by its message id."
 )
 # What is not a filter, and so has no place in another rendering of the same list.
 _PAGING = ("cursor", "limit", "format")
@@ -57,7 +57,7 @@ class Pages:
         charts = [
             chart("Deliveries", found.hours, lambda hour: hour.deliveries),
             chart("Link attempts", found.hours, lambda hour: hour.links),
-            chart("Refused requests", found.hours, lambda hour: hour.rejections, "bad"),
+            chart("Rejected requests", found.hours, lambda hour: hour.rejections, "bad"),
         ]
         return self._renderer.page(
             "overview.html",
@@ -110,8 +110,8 @@ class Pages:
 
         found, is_new, now = self._reader.read(read)
         if found is None:
-            words = "A webhook has told of this bot and is not applied yet: try again in a moment."
-            words = words if is_new else "No webhook has told of this bot."
+            words = "A webhook for this bot is not processed yet: try again in a moment."
+            words = words if is_new else "We have received no webhook for this bot."
             return self._renderer.error(404, words)
         return self._renderer.page(
             "bot.html",

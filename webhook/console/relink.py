@@ -56,7 +56,7 @@ class Relinking:
         """Tell what was put back, with the audit's latest rows."""
         kept = self._results.read(request.args.get("result", ""), RESULT_SECONDS)
         if not isinstance(kept, list):
-            return self._renderer.error(400, "This result is not known, or too old.")
+            return self._renderer.error(400, "Unknown or expired result.")
 
         def read(connection: Any) -> tuple[Any, ...]:
             page = audits(AuditFilter(action="relink")).page(connection, RECENT)
@@ -71,7 +71,7 @@ class Relinking:
         try:
             found = self._put_back.preview(_wanted(given))
         except BadParameterError as error:
-            detail = "Choose some bots first." if error.parameter == "body" else str(error)
+            detail = "Select some bots first." if error.parameter == "body" else str(error)
             return self._renderer.error(400, detail)
         now = self._reader.read(database_time)
         asked = [(name, value) for name, value in _given(given) if value]

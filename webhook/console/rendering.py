@@ -14,6 +14,7 @@ from models.queries.reconcile import describe_reconcile
 from models.queries.service_status import MOST_COUNTED
 from webhook.console.charts import TONES
 from webhook.web.auth import Access
+from webhook.web.labels import has_label, label
 
 # Nothing from elsewhere, nothing inline: a title that gets past the escaping still runs nothing.
 POLICY = "; ".join(
@@ -74,6 +75,8 @@ class Renderer:
             stamp=stamp,
             ago=ago,
             tone=tone,
+            label=label,
+            has_label=has_label,
             status_tone=status_tone,
             capped=capped,
             words=duration,

@@ -18,21 +18,22 @@ def examine_calendar(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("failed", "calendar tokens", "RECALL_API_KEY is not set", remedy)
     for platform in settings.oauth_platforms:
         # Word for word what has to be entered there, so that it can be copied.
-        text = f"connects; {PROVIDERS[platform].name} must know {redirect_uri(settings, platform)}"
+        provider, uri = PROVIDERS[platform].name, redirect_uri(settings, platform)
+        text = f"on; the redirect URI to register at {provider} is {uri}"
         yield Diagnosis("ok", f"{platform} calendars", text)
     if settings.oauth_platforms and not settings.calendar_return_urls:
         yield Diagnosis(
             "warning",
             "return targets",
-            "CALENDAR_RETURN_URLS is not set: people end on our result page",
+            "CALENDAR_RETURN_URLS is not set: people stay on our result page",
             "set it to the address of the application's calendar page",
         )
     if settings.knows_callers and not settings.calendar_allowed_origins:
         yield Diagnosis(
             "warning",
             "calendar pages",
-            "CALENDAR_ALLOWED_ORIGINS is not set: servers may ask for tokens, pages cannot",
-            "set it to the application's origin if its pages ask themselves",
+            "CALENDAR_ALLOWED_ORIGINS is not set: servers can request tokens, pages cannot",
+            "set it to the application's origin if its pages request tokens themselves",
         )
 
 
@@ -42,15 +43,17 @@ def _callers(settings: Settings) -> Diagnosis:
         return Diagnosis(
             "failed",
             name,
-            "CALENDAR_TRUST_ANY_USER is set: whoever reaches this reads anybody's calendar",
-            "set CALENDAR_JWT_KEY in its place; trust is for a lab",
+            "CALENDAR_TRUST_ANY_USER is set: anyone who reaches this can read anyone's calendar",
+            "set CALENDAR_JWT_KEY instead; this setting is for tests only",
         )
     if settings.calendar_jwt_key is None:
         return Diagnosis(
             "warning",
             name,
-            "CALENDAR_JWT_KEY is not set: only `recall-links calendar connect-url` makes links",
-            "set it to the key that your backend's JWTs are proved with",
+            "CALENDAR_JWT_KEY is not set: only `recall-links calendar connect-url` can make links",
+            "set it to the key that verifies your backend's JWTs",
         )
-    text = f"proved by {settings.calendar_jwt_key.algorithm}, {settings.calendar_jwt_user_claim}"
+    text = (
+        f"verified with {settings.calendar_jwt_key.algorithm}, {settings.calendar_jwt_user_claim}"
+    )
     return Diagnosis("ok", name, text)

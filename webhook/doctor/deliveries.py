@@ -36,8 +36,8 @@ def _last(last: Row[*tuple[Any, ...]], settings: Settings, now: datetime) -> Dia
     proof = f"signed ({last.scheme}) with secret {last.secret_fingerprint}"
     known = {secret.fingerprint for secret in settings.recall_webhook_secrets}
     if last.secret_fingerprint in known:
-        return Diagnosis("ok", "deliveries", f"the last came {age} ago, {proof}")
-    words = f"the last came {age} ago, {proof}, which is not set here"
+        return Diagnosis("ok", "deliveries", f"the last arrived {age} ago, {proof}")
+    words = f"the last arrived {age} ago, {proof}, which is not set here"
     remedy = "compare RECALL_WEBHOOK_SECRETS with the web process's and with Recall's dashboard"
     return Diagnosis("warning", "deliveries", words, remedy)
 
@@ -52,6 +52,6 @@ def _unused(
     is_long_enough = (now - rows[-1].received_at).total_seconds() > ROTATED_SECONDS
     for secret in settings.recall_webhook_secrets:
         if secret.fingerprint not in used and is_long_enough:
-            words = f"secret {secret.fingerprint} has proved none of the last {len(rows)}"
-            remedy = "if it was rotated away, take it out of RECALL_WEBHOOK_SECRETS"
+            words = f"secret {secret.fingerprint} verified none of the last {len(rows)}"
+            remedy = "if it was rotated out, remove it from RECALL_WEBHOOK_SECRETS"
             yield Diagnosis("warning", "webhook secrets", words, remedy)

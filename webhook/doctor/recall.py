@@ -38,12 +38,12 @@ def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Di
     base_url = settings.recall_api_base_url or url_of(settings.recall_region)
     answer = probe(wire, base_url, settings.api_key)
     if isinstance(answer, str):
-        remedy = "look at the network between here and Recall"
+        remedy = "check the network between here and Recall"
         words = f"{base_url} does not answer: {answer}"
         yield Diagnosis("failed", "Recall", words, remedy, is_away=True)
         return
     if answer.status == 200:
-        yield Diagnosis("ok", "API key", f"opens {base_url}")
+        yield Diagnosis("ok", "API key", f"accepted by {base_url}")
     else:
         found = f"{base_url} answers {answer.status}"
         yield _refused(settings, wire, answer.status, found, url_of)
@@ -60,7 +60,7 @@ def _refused(
         for region in get_args(Region):
             other = probe(wire, url_of(region), settings.api_key)
             if isinstance(other, Answer) and other.status == 200:
-                remedy = f"the key is {region}'s: set RECALL_REGION={region}"
+                remedy = f"the key belongs to {region}: set RECALL_REGION={region}"
                 break
     return Diagnosis("failed", "API key", text, remedy, is_away=status >= 500)
 
@@ -68,7 +68,7 @@ def _refused(
 _REMEDIES = {
     401: "the key is wrong, or of a region that was not tried: compare it with the dashboard",
     402: "the account has no credit left",
-    403: "a firewall before Recall refuses this network",
+    403: "a firewall in front of Recall blocks this network",
     429: "another program uses up the key's rate limit: see RECALL_RATE_SHARE",
 }
 

@@ -15,7 +15,7 @@ EVICTS_ANYTHING = "allkeys"
 def examine_redis(client: redis.Redis | None) -> Iterator[Diagnosis]:
     """Look whether it answers, takes what is written, and keeps it."""
     if client is None:
-        todo = "set REDIS_URL: without it links wait for the next sweep"
+        todo = "set REDIS_URL: without it links wait for the next poll"
         yield Diagnosis("warning", "Redis", "REDIS_URL is not set", todo)
         return
     try:
@@ -27,7 +27,7 @@ def examine_redis(client: redis.Redis | None) -> Iterator[Diagnosis]:
     yield Diagnosis("ok", "Redis", f"version {server.get('redis_version')}")
     policy = str(memory.get("maxmemory_policy", "unknown"))
     if policy.startswith(EVICTS_ANYTHING):
-        todo = "set maxmemory-policy to noeviction: evicted rate limits let 429s through"
+        todo = "set maxmemory-policy to noeviction: evicted rate limits lead to 429s"
         yield Diagnosis("warning", "eviction policy", policy, todo)
     else:
         yield Diagnosis("ok", "eviction policy", policy)

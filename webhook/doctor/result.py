@@ -1,4 +1,4 @@
-"""What a doctor says: one finding for each thing that was looked at."""
+"""What doctor reports: one finding for each thing it checked."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,9 +8,10 @@ Level = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing looked at: how it is, and what to do where it is not well.
+    """One checked thing: its state, and what to do if something is wrong.
 
-    `is_away` where it could not be looked at, since the database or Recall gives no answer.
+    `is_away` means that it could not be checked because the database or Recall did not answer; an
+    alarm has a `title`.
     """
 
     level: Level
@@ -18,3 +19,4 @@ class Diagnosis:
     text: str
     remedy: str = ""
     is_away: bool = False
+    title: str = ""

@@ -40,10 +40,10 @@ def examine_settings(settings: Settings) -> Iterator[Diagnosis]:
             "warning",
             "ops tokens",
             "neither OPS_READ_TOKENS nor OPS_WRITE_TOKENS is set: API and console answer 503",
-            "set them to long random words",
+            "set them to long random strings",
         )
     for one in settings.misnamed:
-        remedy = f"set {one.setting} if that is what was meant"
+        remedy = f"set {one.setting} if that is what you meant"
         yield Diagnosis("warning", "setting names", str(one), remedy)
 
 
@@ -76,8 +76,8 @@ def _encoding(connection: Connection) -> Iterator[Diagnosis]:
 def _migrations(found: str | None) -> Diagnosis:
     if found == HEAD:
         return Diagnosis("ok", "migrations", f"at {HEAD}")
-    words = "no table is there yet" if found is None else f"at {found}, and not at {HEAD}"
-    remedy = "run `recall-links db upgrade` (the Procfile's release line)"
+    words = "there are no tables yet" if found is None else f"at {found}, expected {HEAD}"
+    remedy = "run `recall-links db upgrade` (the Procfile's release command)"
     if found is not None and found > HEAD:
         remedy = "this program is older than the database: deploy the newer release here as well"
     return Diagnosis("failed", "migrations", words, remedy)
@@ -88,7 +88,7 @@ def _work(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
     yield from examine_deliveries(connection, settings, found.at)
     for alarm in alarms(connection, found):
         # Failed, so that doctor and status end alike: 1 where an alarm rings.
-        yield Diagnosis("failed", alarm.name, alarm.text, alarm.remedy)
+        yield Diagnosis("failed", alarm.name, alarm.text, alarm.remedy, title=alarm.title)
 
 
 def _describe(connection: Connection) -> str:
@@ -107,5 +107,5 @@ def skew(whose: str, moment: datetime) -> Diagnosis:
         "failed",
         whose,
         f"differs from this machine's by {seconds:+.0f} s",
-        "set the clock: webhooks are refused when it is off by WEBHOOK_TOLERANCE_SECONDS",
+        "set the clock: webhooks are rejected when it is off by WEBHOOK_TOLERANCE_SECONDS",
     )

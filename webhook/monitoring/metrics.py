@@ -72,24 +72,30 @@ def _look(connection: Connection) -> tuple[Overview, list[Alarm], list[HourlyCou
 def _gauges(found: Overview) -> Iterable[Metric]:
     backlog = found.backlog
     values = {
-        "deliveries_unapplied": (backlog.unapplied, "Deliveries not applied yet, 10,000 at most"),
+        "deliveries_unapplied": (
+            backlog.unapplied,
+            "Webhooks not processed yet, counted up to 10,000",
+        ),
         "deliveries_unapplied_oldest_seconds": (
             backlog.oldest_unapplied_seconds or 0,
-            "Age of the oldest delivery not applied yet",
+            "Age of the oldest webhook not processed yet",
         ),
-        "bots_due": (backlog.due, "Bots due to be linked, 10,000 at most"),
+        "bots_due": (backlog.due, "Bots due to be linked, counted up to 10,000"),
         "bots_due_oldest_seconds": (
             backlog.oldest_due_seconds or 0,
-            "How long the oldest has been due",
+            "How long the oldest bot has been due",
         ),
-        "bots_leased": (backlog.leased, "Bots that a worker has in hand"),
-        "bots_pending": (backlog.pending, "Bots not looked up yet, 10,000 at most"),
-        "bots_failed": (backlog.failed, "Bots given up, 10,000 at most"),
-        "bots_partial": (backlog.partial, "Bots with meetings still owed, 10,000 at most"),
+        "bots_leased": (backlog.leased, "Bots that a worker is processing"),
+        "bots_pending": (backlog.pending, "Bots not looked up yet, counted up to 10,000"),
+        "bots_failed": (backlog.failed, "Bots whose linking failed, counted up to 10,000"),
+        "bots_partial": (
+            backlog.partial,
+            "Bots with meetings still missing, counted up to 10,000",
+        ),
         "circuit_open": (int(found.circuit.open_for > 0), "Whether Recall refuses the workspace"),
         "workers": (
             sum(worker.seen_seconds < WORKER_IS_AWAY_AFTER for worker in found.workers),
-            "Workers that told of themselves within two minutes",
+            "Workers that reported within two minutes",
         ),
         "last_delivery_timestamp_seconds": (
             found.last_delivery_at.timestamp() if found.last_delivery_at else 0,
@@ -97,8 +103,14 @@ def _gauges(found: Overview) -> Iterable[Metric]:
         ),
     }
     if (last := found.reconcile) is not None:
-        values["reconcile_bots_missed"] = (last.bots_missed, "Bots the last reconcile found new")
-        values["reconcile_statuses_missed"] = (last.statuses_missed, "Statuses it found new")
+        values["reconcile_bots_missed"] = (
+            last.bots_missed,
+            "Bots that only the last reconcile found",
+        )
+        values["reconcile_statuses_missed"] = (
+            last.statuses_missed,
+            "Statuses that only the last reconcile found",
+        )
     for name, (value, words) in values.items():
         yield GaugeMetricFamily(PREFIX + name, words, value=value)
 
@@ -111,13 +123,17 @@ def _workspace(found: Overview) -> Iterable[Metric]:
         left.add_metric([bucket], quota["left"])
     yield left
     closed = GaugeMetricFamily(
-        PREFIX + "bucket_closed_seconds", "How long a 429 still closes it", labels=["bucket"]
+        PREFIX + "bucket_closed_seconds",
+        "Seconds until calls are allowed again after a 429",
+        labels=["bucket"],
     )
     for bucket, seconds in found.closed_buckets.items():
         closed.add_metric([bucket], seconds)
     yield closed
     findings = GaugeMetricFamily(
-        PREFIX + "calendar_findings", "What calendars show amiss, 500 at most", labels=["kind"]
+        PREFIX + "calendar_findings",
+        "Problems found in calendars, counted up to 500",
+        labels=["kind"],
     )
     for kind, count in found.findings.items():
         findings.add_metric([kind], count)
@@ -126,7 +142,7 @@ def _workspace(found: Overview) -> Iterable[Metric]:
 
 def _workers(found: Overview) -> Iterable[Metric]:
     seen = GaugeMetricFamily(
-        PREFIX + "worker_seen_seconds", "Since it told of itself", labels=["worker"]
+        PREFIX + "worker_seen_seconds", "Seconds since the worker last reported", labels=["worker"]
     )
     memory = GaugeMetricFamily(
         PREFIX + "worker_peak_memory_bytes", "Most memory a poller used", labels=["worker"]
@@ -138,7 +154,7 @@ def _workers(found: Overview) -> Iterable[Metric]:
 
 
 def _alarms(wrong: Iterable[Alarm]) -> Iterable[Metric]:
-    metric = GaugeMetricFamily(PREFIX + "alarm", "1 while something is wrong", labels=["name"])
+    metric = GaugeMetricFamily(PREFIX + "alarm", "1 while the alarm is active", labels=["name"])
     ringing = {alarm.name for alarm in wrong}
     # Each name at all times: a series that comes and goes is hard to alert on.
     for kind in ALARMS:
@@ -148,9 +164,9 @@ def _alarms(wrong: Iterable[Alarm]) -> Iterable[Metric]:
 
 _COUNTERS = {
     "delivery": ("deliveries", "Signed webhooks by outcome", ["outcome"]),
-    "rejection": ("rejections", "Requests not proved to be Recall's, by reason", ["reason"]),
-    "link": ("link_attempts", "Tries to link a bot, by outcome", ["outcome"]),
-    "missed": ("missed", "What only reconcile told of, bots and statuses", ["what"]),
+    "rejection": ("rejections", "Rejected requests by reason", ["reason"]),
+    "link": ("link_attempts", "Attempts to link a bot, by outcome", ["outcome"]),
+    "missed": ("missed", "Bots and statuses that only reconcile found", ["what"]),
     "call": ("api_calls", "Calls to Recall, by endpoint and status", ["endpoint", "status"]),
 }
 

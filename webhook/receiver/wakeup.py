@@ -14,7 +14,7 @@ class WakeupNotifier:
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
-        self._news = RedisNews("Redis rings no worker: links wait for the next sweep")
+        self._news = RedisNews("Redis wakes no worker: links wait for the next poll")
         self._flag = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

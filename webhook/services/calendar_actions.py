@@ -87,7 +87,7 @@ def _look(hands: _Hands) -> ActionResult:
     user, now = hands.care.user(hands.external_id), datetime.now(UTC)
     found = hands.care.meetings(hands.external_id, now - BACK, now + AHEAD)
     return ActionResult(
-        f"Recall has {len(found)} meetings, a week back and four ahead.", user, found
+        f"Recall has {len(found)} meetings, from one week ago to four weeks ahead.", user, found
     )
 
 
@@ -114,7 +114,7 @@ def _disconnect(hands: _Hands) -> ActionResult:
 
 def _delete(hands: _Hands) -> ActionResult:
     done = hands.care.delete(hands.external_id)
-    return ActionResult(f"Deleted at Recall; {done.links} links say so.")
+    return ActionResult(f"Deleted from Recall; {done.links} links marked.")
 
 
 def _compared(result: CheckResult) -> str:

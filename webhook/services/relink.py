@@ -102,7 +102,7 @@ class RelinkService:
         filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
         # An empty filter is a slip of the hand far more often than a wish.
         if not wanted.bot_ids and not filters:
-            raise BadParameterError("body", "name bot_ids or a filter: not every bot at once")
+            raise BadParameterError("body", "give bot_ids or a filter: not every bot at once")
         listing = bots(wanted)
         if not wanted.bot_ids:
             return listing

@@ -3,7 +3,13 @@
 
 const two = (number) => String(number).padStart(2, "0");
 
-// The reader's own time beside UTC, where the two differ.
+// The short name of the reader's zone at that time, such as PST or GMT+1.
+function zoneOf(moment) {
+  const parts = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(moment);
+  return parts.find(({ type }) => type === "timeZoneName").value;
+}
+
+// The reader's local time below UTC, where the two differ.
 function addLocalTimes(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(element.dateTime);
@@ -14,7 +20,7 @@ function addLocalTimes(root) {
     local.className = "local";
     // The day only where it is another one than in UTC.
     const isSameDay = element.textContent.startsWith(day);
-    local.textContent = ` ${isSameDay ? clock : `${day} ${clock}`} here`;
+    local.textContent = ` ${isSameDay ? clock : `${day} ${clock}`} ${zoneOf(moment)}`;
     element.after(local);
   }
 }
@@ -34,17 +40,21 @@ function makeAlike(old, fresh) {
   }
 }
 
-// The alarms of a page by name, each with what is seen.
+// The alarms of a page by name, each with its title and what was seen.
 function alarmsOf(root) {
   const notices = [...root.querySelectorAll("[data-alarm]")];
-  return new Map(notices.map((one) => [one.dataset.alarm, one.querySelector("bdi").textContent]));
+  const text = (one, part) => one.querySelector(part).textContent;
+  return new Map(notices.map((one) => [one.dataset.alarm, [text(one, "strong"), text(one, "bdi")]]));
 }
 
 // Said aloud when an alarm starts or ends; a wait that counts down is not news.
 function announce(before, now) {
   const started = [...now].filter(([name]) => !before.has(name));
-  const ended = [...before.keys()].filter((name) => !now.has(name));
-  const words = [...started.map(([name, seen]) => `${name}: ${seen}.`), ...ended.map((name) => `${name} is over.`)];
+  const ended = [...before].filter(([name]) => !now.has(name));
+  const words = [
+    ...started.map(([, [title, seen]]) => `${title}: ${seen}.`),
+    ...ended.map(([, [title]]) => `No longer active: ${title}.`),
+  ];
   if (words.length) document.getElementById("said").textContent = words.join(" ");
 }
 
@@ -91,7 +101,7 @@ function addSelectAll() {
   if (!boxes.length || !head) return;
   const all = document.createElement("input");
   all.type = "checkbox";
-  all.setAttribute("aria-label", "Choose all on this page");
+  all.setAttribute("aria-label", "Select all on this page");
   head.append(all);
   const button = head.closest("form").querySelector(".actions button");
   const words = button.textContent;
@@ -100,7 +110,7 @@ function addSelectAll() {
     all.checked = chosen === boxes.length;
     all.indeterminate = chosen > 0 && chosen < boxes.length;
     button.disabled = chosen === 0;
-    button.textContent = chosen ? words.replace("the chosen", `the ${chosen} chosen`) : words;
+    button.textContent = chosen ? words.replace("selected", `${chosen} selected`) : words;
   };
   all.addEventListener("change", () => {
     for (const box of boxes) box.checked = all.checked;

@@ -104,17 +104,17 @@ class Access:
     def admit(self, asked: Request, *, is_logout: bool = False) -> Caller | Refusal:
         """Return who makes this request, or why it may not pass; a logout needs no write token."""
         if not self.is_set:
-            return Refusal(503, "set OPS_READ_TOKENS or OPS_WRITE_TOKENS to open this")
+            return Refusal(503, "no tokens are configured: set OPS_READ_TOKENS or OPS_WRITE_TOKENS")
         caller = self.caller(asked)
         if caller is None:
-            return Refusal(401, "a bearer token is needed: Authorization: Bearer …")
+            return Refusal(401, "a bearer token is required: Authorization: Bearer …")
         if asked.method in SAFE_METHODS:
             return caller
         if caller.scope != "write" and not is_logout:
-            return Refusal(403, "this token may read, not change")
+            return Refusal(403, "read-only token: it cannot make changes")
         # A bearer token is sent by whoever holds it; a cookie also by whom another site tricked.
         if caller.by_cookie and not self.is_own_form(asked):
-            return Refusal(403, "the form is not ours, or too old: load the page again")
+            return Refusal(403, "invalid or expired form: reload the page")
         return caller
 
     def admit_script(self, asked: Request) -> Caller | Refusal:
@@ -123,7 +123,7 @@ class Access:
         is_change = asked.method not in SAFE_METHODS
         # A form token as well would make the console's page a key to the whole API.
         if isinstance(admitted, Caller) and admitted.by_cookie and is_change:
-            return Refusal(403, "a change needs a bearer token: the cookie is for reading alone")
+            return Refusal(403, "a change requires a bearer token: the cookie can only read")
         return admitted
 
     def guard(self) -> Response | None:

@@ -29,9 +29,11 @@ class BadParameterError(Exception):
 class Paging(Filter):
     """How much of a list, from where, and in which form."""
 
-    limit: Limit = Field(ROWS, description="rows of a page; CSV is the whole list")
-    cursor: str | None = Field(None, max_length=2000, description="`next` of the page before")
-    format: Literal["json", "csv"] | None = Field(None, description="or by Accept: text/csv")
+    limit: Limit = Field(ROWS, description="rows per page; CSV always has the whole list")
+    cursor: str | None = Field(None, max_length=2000, description="`next` from the previous page")
+    format: Literal["json", "csv"] | None = Field(
+        None, description="the output format; Accept: text/csv works too"
+    )
 
 
 def query_model(wanted: type[Filter]) -> type[Filter]:
@@ -92,7 +94,7 @@ class Cursors:
         kept = self._signer.read(text)
         # A cursor of another order points nowhere in this one.
         if not isinstance(kept, list) or len(kept) != len(listing.order) + 1 or kept[0] != name:
-            raise BadParameterError("cursor", "is not one of this list's")
+            raise BadParameterError("cursor", "is not a valid cursor for this list")
         pairs = zip(kept[1:], listing.order, strict=True)
         return tuple(
             datetime.fromisoformat(value) if isinstance(one.type, UtcDateTime) else value

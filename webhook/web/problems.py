@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from models.core.database_errors import is_too_slow, is_unavailable, reason
 from models.core.database_remedies import TOO_SLOW
 
-BUG = "this is a fault of ours; the log tells of it by this id"
+BUG = "internal error; look for this id in the log"
 logger = structlog.stdlib.get_logger(__name__)
 
 

@@ -81,7 +81,7 @@ def play(demo: Demo, stories: Sequence[Story], seed: int, console: Console) -> l
     bar = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=console) as progress:
         sending = progress.add_task("webhooks answered", total=len(deliveries))
-        settling = progress.add_task("bots settled", total=len(stories))
+        settling = progress.add_task("bots processed", total=len(stories))
         sender = Sender(f"{demo.stack.url}{WEBHOOKS}", [demo.secret], rate=SEND_RATE)
         receipts: list[Receipt] = []
         for chunk in (deliveries[n : n + SEND_RATE] for n in range(0, len(deliveries), SEND_RATE)):
@@ -98,7 +98,7 @@ def play(demo: Demo, stories: Sequence[Story], seed: int, console: Console) -> l
 
 def run_demo(*, once: bool, seed: int, folder: Path, console: Console) -> int:
     """Run the demo; 0 when everything that should be linked is, 1 when anything is not."""
-    with console.status("Starting Redis, the web and the worker line of the Procfile …"):
+    with console.status("Starting Redis and the Procfile's web and worker processes …"):
         context = running_demo(seed, folder)
         demo = context.__enter__()
     try:
@@ -122,9 +122,9 @@ def _print_report(
     as_expected = sum(ending.is_as_expected for ending in found)
     console.print(
         f"{len(receipts)} webhooks sent, {len(answers)} different, "
-        f"{sum(receipt.is_taken for receipt in answers.values())} taken\n"
+        f"{sum(receipt.is_taken for receipt in answers.values())} accepted\n"
         f"{as_expected} of {len(found)} bots as expected, {calls} calls to Recall, "
-        f"{calls / len(found):.2f} a bot (it counted {len(demo.recall.calls.all())})"
+        f"{calls / len(found):.2f} per bot (Recall counted {len(demo.recall.calls.all())})"
     )
     console.print("\nThe same in SQL: select * from bot_links, in", demo.database, soft_wrap=True)
     asking = f"DATABASE_URL=sqlite:///{demo.database} bin/recall-links links"
@@ -133,7 +133,7 @@ def _print_report(
 
 def _serve(demo: Demo, console: Console) -> None:
     with contextlib.suppress(KeyboardInterrupt):
-        # What Recall refused for a while it does no more: putting that bot back links it.
+        # Recall refuses nothing from here on, so retrying that bot links it.
         demo.recall.faults.clear()
         console.print(f"\nThe console: {demo.stack.url}/console/, with the token {demo.token}")
         console.print(f"Serving on {demo.stack.url} until Ctrl-C (logs in {demo.database.parent})")

@@ -78,7 +78,7 @@ def _redis_for(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def _serve(stack: Stack, console: Console) -> None:
-    console.print(f"Recall's webhooks go to {stack.url}/webhooks/recall; Ctrl-C ends it.")
+    console.print(f"Recall's webhooks go to {stack.url}/webhooks/recall; press Ctrl-C to stop.")
     console.print(f"The console is {stack.url}/console/, with a token of OPS_WRITE_TOKENS in .env.")
     for process in stack.processes:
         follower = threading.Thread(target=_follow, args=(process, console), daemon=True)

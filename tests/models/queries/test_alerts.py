@@ -96,7 +96,7 @@ def test_no_webhook_where_a_week_ago_there_were_many_is_silence(engine: Engine) 
     tally(engine, "delivery", "accepted", 7 * 24 + 30, 100)
     tally(engine, "delivery", "accepted", 7 * 24 - 2, 100)
     text = ringing(engine)["silence"].text
-    assert text == "no webhook for 4 h, where 8 came in the same time a week ago"
+    assert text == "no webhook for 4 h, compared with 8 in the same period a week ago"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_old_work_rings_whichever_it_is(engine: Engine) -> None:
     """An unapplied delivery of ten minutes, as a due bot of ten minutes."""
     a_worker(engine)
     add_delivery(engine, BOT, "done", received_at=db_now(-600))
-    assert ringing(engine)["stalled"].text == "the oldest work has waited for 10 min"
+    assert ringing(engine)["stalled"].text == "the oldest item has been waiting for 10 min"
 
 
 def test_a_bot_is_live_until_its_last_word() -> None:

@@ -60,9 +60,7 @@ def test_a_real_life_is_told_whole(
     add_delivery(engine, bot.id, "joining_call", copies=3)
     Drain(make_context(), Stop()).run()
     first = explained(engine, bot.id)
-    assert first.why.startswith(
-        "Not linked yet: Recall has an error of its own (http_503: bot/{id}"
-    )
+    assert first.why.startswith("Not linked yet: Recall had an internal error (http_503: bot/{id}")
     assert timeline(first)[-1].kind == "next"
     set_bot(engine, bot.id, due_at=db_now(-1))
     Drain(make_context(), Stop()).run()
@@ -81,7 +79,7 @@ def test_a_refused_workspace_is_told_with_the_bot(engine: Engine) -> None:
     """Where an operator looks first."""
     add_bot(engine, BOT)
     a_refused_workspace(engine, 240)
-    assert "Recall refuses the whole workspace (http_401)" in explained(engine, BOT).why
+    assert "Recall refuses all requests (http_401)" in explained(engine, BOT).why
 
 
 @pytest.mark.parametrize("call", [{}, {"method": "GET", "from_a_newer": "release"}])

@@ -53,44 +53,45 @@ SOON = later(3600 + 720)
     ("bot", "links", "sentence"),
     [
         (a_bot("pending", due_at=NOW), [],
-         "Not linked yet: its first look-up is still to come; the next look-up is due now."),
+         "Not linked yet: waiting for the first attempt; the next attempt is due now."),
         (a_bot("pending", bot_status="ready"), [],
-         "Not linked yet: ready says nothing that would be looked up."),
+         "Not linked yet: a bot that is ready is not looked up."),
         (a_bot("pending", due_at=SOON, last_error=BUSY, attempts=2), [],
-         (f"Not linked yet: Recall has an error of its own ({BUSY});"
-         " the next look-up is in 12 min.")),
+         (f"Not linked yet: Recall had an internal error ({BUSY});"
+         " the next attempt is in 12 min.")),
         (a_bot("linked"), [a_link()], "Linked to 1 meeting."),
         (a_bot("linked"), [a_link(), a_link()], "Linked to 2 meetings."),
         (a_bot("linked"), [a_link("gone"), a_link("gone"), a_link("forbidden"), a_link()],
          ("Linked to 4 meetings, but without details: 1 is refused by Recall,"
-         " 2 are gone at Recall (404).")),
+         " 2 are deleted at Recall (404).")),
         (a_bot("linked"), [a_link("unfetchable")],
-         "Linked to 1 meeting, but without details: 1 is not to be had from Recall."),
+         "Linked to 1 meeting, but without details: 1 is unavailable from Recall."),
         (a_bot("linked", due_at=NOW), [a_link("owed")],
-         "Linked to 1 meeting, but without details: 1 is still owed; the next look-up is due now."),
+         ("Linked to 1 meeting, but without details: 1 is not fetched yet;"
+          " the next attempt is due now.")),
         (a_bot("linked"), [a_link(), a_link(ended_at=START)],
          "Linked to 1 meeting; 1 earlier link ended."),
         (a_bot("no_meetings"), [],
-         "Not linked, and that is final: Recall lists no calendar meeting for this bot."),
+         "Not linked, and this is final: Recall lists no calendar meeting for this bot."),
         (a_bot("no_meetings"), [a_link(ended_at=START)] * 2,
-         ("Not linked, and that is final: Recall lists no calendar meeting for this bot;"
+         ("Not linked, and this is final: Recall lists no calendar meeting for this bot;"
          " 2 earlier links ended.")),
         (a_bot("partial", due_at=SOON, last_error="timeout: calendar/meetings/{id}"),
          [a_link(), a_link("owed")],
-         ("Linked in part: 1 of 2 meetings still owed, since Recall did not answer in time"
-         " (timeout: calendar/meetings/{id}); the next look-up is in 12 min.")),
+         ("Partly linked: 1 of 2 meetings still missing, because Recall did not answer in time"
+         " (timeout: calendar/meetings/{id}); the next attempt is in 12 min.")),
         (a_bot("partial", due_at=NOW), [a_link("owed")],
-         "Linked in part: 1 of 1 meeting still owed; the next look-up is due now."),
+         "Partly linked: 1 of 1 meeting still missing; the next attempt is due now."),
         (a_bot("failed", attempts=3, last_error=NOT_FOUND), [],
-         ("Not linked, and given up after 3 attempts: Recall does not know this bot, so it may be"
-         f" another region's or workspace's ({NOT_FOUND}).")),
+         ("Linking failed after 3 attempts; no more retries: Recall does not know this bot; it may"
+         f" belong to another region or workspace ({NOT_FOUND}).")),
         (a_bot("failed", attempts=1, last_error="http_400: bot/{id}: no"), [],
-         ("Not linked, and given up after 1 attempt: Recall refuses the request"
+         ("Linking failed after 1 attempt; no more retries: Recall refused the request"
          " (http_400: bot/{id}: no).")),
         (a_bot("failed", last_error="crash_loop: 8 workers in a row died linking this bot"), [],
-         ("Not linked, and given up: every worker that tried it died"
+         ("Linking failed; no more retries: every worker that tried it crashed"
          " (crash_loop: 8 workers in a row died linking this bot).")),
-        (a_bot("failed"), [], "Not linked, and given up: no error was kept."),
+        (a_bot("failed"), [], "Linking failed; no more retries: no error was recorded."),
         (a_bot("half_way"), [], "The link is half_way."),
     ],
 )  # fmt: skip
@@ -113,8 +114,8 @@ def test_a_refused_workspace_is_the_reason() -> None:
     """Nobody looks at one bot for what holds up all of them; a later time of its own stands."""
     circuit = Circuit(240.0, "http_401")
     assert why(a_bot("pending", due_at=NOW), [], NOW, circuit) == (
-        "Not linked yet: its first look-up is still to come; Recall refuses the whole workspace"
-        " (http_401), the next try of any bot is in 4 min."
+        "Not linked yet: waiting for the first attempt; Recall refuses all requests"
+        " (http_401), next attempt for any bot in 4 min."
     )
     assert why(a_bot("pending", due_at=SOON), [], NOW, circuit).endswith("is in 12 min.")
     assert why(a_bot("linked"), [a_link()], NOW, circuit) == "Linked to 1 meeting."

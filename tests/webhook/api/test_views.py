@@ -368,8 +368,8 @@ def test_a_bot_is_explained_whole(client: FlaskClient, full: Engine) -> None:
 @pytest.mark.parametrize(
     ("number", "why"),
     [
-        (5, "Not linked, and that is final: Recall lists no calendar meeting for this bot."),
-        (41, "Linked to 1 meeting, but without details: 1 is gone at Recall (404)."),
+        (5, "Not linked, and this is final: Recall lists no calendar meeting for this bot."),
+        (41, "Linked to 1 meeting, but without details: 1 is deleted at Recall (404)."),
     ],
 )
 def test_why_is_one_plain_sentence(
@@ -383,8 +383,8 @@ def test_why_tells_of_the_next_try(client: FlaskClient, engine: Engine) -> None:
     """And of the last error."""
     add_bot(engine, BOT, last_error="http_503: bot/{id}", due_at=db_now(600))
     why = get(client, f"/api/bots/{BOT}").get_json()["why"]
-    assert why.startswith("Not linked yet: Recall has an error of its own (http_503: bot/{id}); ")
-    assert why.endswith("the next look-up is in 10 min.")
+    assert why.startswith("Not linked yet: Recall had an internal error (http_503: bot/{id}); ")
+    assert why.endswith("the next attempt is in 10 min.")
 
 
 def test_an_unknown_bot_is_404_and_a_wrong_id_400(client: FlaskClient) -> None:

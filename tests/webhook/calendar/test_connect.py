@@ -435,7 +435,7 @@ def test_the_callback_is_the_regions(make_client: MakeClient, make_settings: Mak
 @BOTH
 @pytest.mark.parametrize(
     ("choice", "title"),
-    [("untick", "box was not ticked"), ("deny", "permission was not given")],
+    [("untick", "box was not ticked"), ("deny", "Permission was not granted")],
 )
 def test_a_refusal_is_explained_in_plain_words(
     client: FlaskClient, recall: FakeRecall, platform: str, choice: str, title: str
@@ -474,7 +474,7 @@ def test_a_failure_beside_a_standing_calendar_says_so(
     """The earlier one is still there."""
     travel(client, recall, link_for(client))
     text = travel(client, recall, link_for(client, replace=True), "deny").get_data(as_text=True)
-    assert "still is" in text
+    assert "is unchanged" in text
     assert "someone@google.example" in text
 
 
@@ -483,7 +483,7 @@ def test_a_failure_beside_a_standing_calendar_says_so(
     [
         (
             "Calendar connection failed! (reason: refresh_token missing from oAuth response)",
-            "no lasting access",
+            "did not grant lasting access",
         ),
         (
             "Calendar connection failed! (Invalid ‘recall_calendar_auth_token’ supplied)",  # noqa: RUF001 - Recall's own words
@@ -498,7 +498,7 @@ def test_a_failure_beside_a_standing_calendar_says_so(
             "organisation",
         ),
         ("invalid_grant: Token has been expired or revoked.", "seven days"),
-        ("access_denied", "permission was not given"),
+        ("access_denied", "Permission was not granted"),
         ("redirect_uri_mismatch", "not registered"),
     ],
 )

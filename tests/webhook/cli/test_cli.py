@@ -147,10 +147,10 @@ def test_explain_tells_one_life_in_order(ada: Typist, engine: Engine) -> None:
     assert said.code == 0
     head, why, *lines = said.out.splitlines()
     assert head == f"{bot_id(20)} done, linked"
-    assert why.startswith("Linked to 1 meeting; the next look-up is in ")
+    assert why.startswith("Linked to 1 meeting; the next attempt is in ")
     order = ["delivery · bot.joining_call · accepted", "status · joining_call",
              "attempt · look-up at Recall · linked · 1000 ms", "GET bot/{id} → 200, 31 ms",
-             "next · next look-up", "→ person-00020: "]  # fmt: skip
+             "next · next attempt", "→ person-00020: "]  # fmt: skip
     places = [next(n for n, line in enumerate(lines) if words in line) for words in order]
     assert places == sorted(places)
     assert "arrived 3 times" in said.out
@@ -160,9 +160,9 @@ def test_explain_tells_one_life_in_order(ada: Typist, engine: Engine) -> None:
 def test_explain_tells_an_unknown_bot_from_one_not_applied_yet(ada: Typist, engine: Engine) -> None:
     """Both are exit 1; what to do differs."""
     said = ada.piped("explain", BOT)
-    assert (said.code, said.out, said.err) == (1, "", "no webhook has told of this bot\n")
+    assert (said.code, said.out, said.err) == (1, "", "no webhook received for this bot\n")
     add_delivery(engine, BOT, "done")
-    assert ada.piped("explain", BOT).err == "not applied yet\n"
+    assert ada.piped("explain", BOT).err == "a webhook for this bot is not processed yet\n"
     found = json.loads(ada.piped("explain", bot_id(3), "--json").out)
     assert list(found) == ["bot", "why", "statuses", "deliveries", "attempts", "links"]
 
@@ -193,7 +193,7 @@ def test_a_script_must_say_yes_to_a_change(ada: Typist, engine: Engine) -> None:
     failed = len(rows(engine, Bot, link_state="failed"))
     refused = ada.piped("relink", "--link-state", "failed")
     assert refused.code == 2
-    assert f"{failed} bots would be looked up again" in refused.err
+    assert f"{failed} bots would be retried" in refused.err
     shown = ada.piped("relink", "--link-state", "failed", "--preview", "--json")
     assert (shown.code, json.loads(shown.out)["count"]) == (0, failed)
     assert rows(engine, Audit) == []
@@ -208,11 +208,11 @@ def test_a_script_must_say_yes_to_a_change(ada: Typist, engine: Engine) -> None:
 def test_a_person_is_asked_first_and_sees_it_go(ada: Typist, engine: Engine) -> None:
     """No is no; yes shows a bar and what was done."""
     no = ada.on_terminal("relink", bot_id(3), answer=b"n\n")
-    assert (no.code, "Put them back?" in no.out) == (1, True)
+    assert (no.code, "Retry them?" in no.out) == (1, True)
     assert rows(engine, Audit) == []
     yes = ada.on_terminal("relink", bot_id(3), bot_id(20), answer=b"y\n")
-    assert "put back" in yes.out
-    assert "2 bots put back, due over 0.5 s" in yes.out
+    assert "queued for retry" in yes.out
+    assert "2 bots queued for retry over 0.5 s" in yes.out
     assert len(rows(engine, Audit)) == 1
 
 
@@ -231,7 +231,7 @@ def test_status_tells_what_waits_and_fails_when_something_is_wrong(
     a_worker(engine)
     set_received_now(engine)
     said = ada.piped("status")
-    assert (said.code, "due bots\t0" in said.out) == (0, True)
+    assert (said.code, "look-ups waiting\t0" in said.out) == (0, True)
 
 
 def set_received_now(engine: Engine) -> None:
@@ -309,7 +309,7 @@ def test_reverify_shows_a_bar_and_says_how_many(ada: Typist, engine: Engine) -> 
     [
         (["links"], {}, 0, ""),
         (["links", "--title", "nobody's words"], {}, 1, ""),
-        (["explain", "17"], {}, 1, "nothing here has this id"),
+        (["explain", "17"], {}, 1, "nothing has this id"),
         (["links", "--since", "yesterday"], {}, 2, "--since"),
         (["links", "--bot-id", "17"], {}, 2, "--bot-id"),
         (["links", "--link-state", "odd"], {}, 2, "'pending'"),
@@ -328,7 +328,7 @@ def test_reverify_shows_a_bar_and_says_how_many(ada: Typist, engine: Engine) -> 
 def test_every_end_has_its_exit_code_and_one_plain_line(
     ada: Typist, words: list[str], settings: dict[str, str], code: int, told: str
 ) -> None:
-    """0 fine, 1 nothing found, 2 usage or settings, 3 away; and never a traceback."""
+    """0 success, 1 nothing found, 2 usage or settings, 3 no answer; and never a traceback."""
     given = {name: value.format(port=free_port()) for name, value in settings.items()}
     said = ada.piped(*words, **given)
     assert (said.code, told in said.err) == (code, True), said.err
@@ -354,7 +354,7 @@ def test_every_command_says_json_and_help_says_the_exit_codes() -> None:
         assert "--json" in options or path == ("completion",), path
         assert command.help, path
     assert cli.help is not None
-    for code in ("0 fine", "1 nothing", "2 wrong", "3 the"):
+    for code in ("0 success", "1 nothing", "2 wrong", "3 the"):
         assert code in " ".join(cli.help.split())
 
 

@@ -53,7 +53,7 @@ def test_a_checkout_is_asked_by_the_env_file_that_up_reads(checkout: Path) -> No
     assert (checkout / "there.db").exists()
     said = ask(checkout, "links")
     assert said.returncode == 1
-    assert said.stderr == f"recall-links: settings are read from {checkout}/.env as well\n"
+    assert said.stderr == f"recall-links: also reading settings from {checkout}/.env\n"
     other = ask(checkout, "links", DATABASE_URL="sqlite:///other.db")
     assert f"no database file {checkout}/other.db" in other.stderr
     assert "settings are read" not in other.stderr
@@ -72,7 +72,7 @@ def test_bin_reads_the_checkouts_env_file_wherever_the_shell_stands(checkout: Pa
         capture_output=True,
         text=True,
     )
-    assert f"settings are read from {checkout}/.env as well" in done.stderr
+    assert f"also reading settings from {checkout}/.env" in done.stderr
     assert f"no database file {checkout}/there.db" in done.stderr
 
 

@@ -50,8 +50,8 @@ def test_the_overview_tells_of_reconcile_and_findings(engine: Engine, app: Flask
     """The overview says what no webhook told, and leads to the findings."""
     found_something(engine)
     page = logged_in(app, READ).get("/console/").text
-    assert "2 bots and 5 statuses missed, of 9 bots" in page
-    assert '<a href="/console/calendar/findings">1 two_bots_on_one_meeting</a>' in page
+    assert "2 bots and 5 statuses missed, out of 9 bots" in page
+    assert '<a href="/console/calendar/findings">two bots on one meeting: 1</a>' in page
 
 
 def test_findings_are_listed_and_escaped(engine: Engine, app: Flask) -> None:
@@ -64,7 +64,7 @@ def test_findings_are_listed_and_escaped(engine: Engine, app: Flask) -> None:
 
 def test_no_findings_are_said_to_be_none(app: Flask) -> None:
     """An empty list is a sentence; a stranger is sent to the login."""
-    assert "None." in logged_in(app, READ).get("/console/calendar/findings").text
+    assert "No findings." in logged_in(app, READ).get("/console/calendar/findings").text
     assert app.test_client().get("/console/calendar/findings").status_code == 302
 
 
@@ -72,7 +72,7 @@ def test_an_incomplete_reconcile_is_said_to_be() -> None:
     """A run that ended early is not taken for a whole one."""
     at = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
     words = describe_reconcile(ReconcileSummary(at, None, 9, 2, 5, is_complete=False))
-    assert words == "2026-01-02 03:04Z: 2 bots and 5 statuses missed, of 9 bots, not complete"
+    assert words == "2026-01-02 03:04 UTC: 2 bots and 5 statuses missed, out of 9 bots (incomplete)"
 
 
 WHO, USER = "ines", "/console/calendar/user"
@@ -118,7 +118,7 @@ def test_what_is_held_of_a_user_is_shown_without_asking_recall(
     page = caring.get(f"{USER}?external_id={WHO}").text
     assert str(meeting.title) in page
     assert "/console/links?external_id=ines" in page
-    assert "Nothing is held" in caring.get(f"{USER}?external_id=mistyped").text
+    assert "No data is stored" in caring.get(f"{USER}?external_id=mistyped").text
     assert caring.get(f"{USER}?external_id=%00").status_code == 400
     assert recall.calls.all() == []
 
@@ -133,19 +133,19 @@ def test_asking_recall_shows_calendars_and_meetings(
     bot = recall.build.bot([coming], outcome=None)
     page = post(caring, USER, deed="look", external_id=WHO).text
     assert "ines@north.example" in page
-    assert "record_external, record_internal" in page
+    assert "external meetings, internal meetings" in page
     assert "&lt;b&gt;Roadmap&lt;/b&gt;" in page
     assert f"/console/bots/{bot.id}" in page
 
 
-def test_a_refresh_is_done_said_to_be_seldom_needed_and_audited(
+def test_a_refresh_is_done_said_to_be_rarely_needed_and_audited(
     caring: FlaskClient, recall: FakeRecall, ines: FakeUser, engine: Engine
 ) -> None:
     """Under the name of the token that asked."""
     recall.build.meeting(ines)
     page = post(caring, USER, deed="refresh", external_id=WHO).text
     assert "Recall has read the calendars again: 1 meetings" in page
-    assert "seldom needed" in page
+    assert "rarely needed" in page
     (noted,) = rows(engine, Audit)
     assert (noted.action, noted.subject) == ("calendar refresh", WHO)
     assert noted.actor.startswith("token ")
@@ -175,10 +175,10 @@ def test_a_user_is_deleted_once_that_is_confirmed_and_never_made_again(
 ) -> None:
     """The links say why, and whoever asks again is told."""
     link(engine, make_context(), recall.build.bot([recall.build.meeting(ines)]).id)
-    assert "Delete at Recall" in post(caring, USER, deed="delete", external_id=WHO).text
+    assert "Delete from Recall" in post(caring, USER, deed="delete", external_id=WHO).text
     assert recall.world.users
     page = post(caring, USER, deed="delete", external_id=WHO, confirm="1").text
-    assert "Deleted at Recall; 1 links say so" in page
+    assert "Deleted from Recall; 1 links marked" in page
     assert recall.world.users == {}
     assert [row.end_reason for row in rows(engine, Link)] == ["user_erased"]
     refused = post(caring, USER, deed="look", external_id=WHO)
@@ -206,7 +206,7 @@ def test_a_recall_that_is_away_is_told_and_nothing_is_changed(
     recall.faults.add(Fault(status=503))
     answer = post(caring, USER, deed="refresh", external_id=WHO)
     assert answer.status_code == 503
-    assert "Recall gave no answer (http_503)" in answer.text
+    assert "The request to Recall failed (http_503)" in answer.text
     assert count(engine, Audit) == 0
 
 

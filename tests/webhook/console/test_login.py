@@ -70,7 +70,7 @@ def test_a_wrong_token_shows_the_login_again(stranger: FlaskClient, token: str) 
     """With 401, and no cookie."""
     response = log_in(stranger, token)
     assert response.status_code == 401
-    assert "No such token" in response.text
+    assert "That token is not valid" in response.text
     assert "Set-Cookie" not in response.headers
 
 
@@ -271,5 +271,5 @@ def test_an_empty_database_has_pages_too(reader: FlaskClient) -> None:
     for path in ("/console/", *(f"/console/{kind.name}" for kind in LISTS)):
         response = reader.get(path)
         assert response.status_code == 200, path
-    assert "Nothing was refused." in reader.get("/console/rejections").text
-    assert "Nothing matches" in reader.get("/console/links?title=x").text
+    assert "No rejected requests." in reader.get("/console/rejections").text
+    assert "No results match" in reader.get("/console/links?title=x").text

@@ -290,12 +290,12 @@ def test_one_bot_is_explained_on_one_line_of_time(reader: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        (f"/console/bots/{BOT}", 404, "No webhook has told of this bot"),
+        (f"/console/bots/{BOT}", 404, "We have received no webhook for this bot"),
         ("/console/bots/7", 400, "36 characters"),
         ("/console/bot?bot_id=7", 404, "first 8 characters"),
         ("/console/bot?bot_id=ffffffff", 404, "first 8 characters"),
         ("/console/nowhere/at/all", 404, "no page"),
-        ("/console/relink/done?result=x", 400, "not known"),
+        ("/console/relink/done?result=x", 400, "Unknown or expired result"),
     ],
 )
 def test_what_is_not_there_is_a_page_that_says_so(
@@ -312,7 +312,7 @@ def test_a_bot_that_is_not_applied_yet_is_told_apart(reader: FlaskClient, engine
     add_delivery(engine, BOT, "joining_call")
     response = reader.get(f"/console/bots/{BOT}")
     assert response.status_code == 404
-    assert "not applied yet" in response.text
+    assert "not processed yet" in response.text
 
 
 def test_a_pasted_id_opens_its_bot(reader: FlaskClient) -> None:
@@ -375,13 +375,13 @@ def test_the_overview_tells_of_backlog_alarms_and_workers(
 ) -> None:
     """What waits, how old it is, what is wrong and what to do about it."""
     html = reader.get("/console/").text
-    assert "Nothing is wrong" in html
-    for words in ("worker.1:6", "11 at once, 300 a minute", "≤ 0.5 s", "1,062", "bot/{id} 503"):
+    assert "No active alarms" in html
+    for words in ("worker.1:6", "burst 11, 300/min", "≤ 0.5 s", "1,062", "bot/{id} 503"):
         assert words in html
     add_bot(engine, BOT, due_at=db_now(-4000))
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM workspace_state WHERE key LIKE 'worker:%'"))
     html = reader.get("/console/").text
-    assert "no worker has told of itself" in html
+    assert "no worker has reported" in html
     assert "python -m workers" in html
     assert "oldest 67 min" in html

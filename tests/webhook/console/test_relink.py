@@ -54,14 +54,14 @@ def test_one_bot_is_previewed_put_back_and_audited(writer: FlaskClient, full: En
     """The preview changes nothing; the audit names the bot and who did it."""
     preview = post(writer, "/console/relink", bot_ids=GIVEN_UP)
     assert preview.status_code == 200
-    assert "Put 1 bot back" in preview.text
+    assert "Retry 1 bot" in preview.text
     assert GIVEN_UP[:8] in preview.text
     assert bot_row(full, GIVEN_UP).link_state == "failed"
     response = post(writer, "/console/relink", bot_ids=GIVEN_UP, confirm="1")
     assert response.status_code == 303
     assert bot_row(full, GIVEN_UP).link_state == "pending"
     result = writer.get(response.location).text
-    assert "1 bot was put back" in result
+    assert "1 bot queued for retry" in result
     newest = rows(full, Audit)[-1]
     assert (newest.action, newest.subject) == ("relink", GIVEN_UP)
     assert newest.actor in result
@@ -74,10 +74,10 @@ def test_all_that_match_are_put_back_staggered_with_a_count(
     """A count and a sample first; then as many as were counted, four a second."""
     failed = len(rows(full, Bot, link_state="failed"))
     preview = writer.get("/console/relink?link_state=failed")
-    assert f"Put {failed} bots back" in preview.text
+    assert f"Retry {failed} bots" in preview.text
     assert rows(full, Bot, link_state="failed")
     response = post(writer, "/console/relink", link_state="failed", confirm="1")
-    assert f"{failed} bots were put back" in writer.get(response.location).text
+    assert f"{failed} bots queued for retry" in writer.get(response.location).text
     assert rows(full, Bot, link_state="failed") == []
     details = rows(full, Audit)[-1].details
     assert details == {"asked": {"link_state": "failed"}, "relinked": failed}
@@ -91,13 +91,13 @@ def test_a_chosen_few_are_put_back(writer: FlaskClient, full: Engine) -> None:
     preview = post(writer, "/console/relink", bot_ids=chosen)
     assert re.findall(r'name="bot_ids" value="([^"]+)"', preview.text) == chosen
     response = post(writer, "/console/relink", bot_ids=chosen, confirm="1")
-    assert "2 bots were put back" in writer.get(response.location).text
+    assert "2 bots queued for retry" in writer.get(response.location).text
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({}, "Choose some bots first"),
+        ({}, "Select some bots first"),
         ({"link_state": "odd"}, "link_state"),
         ({"bot_ids": "7"}, "bot_ids"),
         ({"everything": "1"}, "everything"),

@@ -102,7 +102,7 @@ def examined_at(url: str) -> dict[str, Diagnosis]:
 def test_a_database_without_tables_is_found(tmp_path: Path) -> None:
     """And which command makes them."""
     found = examined_at(f"sqlite:///{tmp_path}/empty.db")
-    assert found["migrations"].text == "no table is there yet"
+    assert found["migrations"].text == "there are no tables yet"
     assert "db upgrade" in found["migrations"].remedy
 
 
@@ -264,7 +264,9 @@ def test_a_key_of_another_region_is_found(recall: FakeRecall) -> None:
     """Recall's commonest mistake: it names the region to set."""
     with FakeRecall(limits=False, api_key=API_KEY) as home:
         found = of_recall(recall, API_KEY, **{"eu-central-1": home.url, "others": recall.url})
-    assert found["API key"].remedy == "the key is eu-central-1's: set RECALL_REGION=eu-central-1"
+    assert (
+        found["API key"].remedy == "the key belongs to eu-central-1: set RECALL_REGION=eu-central-1"
+    )
 
 
 def test_a_recall_that_does_not_answer_is_found() -> None:

@@ -98,7 +98,7 @@ def test_a_wrong_statement_is_a_page_with_an_id(app: Flask, engine: Engine, log:
     answer = reader.get("/console/links")
     assert (answer.status_code, answer.mimetype) == (500, "text/html")
     assert "does not answer" not in answer.text
-    found = re.search("[0-9a-f]{16}", answer.text.partition("by the id")[2])
+    found = re.search("[0-9a-f]{16}", answer.text.partition("for the id")[2])
     assert found
     assert found[0] in log.said
 
