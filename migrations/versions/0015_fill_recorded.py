@@ -36,8 +36,10 @@ FILL_BOTS = """UPDATE {0}bots SET
         WHERE s.bot_id = bots.id AND s.code = 'in_call_recording'),
     recorded_until = RECORDED_UNTIL,
     ended_sub_code = (SELECT s.sub_code FROM {0}bot_statuses AS s
-        WHERE s.bot_id = bots.id AND s.code IN ('call_ended', 'fatal') AND s.sub_code IS NOT NULL
-        ORDER BY CASE s.code WHEN 'fatal' THEN 1 ELSE 0 END DESC, s.occurred_at DESC LIMIT 1)
+        WHERE s.bot_id = bots.id AND s.code IN ('call_ended', 'done', 'fatal')
+            AND s.sub_code <> ''
+        ORDER BY CASE s.code WHEN 'fatal' THEN 2 WHEN 'call_ended' THEN 1 ELSE 0 END DESC,
+            s.occurred_at DESC LIMIT 1)
     WHERE id IN :ids AND recorded IS NULL AND EXISTS (SELECT 1 FROM {0}bot_statuses AS s
         WHERE s.bot_id = bots.id AND s.code IN ('call_ended', 'done', 'fatal'))"""
 FILL_LINKS = """UPDATE {0}links SET updated_at = last_seen_at

@@ -15,6 +15,7 @@ from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery
 from workers.db.transactions import Database, in_transaction
 from workers.db.upsert import Insert, insert_into, upsert
+from workers.linking.bot_outcomes import refresh_told
 from workers.privacy.redact import empty_bodies, erased_bots
 
 BATCH = 500
@@ -118,6 +119,7 @@ def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     states = fold(stored, rows)
     write_bot_states(connection, states.values())
     upsert(connection, _STATUSES, [_status_row(row) for row in rows])
+    refresh_told(connection, ((row.bot_id, row.code) for row in rows))
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
     if erased := erased_bots(connection, states):

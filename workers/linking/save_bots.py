@@ -31,6 +31,7 @@ from models.core.sanitize import storable
 from models.tables.base import Json, UtcDateTime, db_now
 from models.tables.bot import Bot
 from models.tables.link import LinkAttempt
+from workers.linking.bot_outcomes import refresh_outcomes
 from workers.linking.outcome import LinkOutcome, outcome_of
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
@@ -54,6 +55,7 @@ def save_outcomes(connection: Connection, outcomes: Sequence[LinkOutcome]) -> li
         meetings = [meeting for outcome in held for meeting in outcome.meetings]
         write_meetings(connection, meetings, erased)
         write_links(connection, held, erased)
+        refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held])
         if erased:
             redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
         rows = [_attempt_row(outcome) for outcome in held]

@@ -15,6 +15,7 @@ from models.core.database_errors import reason
 from models.core.database_remedies import describe, remedy
 from workers.calendars.nightly import NightlyCheck
 from workers.linking.backlog import PendingWork, look
+from workers.linking.bot_outcomes import OutcomeFill
 from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
 from workers.linking.title_index import TitleIndex
@@ -49,6 +50,7 @@ class Poller:
         self._heartbeat = Heartbeat(tools)
         self._retention = Retention(tools.engine, tools.settings)
         self._title_index = TitleIndex(tools.engine)
+        self._outcome_fill = OutcomeFill(tools.engine)
         self._calendars = NightlyCheck(tools, stop)
         self._unmoved_since: float | None = None
         self._last_attempt = -1
@@ -78,6 +80,7 @@ class Poller:
         self._heartbeat.beat_when_due()
         self._retention.purge_when_due()
         self._title_index.fill_when_due()
+        self._outcome_fill.fill_when_due()
         self._calendars.start_when_due()
         every = self._tools.settings.sweep_seconds
         return every if outlook.next_due_in is None else min(every, outlook.next_due_in)

@@ -17,6 +17,7 @@ from workers.linking.apply_deliveries import (
     read_bot_states,
     write_bot_states,
 )
+from workers.linking.bot_outcomes import refresh_outcomes
 from workers.recall_api.bot_list import ListedBot
 
 _STATUSES = cast("Table", BotStatus.__table__)
@@ -65,6 +66,8 @@ def merge(
     states = [_state_after(one, stored.get(one.bot.id), now) for one in news]
     write_bot_states(connection, states)
     upsert(connection, _STATUSES, [_row(one.bot.id, s) for one in news for s in one.statuses])
+    # All of them: of some an older release may have written the last status.
+    refresh_outcomes(connection, ids)
     due = sorted(state.bot_id for state in states if state.becomes_due)
     _stagger(connection, due, first_due_in, step)
     return Merged(

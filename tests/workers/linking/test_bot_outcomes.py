@@ -1,0 +1,238 @@
+"""What came of bots in their rows: the same end for any order, split or repeat of the news."""
+
+import random
+import runpy
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, delete, insert, text
+
+from models.core.bot_status import Status
+from models.tables.bot import Bot, BotStatus
+from models.tables.recording import Recording
+from tests.support.fakes import BOT
+from tests.support.ids import new_id
+from tests.support.rows import add_bot, add_delivery, bot_row, later, rows, set_bot
+from workers.linking.apply_deliveries import apply_batch
+from workers.linking.bot_outcomes import (
+    EVERY_SECONDS,
+    OutcomeFill,
+    fill_outcomes,
+    refresh_outcomes,
+)
+from workers.recall_api.bot_list import ListedBot
+from workers.reconcile.merge import merge
+
+MIGRATION = Path(__file__).parents[3] / "migrations/versions/0015_fill_recorded.py"
+LIVES = {
+    "recorded": (
+        ("joining_call", None),
+        ("in_call_not_recording", None),
+        ("in_call_recording", None),
+        ("in_call_not_recording", None),
+        ("in_call_recording", None),
+        ("call_ended", "call_ended_by_host"),
+        ("recording_done", None),
+        ("done", None),
+    ),
+    "not let in": (
+        ("joining_call", None),
+        ("in_waiting_room", None),
+        ("call_ended", "timeout_exceeded_waiting_room"),
+        ("done", None),
+    ),
+    "fatal": (("joining_call", None), ("fatal", "meeting_locked")),
+    "older": (("in_call_not_recording", None), ("done", "timeout_exceeded_noone_joined")),
+    "live": (("joining_call", None), ("in_call_recording", None)),
+}
+OUTCOMES = {
+    "recorded": (True, later(2), later(5), "call_ended_by_host"),
+    "not let in": (False, None, None, "timeout_exceeded_waiting_room"),
+    "fatal": (False, None, None, "meeting_locked"),
+    "older": (False, None, None, "timeout_exceeded_noone_joined"),
+    "live": (None, later(1), None, None),
+}
+
+
+def life(name: str) -> list[Status]:
+    """One bot's statuses, a second apart."""
+    return [Status(code, later(n), sub) for n, (code, sub) in enumerate(LIVES[name])]
+
+
+def outcome(engine: Engine, bot_id: str = BOT) -> tuple[Any, ...]:
+    """What the bot's row says came of it."""
+    row = bot_row(engine, bot_id)
+    return row.recorded, row.recorded_from, row.recorded_until, row.ended_sub_code
+
+
+def hear(engine: Engine, bot_id: str, statuses: Iterable[Status]) -> None:
+    """Let a webhook tell of each."""
+    for status in statuses:
+        add_delivery(
+            engine,
+            bot_id,
+            status.code,
+            sub_code=status.sub_code,
+            occurred_at=status.occurred_at,
+        )
+
+
+def list_bot(engine: Engine, bot_id: str, statuses: Iterable[Status]) -> None:
+    """Let a page of List Bots tell of them."""
+    with engine.begin() as connection:
+        merge(connection, [ListedBot(bot_id, tuple(statuses))], later(9999), 0, 0)
+
+
+def store(engine: Engine, bot_id: str, statuses: Iterable[Status]) -> None:
+    """Write a history as a release before 0014 did: without what came of it."""
+    told = [
+        {"bot_id": bot_id, "code": s.code, "occurred_at": s.occurred_at, "sub_code": s.sub_code}
+        for s in statuses
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(BotStatus), told)
+
+
+def add_recording(engine: Engine, status: str, **fields: Any) -> str:
+    """Store a recording of the bot; returns its id."""
+    recording_id = new_id()
+    row = {"id": recording_id, "bot_id": BOT, "status": status, "source": "webhook"}
+    with engine.begin() as connection:
+        connection.execute(insert(Recording).values(**row | {"seen_at": later(0)} | fields))
+        refresh_outcomes(connection, [BOT])
+    return recording_id
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_order_and_any_split_of_the_news_ends_the_same(engine: Engine, seed: int) -> None:
+    """Webhooks, repeated, in batches of any size, with List Bots between them."""
+    chance = random.Random(seed)
+    bots = {name: new_id() for name in LIVES}
+    told = [(name, status) for name in LIVES for status in life(name)]
+    told += chance.sample(told, 5)
+    chance.shuffle(told)
+    for name, status in told:
+        if chance.random() < 0.2:
+            list_bot(engine, bots[name], [status])
+        else:
+            hear(engine, bots[name], [status])
+        if chance.random() < 0.4:
+            apply_batch(engine, chance.randint(1, 4))
+    while apply_batch(engine, 3):
+        pass
+    assert {name: outcome(engine, bot) for name, bot in bots.items()} == OUTCOMES
+
+
+def test_an_outcome_is_unknown_then_false_then_true(engine: Engine) -> None:
+    """A status that comes late makes it truer; nothing takes it back."""
+    seen = []
+    for status in life("recorded")[::-1]:
+        hear(engine, BOT, [status])
+        apply_batch(engine)
+        seen.append(bot_row(engine, BOT).recorded)
+    assert seen == [False, False, False, True, True, True, True, True]
+    with engine.begin() as connection:
+        connection.execute(delete(BotStatus).where(BotStatus.code == "in_call_recording"))
+        assert refresh_outcomes(connection, [BOT]) == []
+    assert outcome(engine)[:3] == (True, later(2), later(5))
+
+
+@pytest.mark.parametrize(
+    ("status", "recorded"),
+    [
+        ("done", True),
+        ("deleted", True),
+        ("processing", False),
+        ("paused", False),
+        ("failed", False),
+    ],
+)
+def test_a_recording_that_holds_says_that_the_bot_recorded(
+    engine: Engine, status: str, recorded: bool
+) -> None:
+    """One that failed, or may still fail, says nothing."""
+    hear(engine, BOT, life("older"))
+    apply_batch(engine)
+    add_recording(engine, status, started_at=later(3), completed_at=later(4))
+    assert bot_row(engine, BOT).recorded is recorded
+    assert bot_row(engine, BOT).recorded_from == (later(3) if recorded else None)
+
+
+def test_a_recording_of_a_bot_that_is_not_on_file_counts_once_it_is(engine: Engine) -> None:
+    """The webhook of a recording may be the first of its bot."""
+    add_recording(engine, "done")
+    assert rows(engine, Bot) == []
+    hear(engine, BOT, life("older"))
+    apply_batch(engine)
+    assert bot_row(engine, BOT).recorded is True
+
+
+def test_only_a_change_is_told_as_one(engine: Engine) -> None:
+    """Whoever tells others of it asks for this."""
+    add_bot(engine, BOT)
+    store(engine, BOT, life("fatal"))
+    with engine.begin() as connection:
+        assert refresh_outcomes(connection, [BOT, new_id()]) == [BOT]
+        assert refresh_outcomes(connection, [BOT]) == []
+        assert refresh_outcomes(connection, []) == []
+
+
+def test_bots_that_an_older_release_wrote_are_filled_in(engine: Engine) -> None:
+    """A batch at a time, then once a minute; a bot whose call goes on is left alone."""
+    bots = {name: new_id() for name in LIVES}
+    for name, bot_id in bots.items():
+        add_bot(engine, bot_id)
+        store(engine, bot_id, life(name))
+    with engine.begin() as connection:
+        assert [fill_outcomes(connection, 3) for _ in range(3)] == [3, 1, 0]
+    del bots["live"]
+    assert {name: outcome(engine, bot) for name, bot in bots.items()} == {
+        name: OUTCOMES[name] for name in bots
+    }
+    now = 0.0
+    fill = OutcomeFill(engine, lambda: now)
+    assert fill.fill_when_due() == 0
+    set_bot(engine, bots["fatal"], recorded=None)
+    assert fill.fill_when_due() == 0
+    now = EVERY_SECONDS
+    assert fill.fill_when_due() == 1
+
+
+def test_list_bots_mends_what_an_older_release_left_untold(engine: Engine) -> None:
+    """Its applier wrote the last status after ours had written that nothing was recorded."""
+    hear(engine, BOT, life("older"))
+    apply_batch(engine)
+    store(engine, BOT, [Status("in_call_recording", later(0))])
+    list_bot(engine, BOT, life("older"))
+    assert bot_row(engine, BOT).recorded is True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_migration_fills_in_the_same(engine: Engine, seed: int) -> None:
+    """Whatever the history: what it fills is never looked at again."""
+    chance = random.Random(seed)
+    codes = sorted({code for told in LIVES.values() for code, _ in told})
+    bots = [new_id() for _ in range(40)]
+    for bot_id in bots:
+        add_bot(engine, bot_id)
+        moments = {
+            (chance.choice(codes), chance.randint(0, 5)) for _ in range(chance.randint(1, 7))
+        }
+        subs = (None, "", "one", "two")
+        store(
+            engine, bot_id, [Status(code, later(at), chance.choice(subs)) for code, at in moments]
+        )
+    migration = runpy.run_path(str(MIGRATION))
+    fill = migration["FILL_BOTS"].replace("RECORDED_UNTIL", migration["RECORDED_UNTIL"])
+    statement = fill.replace("id IN :ids AND", "").format("")
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    filled = {bot_id: outcome(engine, bot_id) for bot_id in bots}
+    with engine.begin() as connection:
+        refresh_outcomes(connection, bots)
+    again = {bot_id: outcome(engine, bot_id) for bot_id in bots}
+    known = {bot_id for bot_id, told in filled.items() if told[0] is not None}
+    assert {bot: again[bot] for bot in known} == {bot: filled[bot] for bot in known}
+    assert {bot for bot, told in again.items() if told[0] is not None} == known

@@ -1,0 +1,135 @@
+"""What came of bots, into their rows: made anew of all that is stored, whoever wrote the news."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, Table, Update, bindparam, select, update
+
+from models.core.bot_outcome import (
+    ENDS,
+    TELLING_CODES,
+    UNPROVEN_RECORDINGS,
+    BotOutcome,
+    MediaSpan,
+    outcome_from_history,
+)
+from models.core.bot_status import Status
+from models.tables.bot import Bot, BotStatus
+from models.tables.recording import Recording
+
+EVERY_SECONDS = 60.0
+BATCH = 500
+_BOTS = cast("Table", Bot.__table__)
+_COLUMNS = ("recorded", "recorded_from", "recorded_until", "ended_sub_code")
+
+
+def refresh_outcomes(connection: Connection, bot_ids: Collection[str]) -> list[str]:
+    """Write what came of these bots, in the caller's transaction; returns whose has changed.
+
+    For whoever has just written a status or a recording. A bot that is not on file yet is passed
+    over: the status that makes its row comes here too.
+    """
+    if not bot_ids:
+        return []
+    # Locked before the history is read: what another writer commits meanwhile is then seen.
+    before = _locked(connection, bot_ids)
+    media, history = _media(connection, bot_ids), _history(connection, bot_ids)
+    after = {
+        bot_id: _truer(old, outcome_from_history(history[bot_id], media[bot_id]))
+        for bot_id, old in before.items()
+    }
+    changed = [bot_id for bot_id, new in after.items() if new != before[bot_id]]
+    if changed:
+        connection.execute(_written(), [_row(bot_id, after[bot_id]) for bot_id in changed])
+    return changed
+
+
+def refresh_told(connection: Connection, told: Iterable[tuple[str, str]]) -> list[str]:
+    """Do the same where (bot, code) of the statuses just written say something of an outcome."""
+    return refresh_outcomes(connection, {bot_id for bot_id, code in told if code in TELLING_CODES})
+
+
+class OutcomeFill:
+    """Looks once a minute for ended bots without an outcome: a release before 0014 wrote them."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._next_at = clock()
+
+    def fill_when_due(self) -> int:
+        """Fill in the outcomes that are missing, a batch at a time; returns of how many bots."""
+        if self._clock() < self._next_at:
+            return 0
+        with self._engine.begin() as connection:
+            filled = fill_outcomes(connection, BATCH)
+        # A full batch is not the last: the next sweep goes on.
+        self._next_at = self._clock() + (0 if filled == BATCH else EVERY_SECONDS)
+        return filled
+
+
+def fill_outcomes(connection: Connection, limit: int) -> int:
+    """Fill in the outcome of ended bots that have none; returns of how many."""
+    ended = (
+        select(BotStatus.code)
+        .where(BotStatus.bot_id == Bot.id, BotStatus.code.in_(ENDS))
+        # A look-up a bot: as a join it would read the statuses of every bot there ever was.
+        .limit(1)
+        .scalar_subquery()
+    )
+    unfilled = select(Bot.id).where(Bot.recorded.is_(None), ended.is_not(None))
+    unfilled = unfilled.order_by(Bot.first_seen_at, Bot.id).limit(limit)
+    # A bot that somebody writes just now is looked at again a minute later.
+    found = connection.scalars(unfilled.with_for_update(skip_locked=True)).all()
+    refresh_outcomes(connection, found)
+    return len(found)
+
+
+def _locked(connection: Connection, bot_ids: Collection[str]) -> dict[str, BotOutcome]:
+    columns = [getattr(Bot, name) for name in _COLUMNS]
+    # In the order of their ids, as every writer of bots does.
+    asked = select(Bot.id, *columns).where(Bot.id.in_(bot_ids)).order_by(Bot.id)
+    return {row.id: BotOutcome(*row[1:]) for row in connection.execute(asked.with_for_update())}
+
+
+def _history(connection: Connection, bot_ids: Collection[str]) -> Mapping[str, list[Status]]:
+    columns = (BotStatus.bot_id, BotStatus.code, BotStatus.occurred_at, BotStatus.sub_code)
+    telling = select(*columns).where(
+        BotStatus.bot_id.in_(bot_ids), BotStatus.code.in_(TELLING_CODES)
+    )
+    history: dict[str, list[Status]] = defaultdict(list)
+    for row in connection.execute(telling):
+        history[row.bot_id].append(Status(row.code, row.occurred_at, row.sub_code))
+    return history
+
+
+def _media(connection: Connection, bot_ids: Collection[str]) -> Mapping[str, list[MediaSpan]]:
+    columns = (Recording.bot_id, Recording.started_at, Recording.completed_at)
+    proven = select(*columns).where(
+        Recording.bot_id.in_(bot_ids), Recording.status.not_in(UNPROVEN_RECORDINGS)
+    )
+    media: dict[str, list[MediaSpan]] = defaultdict(list)
+    for row in connection.execute(proven):
+        media[row.bot_id].append(MediaSpan(row.started_at, row.completed_at))
+    return media
+
+
+def _truer(old: BotOutcome, new: BotOutcome) -> BotOutcome:
+    # What was recorded was recorded, also when nothing of it is kept any more.
+    if old.recorded and not new.recorded:
+        return replace(old, ended_sub_code=new.ended_sub_code)
+    return new
+
+
+@cache
+def _written() -> Update:
+    columns = {name: bindparam(f"new_{name}", type_=_BOTS.c[name].type) for name in _COLUMNS}
+    return update(_BOTS).where(_BOTS.c.id == bindparam("bot_id")).values(columns)
+
+
+def _row(bot_id: str, outcome: BotOutcome) -> dict[str, Any]:
+    return {"bot_id": bot_id} | {f"new_{name}": getattr(outcome, name) for name in _COLUMNS}
