@@ -1,7 +1,7 @@
-"""Bot status codes, and which of two statuses is the later one.
+"""Bot status codes and the order of statuses.
 
-Codes are an open set (https://docs.recall.ai/docs/bot-status-change-events): an unknown one is kept
-as text and ranks in mid-life.
+Codes are an open set (https://docs.recall.ai/docs/bot-status-change-events). An unknown code is
+kept as text and ranks like `in_call_recording`.
 """
 
 import re
@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 TERMINAL = frozenset({"done", "fatal"})
 POST_TERMINAL = frozenset({"analysis_done", "analysis_failed", "media_expired"})
 UNINFORMATIVE = frozenset({"ready"})
-# One event of the year 9999 would freeze a monotone status.
+# An event dated in the year 9999 would block every later status.
 MAX_FUTURE = timedelta(days=1)
 LONGEST_WORD = 200
 LONGEST_CODE = 64
 _CODE = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{LONGEST_CODE}}}\Z")
 
-# Equal times are common (pairs come 126 ms apart, some carry one timestamp), so ties need a rank.
+# Two events often have the same timestamp, so the rank of the code breaks ties.
 _LIFE = (
     "ready",
     "joining_call",
@@ -40,7 +40,7 @@ StatusKey = tuple[int, datetime, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One status of one bot, as one event told it."""
+    """One status of one bot, as reported by one event."""
 
     code: str
     occurred_at: datetime
@@ -50,12 +50,12 @@ class Status:
 
     @property
     def key(self) -> StatusKey:
-        """What orders statuses: terminal wins, post-terminal loses, then time, then rank."""
-        # media_expired comes days after done: it must not be the status of a bot that is done.
+        """Sort key: terminal above others, post-terminal below, then by time, rank and code."""
+        # media_expired arrives days after done and must not replace it as the bot's status.
         standing = 2 if self.code in TERMINAL else 0 if self.code in POST_TERMINAL else 1
         return standing, self.occurred_at, _RANK.get(self.code, _UNKNOWN_RANK), self.code
 
 
 def is_code(value: object) -> bool:
-    """Whether a value can be a status code: a text of 1 to 64 characters, none of them control."""
+    """Whether a value is a valid status code: 1 to 64 characters, no control characters."""
     return isinstance(value, str) and _CODE.match(value) is not None

@@ -1,4 +1,4 @@
-"""What an error of the database says: it is away, a row is bad, or a bug is ours."""
+"""Classifies database errors: the database is unavailable, a row is bad, or the code is wrong."""
 
 import re
 import sqlite3
@@ -13,27 +13,27 @@ LONGEST_REASON = 300
 
 
 class ErrorKind(Enum):
-    """Whom an error is about."""
+    """The cause of a database error."""
 
-    UNAVAILABLE = auto()  # no answer, or none now: the same may do later
-    LOCKED = auto()  # another transaction holds what this one wants: later, or without that row
-    REFUSED = auto()  # the role may not do this, or has nowhere to: a person has to mend it
-    BAD_ROW = auto()  # what a row holds cannot be stored; without it the others can
-    BUG = auto()  # the statement, or what is around it, is wrong: the same fails again
+    UNAVAILABLE = auto()  # no answer at the moment; a retry may succeed
+    LOCKED = auto()  # another transaction holds the lock; retry later
+    REFUSED = auto()  # the role lacks a permission, schema or database; an operator must fix it
+    BAD_ROW = auto()  # the values of one row cannot be stored; other rows can
+    BUG = auto()  # the statement or our code is wrong; a retry fails again
 
 
-# PostgreSQL's conditions (https://www.postgresql.org/docs/current/errcodes-appendix.html): whole
-# ones before the classes that their first two characters name.
+# SQLSTATE codes (https://www.postgresql.org/docs/current/errcodes-appendix.html). A full code takes
+# precedence over its class, which is the first two characters.
 _STATES = {
-    "25006": ErrorKind.UNAVAILABLE,  # read-only, as a fail-over leaves a server
-    "25P03": ErrorKind.UNAVAILABLE,  # idle in its transaction for too long
+    "25006": ErrorKind.UNAVAILABLE,  # read-only, as after a failover
+    "25P03": ErrorKind.UNAVAILABLE,  # idle-in-transaction timeout
     "25P04": ErrorKind.UNAVAILABLE,
     "40001": ErrorKind.LOCKED,
     "40P01": ErrorKind.LOCKED,
     "3D000": ErrorKind.REFUSED,  # no such database
     "3F000": ErrorKind.REFUSED,  # no such schema
     "42501": ErrorKind.REFUSED,
-    # A limit that a row can reach: text that outgrows an index, JSON that outgrows the stack.
+    # Limits that one row's values can exceed, such as an index entry's size.
     "54000": ErrorKind.BAD_ROW,
     "54001": ErrorKind.BAD_ROW,
     "54011": ErrorKind.BUG,
@@ -41,30 +41,30 @@ _STATES = {
     "55P03": ErrorKind.LOCKED,
 }
 _CLASSES = {
-    "08": ErrorKind.UNAVAILABLE,  # the connection
+    "08": ErrorKind.UNAVAILABLE,  # connection exception
     "22": ErrorKind.BAD_ROW,  # data
     "23": ErrorKind.BAD_ROW,  # constraints
-    "28": ErrorKind.UNAVAILABLE,  # who we are
+    "28": ErrorKind.UNAVAILABLE,  # invalid authorization
     "40": ErrorKind.UNAVAILABLE,
-    "53": ErrorKind.UNAVAILABLE,  # memory, disk, connections
+    "53": ErrorKind.UNAVAILABLE,  # insufficient memory, disk or connections
     "55": ErrorKind.UNAVAILABLE,
     "57": ErrorKind.UNAVAILABLE,  # cancelled, starting, stopping
-    "58": ErrorKind.UNAVAILABLE,  # its system
+    "58": ErrorKind.UNAVAILABLE,  # system error
     "XX": ErrorKind.UNAVAILABLE,
 }
 _CANCELED = "57014"
 _SQLITE_BUGS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 _SQLITE_ROWS = {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
-# Not Exception: a time-out that is taken for a bad row would be swallowed.
+# Not all of Exception: a timeout classified as a bad row would be swallowed.
 _ROWS_OWN = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-# The server's or the pooler's word, whatever the client puts before it.
+# The message of the server or pooler, without the client's prefix.
 _SAID = re.compile(r"(?:FATAL|ERROR|PANIC): +([^\n]+)")
 _FAILED = re.compile(r"^.* failed: |^connection is bad: |^\(\S+\) ")
 _CREDENTIALS = re.compile(r"\S*://\S*@\S*|password=\S+")
 
 
 def classify(error: BaseException) -> ErrorKind:
-    """Tell whom an error is about, whichever library raised it."""
+    """Return the kind of an error, whichever library raised it."""
     cause = _cause(error)
     if isinstance(cause, psycopg.Error):
         return _of_postgresql(cause)
@@ -81,23 +81,23 @@ def classify(error: BaseException) -> ErrorKind:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the same is worth trying later: the database is away, or holds a lock."""
+    """Whether a retry may succeed: the database is unavailable or a lock is held."""
     return classify(error) in (ErrorKind.UNAVAILABLE, ErrorKind.LOCKED)
 
 
 def is_too_slow(error: BaseException) -> bool:
-    """Whether a statement outlived its time-out: the same takes as long again."""
+    """Whether a statement exceeded its timeout; a retry would take as long."""
     cause = _cause(error)
     return isinstance(cause, psycopg.Error) and cause.sqlstate == _CANCELED
 
 
 def is_bad_row(error: BaseException) -> bool:
-    """Whether what a row holds made it fail, and not the database's health or our schema."""
+    """Whether the values of a row caused the error."""
     return classify(error) is ErrorKind.BAD_ROW
 
 
 def reason(error: BaseException) -> str:
-    """Return the server's own first sentence on one line; it holds no password."""
+    """Return the server's message as one line of at most 300 characters, without credentials."""
     cause = _cause(error)
     said = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
     if said is None:
@@ -109,9 +109,9 @@ def reason(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the driver's own error, where SQLAlchemy has wrapped it."""
+    """Return the driver's error if SQLAlchemy has wrapped it."""
     inner = error.orig if isinstance(error, StatementError) else None
-    # One without a kind of its own, as a fake has, says no more than what wraps it.
+    # A plain Exception, as a fake raises, says less than the SQLAlchemy error.
     return error if inner is None or type(inner) is Exception else inner
 
 
@@ -119,7 +119,7 @@ def _of_postgresql(error: psycopg.Error) -> ErrorKind:
     state = error.sqlstate
     if state is not None:
         return _STATES.get(state, _CLASSES.get(state[:2], ErrorKind.BUG))
-    # Without a state it is the client's word: about the connection, or a value it cannot send.
+    # Errors without a SQLSTATE come from the client: the connection, or a value it cannot send.
     if isinstance(error, psycopg.DataError):
         return ErrorKind.BAD_ROW
     is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
@@ -127,7 +127,7 @@ def _of_postgresql(error: psycopg.Error) -> ErrorKind:
 
 
 def _of_sqlite(error: sqlite3.Error) -> ErrorKind:
-    # Only the library's own errors have a code, whose lowest byte is the kind.
+    # The lowest byte is the primary result code. The sqlite3 module's own errors have none.
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return ErrorKind.BUG

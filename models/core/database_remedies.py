@@ -1,10 +1,10 @@
-"""What to do about a database that refuses or is away, by the sentence that it says."""
+"""What to do about a database error, chosen by its message."""
 
 import re
 
 from models.core.database_errors import ErrorKind, classify, reason
 
-# The first that is found in the server's, the pooler's or the client's sentence.
+# (pattern in the message, remedy); the first match is used.
 _REMEDIES = (
     (
         "password authentication failed|no password supplied|authentication failed|SASL",
@@ -12,11 +12,11 @@ _REMEDIES = (
     ),
     (
         "no encryption|SSL required|SSL connection is required|requires SSL|SSL off",
-        "the server wants TLS: put sslmode=require into DATABASE_URL",
+        "the server requires TLS: add sslmode=require to DATABASE_URL",
     ),
     (
         "server does not support SSL",
-        "the server has no TLS: take sslmode=require out of DATABASE_URL",
+        "the server has no TLS: remove sslmode=require from DATABASE_URL",
     ),
     (
         "certificate",
@@ -24,7 +24,7 @@ _REMEDIES = (
     ),
     (
         "no pg_hba.conf entry",
-        "let this host in (pg_hba.conf), with TLS if it asks for that (sslmode=require)",
+        "allow this host in pg_hba.conf, and use TLS if the server requires it (sslmode=require)",
     ),
     (
         'database "[^"]*" does not exist|no such database|database does not exist',
@@ -48,11 +48,11 @@ _REMEDIES = (
     ),
     (
         "too many (clients|connections)|connection slots|max_client_conn|no more connections",
-        "scale down, or take a plan with more connections",
+        "scale down, or choose a plan with more connections",
     ),
     (
         "unsupported startup parameter",
-        "take the parameter out of DATABASE_URL, or list it in ignore_startup_parameters",
+        "remove the parameter from DATABASE_URL, or add it to ignore_startup_parameters",
     ),
     (
         "configuration parameter|invalid value for parameter|command-line argument",
@@ -60,19 +60,19 @@ _REMEDIES = (
     ),
     (
         "starting up|shutting down|recovery",
-        "wait: it is starting, stopping or recovering",
+        "wait: the server is starting, stopping or recovering",
     ),
     (
         "read-only",
-        "point DATABASE_URL at the primary, or let the database be written again",
+        "point DATABASE_URL at the primary, or make the database writable again",
     ),
     (
         "No space left|disk|could not extend",
-        "give the database more disk",
+        "give the database more disk space",
     ),
     (
         "Connection refused|timeout|timed out|resolve|No such file|unreachable",
-        "check the host and the port in DATABASE_URL, and that the server runs",
+        "check the host and port in DATABASE_URL, and that the server is running",
     ),
     (
         "locked|lock timeout|deadlock",
@@ -80,19 +80,19 @@ _REMEDIES = (
     ),
     (
         "no database file",
-        "set DATABASE_URL, or make it: `recall-links db upgrade`",
+        "set DATABASE_URL, or create the file with `recall-links db upgrade`",
     ),
     (
         "unable to open database file",
-        "check the path in DATABASE_URL, and that its folder may be written",
+        "check the path in DATABASE_URL, and that its folder is writable",
     ),
 )
-_ELSE = "check DATABASE_URL and its server"
+_ELSE = "check DATABASE_URL and the server"
 _NAMES = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
 def remedy(error: BaseException) -> str:
-    """Return what to do about it."""
+    """Return what an operator can do about an error."""
     said = reason(error)
     found = (words for sign, words in _REMEDIES if re.search(sign, said, re.IGNORECASE))
     return next(found, _ELSE)
@@ -102,7 +102,7 @@ TOO_SLOW = "the search took too long: narrow it to a time range (since, until)"
 
 
 def describe(error: BaseException) -> str | None:
-    """Return in one line why the database is of no use now; None where it is not to blame."""
+    """Return one line with the reason and the remedy; None if the database did not cause it."""
     kind = classify(error)
     if kind is ErrorKind.REFUSED:
         return f"the database refuses: {reason(error)}; {remedy(error)}"
@@ -112,5 +112,5 @@ def describe(error: BaseException) -> str | None:
 
 
 def public_reason(error: BaseException) -> str:
-    """Return the reason without the names of roles, hosts and databases."""
+    """Return the reason without quoted names, which may be roles, hosts or databases."""
     return _NAMES.sub('"…"', reason(error))

@@ -1,4 +1,4 @@
-"""Engines for the two databases, each set up so that a hang ends and a commit is durable."""
+"""SQLAlchemy engines for PostgreSQL and SQLite, with timeouts and durable commits."""
 
 import sqlite3
 import time
@@ -17,7 +17,7 @@ _CONNECT_SECONDS = 2
 
 
 class NoDatabaseFileError(sqlite3.OperationalError):
-    """SQLite's file is not there, and whoever asked is not to make it."""
+    """The SQLite file does not exist, and this engine must not create it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"there is no database file {path.absolute()}")
@@ -27,9 +27,9 @@ class NoDatabaseFileError(sqlite3.OperationalError):
 def make_engine(
     settings: Settings, mode: Mode, *, pool_size: int = 1, creates: bool = True
 ) -> Engine:
-    """Return an engine of at most `pool_size` connections; nothing is opened yet.
+    """Return an engine with at most `pool_size` connections; it connects on first use.
 
-    Where it `creates` no file, connecting to one that is missing is a NoDatabaseFileError.
+    Without `creates`, connecting to a missing SQLite file raises NoDatabaseFileError.
     """
     if settings.on_sqlite:
         engine = _sqlite(settings, mode, pool_size)
@@ -47,13 +47,13 @@ def _postgresql(settings: Settings, mode: Mode, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_CONNECT_SECONDS,
-        # The inbox keeps its connections and notices a dead one by itself: no ping per statement.
+        # The receiver detects a dead connection itself and saves the ping.
         pool_pre_ping=mode != "autocommit",
-        # Parameters hold bodies and names; an error that shows them tells a log too much.
+        # Parameters contain personal data, which must not reach a log through an error.
         hide_parameters=True,
-        # No column is one, and asking what it is costs each new process a round trip.
+        # No column uses hstore, and looking it up costs each new process a round trip.
         use_native_hstore=False,
-        # No `options`: a pooler refuses them.
+        # `options` is left out because poolers reject it.
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
             "client_encoding": "UTF8",
@@ -77,14 +77,14 @@ def _sqlite(settings: Settings, mode: Mode, pool_size: int) -> Engine:
         hide_parameters=True,
         connect_args={
             "timeout": SQLITE_BUSY_SECONDS,
-            # One thread at a time all the same: the pool and the inbox see to it.
+            # The pool and the receiver already use a connection from one thread at a time.
             "check_same_thread": False,
             "isolation_level": None,
         },
     )
     event.listen(engine, "connect", _set_pragmas)
     if mode != "autocommit":
-        # A plain BEGIN that later writes fails at once when another process wrote in between.
+        # After a plain BEGIN, the first write fails if another process wrote in between.
         begin = "BEGIN IMMEDIATE" if mode == "write" else "BEGIN"
         event.listen(engine, "begin", lambda connection: _begin(connection, begin))
     return engine
@@ -102,9 +102,9 @@ def _begin(connection: Connection, statement: str) -> None:
 
 def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     if not isinstance(connection, sqlite3.Connection):
-        raise TypeError("the SQLite engine opened something else")
+        raise TypeError("the SQLite engine opened another kind of connection")
     _use_wal(connection)
-    # FULL, because a 2xx says that a power cut cannot take the delivery back.
+    # A 2xx promises that the delivery survives a power failure.
     connection.execute("PRAGMA synchronous=FULL")
 
 
@@ -114,7 +114,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError:
-            # Of several that open a new file at once one is refused, and not made to wait.
+            # SQLite ignores the busy timeout when several processes switch a new file to WAL.
             if time.monotonic() >= give_up_at:
                 raise
             time.sleep(WAL_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Log lines: structured, one an event, with no secret in them and no forging by outside text."""
+"""Structured logging: one line an event, secrets removed, control characters escaped."""
 
 import logging
 import logging.config
@@ -13,18 +13,18 @@ from structlog.typing import Processor
 
 from models.settings.environment import Settings
 
-# Control characters end or repaint a line; bidirectional ones reorder it.
+# Control characters end or overwrite a line; bidirectional characters reorder it.
 _FORGING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SECRETS = (
     (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_…"),
     (re.compile(r"(?i)\b(token|bearer)\s+[\x21-\x7e]{8,}"), r"\1 …"),
-    # Callers' proofs, and Recall's calendar tokens, which look alike.
+    # JWTs: our callers' and Recall's calendar tokens.
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "eyJ…"),
     (re.compile(r"(?i)(x-recallcalendarauthtoken\W{1,4})[\x21-\x7e]+"), r"\1…"),
     (re.compile(r"://([^:/@\s]*):[^@\s]+@"), r"://\1:…@"),
 )
 
-# A library's line may hold a header of 64 KiB whole.
+# A library may log a whole header of 64 KiB.
 LONGEST_VALUE = 2000
 SELDOM_SECONDS = 1.0
 
@@ -34,18 +34,18 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class OncePerSecond(logging.Filter):
-    """Lets one record through a second: how many there are is for strangers to choose."""
+    """Passes one record a second, since unauthenticated requests can cause any number."""
 
     def __init__(self) -> None:
         super().__init__()
         self._next_at = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - any record counts
-        """Say whether this one passes."""
+        """Whether this record passes."""
         return self.is_due()
 
     def is_due(self) -> bool:
-        """Say whether a second is over since it last said so."""
+        """Whether a second has passed since this last returned True."""
         now = time.monotonic()
         if now < self._next_at:
             return False
@@ -54,14 +54,14 @@ class OncePerSecond(logging.Filter):
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Send every logger, ours and the libraries', to standard error in the chosen format."""
+    """Send all log records, ours and the libraries', to standard error in LOG_FORMAT."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        # Last, so that it sees all that any of the others added.
+        # Last, because it must clean what the other processors add.
         clean,
     ]
     structlog.configure(
@@ -84,7 +84,7 @@ def _logging_config(settings: Settings, shared: list[Processor]) -> dict[str, An
     renderer: Processor = structlog.processors.JSONRenderer()
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    # They say at INFO what our own lines say better.
+    # Their INFO lines repeat ours.
     quiet = {name: {"level": "WARNING"} for name in ("rq", "httpx", "httpcore")}
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return {
@@ -100,17 +100,17 @@ def _logging_config(settings: Settings, shared: list[Processor]) -> dict[str, An
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": settings.log_level},
-        # Each broken request is a line of waitress's, and refusals of ours are one in ten seconds.
+        # waitress logs a line for each malformed request.
         "loggers": quiet | {"waitress": {"filters": ["seldom"]}},
     }
 
 
 def clean(_logger: object, _method: str, event: Event) -> Event:
-    """Take secrets, and characters that would forge a line, out of every value."""
+    """Remove secrets from every value and escape characters that could forge a line."""
     trace = event.pop("exception", None)
     cleaned = {key: _clean_value(value) for key, value in event.items()}
     if isinstance(trace, str):
-        # The mark at each line keeps a traceback readable and no line of it passes for another's.
+        # With a prefix, no line of a traceback can pass for a log line.
         cleaned["exception"] = "\n".join(f"  | {_clean_value(line)}" for line in trace.split("\n"))
     return cleaned
 
@@ -118,7 +118,7 @@ def clean(_logger: object, _method: str, event: Event) -> Event:
 def _clean_value(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    # Four times as much is searched, so that no cut goes through a secret and hides it from this.
+    # Search beyond the limit, because a secret cut in half would not match.
     shown = value[: 4 * LONGEST_VALUE]
     for pattern, replacement in _SECRETS:
         shown = pattern.sub(replacement, shown)

@@ -1,8 +1,8 @@
-"""What a PostgreSQL connection of ours is set to, directly or through a pooler.
+"""Session settings of PostgreSQL connections, direct or through a pooler.
 
-No setting of the server's, the role's or the database's that this program relies on is left to
-chance. A pooler such as PgBouncer refuses them in the startup packet, and in transaction mode it
-gives each transaction another server connection: there each transaction says them itself.
+Every setting that this program relies on is set explicitly. A pooler such as PgBouncer rejects
+settings in the startup packet, and in transaction mode each transaction may get another server
+connection. Behind a pooler, each transaction therefore sets them itself.
 """
 
 import re
@@ -18,11 +18,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 Mode = Literal["write", "read", "autocommit"]
 POOLED = "is_pooled"
-# Only a migration holds a lock for longer; whoever waits behind it piles up.
+# Only a migration holds a lock for longer, and waiting connections would pile up.
 _LOCK_SECONDS = 2
-# A webhook has four seconds in all: time to try those of its batch that are not locked.
+# A webhook must be stored within four seconds, including a retry of unlocked rows.
 _INBOX_LOCK_SECONDS = 1
-# A statement of ours takes milliseconds; one that takes this long is caught in something.
+# Our statements take milliseconds, so one that takes this long is stuck.
 _STATEMENT_SECONDS = 10
 _SETTINGS = {
     "timezone": "UTC",
@@ -34,30 +34,30 @@ _SETTINGS = {
     "statement_timeout": f"{_STATEMENT_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",
 }
-# A page is a hundred rows in an index's order: to start parallel workers, or to compile the
-# query, takes several times as long as to read them.
+# A page reads a hundred rows in index order; starting parallel workers or compiling the query
+# takes several times as long.
 _READING = {"max_parallel_workers_per_gather": "0", "jit": "off"}
-# A 2xx says that a crash cannot take the delivery back. What waits for a standby is stronger.
+# A 2xx promises that the delivery survives a crash. Stronger values than `on` are kept.
 _DURABLE = """set_config('synchronous_commit', CASE current_setting('synchronous_commit')
  WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, {})"""
 _BEGIN = sql.SQL("BEGIN ISOLATION LEVEL READ COMMITTED; ")
 _READ_ONLY = {True: "transaction_read_only", False: "default_transaction_read_only"}
-# A URL's option that the server does not know, or not with this value.
+# The server does not know an option in the URL, or rejects its value.
 _REFUSED_OPTIONS = (psycopg.errors.UndefinedObject, psycopg.errors.DataError)
-# PostgreSQL's own rule for `options`: blanks separate, a backslash takes the next one as it is.
+# PostgreSQL's syntax of `options`: spaces separate, a backslash escapes the next character.
 _WORD = re.compile(r"(?:\\.|[^\\\s])+", re.DOTALL)
 _NAMED = re.compile(r"(?:-c|--)([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 
 
 def split_options(url: URL) -> tuple[URL, dict[str, str]]:
-    """Take the settings out of a URL's `options`, which no pooler lets through.
+    """Move the settings in a URL's `options` into a dict, because poolers reject `options`.
 
-    What is not all settings, such as Neon's `endpoint=…`, stays as it is.
+    Options that are not only settings, such as Neon's `endpoint=…`, stay in the URL.
     """
     given = url.query.get("options", "")
     words = _WORD.findall(given if isinstance(given, str) else " ".join(given))
     plain = [re.sub(r"\\(.)", r"\1", word, flags=re.DOTALL) for word in words]
-    # `-c name=value` is one option of two words.
+    # `-c name=value` is one option in two words.
     joined = re.sub(r"(^|\0)-c\0", r"\1-c", "\0".join(plain)).split("\0")
     found = [_NAMED.fullmatch(option) for option in joined if option]
     if not all(found):
@@ -67,13 +67,13 @@ def split_options(url: URL) -> tuple[URL, dict[str, str]]:
 
 
 def is_pooled(connection: Connection) -> bool:
-    """Whether a pooler is in between, which may give each transaction another connection."""
+    """Whether the connection goes through a pooler."""
     return POOLED in connection.info
 
 
 @contextmanager
 def under_settings(connection: Connection) -> Iterator[None]:
-    """Run one statement of the driver's under the settings; through a pooler, in a transaction."""
+    """Run one driver statement with our settings; behind a pooler, in a transaction."""
     driver: Any = connection.connection.driver_connection
     settings = connection.info.get(POOLED)
     if settings is None:
@@ -90,41 +90,41 @@ def under_settings(connection: Connection) -> Iterator[None]:
 
 
 class ConnectionSetup:
-    """Sets up each connection of an engine, and each transaction where that is not enough."""
+    """Applies the settings to each connection; behind a pooler, to each transaction."""
 
     def __init__(self, mode: Mode, own: Mapping[str, str]) -> None:
         self._mode = mode
-        # Said when connecting: any other could not carry each title and message.
+        # client_encoding is set to UTF8 when connecting.
         self._own = {name: own[name] for name in own if name != "client_encoding"}
 
     def listen(self, engine: Engine) -> None:
-        """Set up whatever this engine opens and begins."""
-        # First of all: what SQLAlchemy asks a new connection shall find it as we do.
+        """Apply the settings to the connections and transactions of this engine."""
+        # Before SQLAlchemy's own first queries on the connection.
         event.listen(engine, "connect", self._connect, insert=True)
         if self._mode != "autocommit":
             event.listen(engine, "begin", self._begin)
 
     def _connect(self, driver: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         if not isinstance(driver, psycopg.Connection):
-            raise TypeError("the PostgreSQL engine opened something else")
-        # A setting made in a transaction that is rolled back is undone.
+            raise TypeError("the PostgreSQL engine opened another kind of connection")
+        # A rollback would undo settings made in a transaction.
         driver.autocommit = True
-        # A pooler tells its clients a process id of its own making.
+        # A pooler gives its clients another process id than the server's.
         is_direct = sql.SQL(" WHERE pg_backend_pid() = {}").format(driver.info.backend_pid)
         try:
             found = driver.execute(self._settings(is_local=False, own=self._own) + is_direct)
         except _REFUSED_OPTIONS as error:
-            # As a server says it of `options` when somebody connects: they are no bug of ours.
+            # Bad options in the URL are an error of connecting, not a bug of ours.
             raise psycopg.OperationalError(str(error)) from error
         if found.fetchone() is None:
             record.info[POOLED] = self._settings(is_local=True, own=self._path(driver) | self._own)
-            # Prepared on one server connection, it would be asked for on another.
+            # A prepared statement would not exist on another server connection.
             driver.prepare_threshold = None
         driver.autocommit = False
 
     @staticmethod
     def _path(driver: "psycopg.Connection[Any]") -> dict[str, str]:
-        # Other clients of the pool may have left theirs behind; this is the role's own.
+        # Another client may have changed search_path, so use the role's default.
         asked = "SELECT reset_val FROM pg_settings WHERE name = 'search_path'"
         row = driver.execute(asked).fetchone()
         return {"search_path": row[0]} if row else {}
@@ -132,15 +132,15 @@ class ConnectionSetup:
     def _begin(self, connection: Connection) -> None:
         settings = connection.info.get(POOLED)
         if settings is not None:
-            # In the driver's own words, since a value may hold a percent sign.
+            # Without parameters, because a value may contain a percent sign.
             connection.exec_driver_sql(
                 settings.as_string(), execution_options={"no_parameters": True}
             )
 
     def _settings(self, *, is_local: bool, own: Mapping[str, str]) -> sql.Composed:
-        """Return the statement that makes them; ours are last, since answers in time rest on them.
+        """Return one statement that applies all settings; ours override those in the URL.
 
-        One statement, so that it costs one round trip.
+        One statement costs one round trip.
         """
         is_inbox = self._mode == "autocommit"
         ours = _SETTINGS | {

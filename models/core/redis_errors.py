@@ -1,13 +1,13 @@
-"""What Redis says when it refuses or is away, and what to do about it."""
+"""Reasons and remedies for Redis errors."""
 
 import re
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
 LONGEST_REASON = 300
-# redis-py's own words around those of the system: they name the host, the port or the path.
+# redis-py wraps the system's message in text that names the host, port or path.
 _AROUND = (
-    # The command that a pipeline names holds its arguments.
+    # A pipeline error contains the command's arguments.
     re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (.+)"),
     re.compile(r"Error .*connecting to .*?\. (.+)"),
     re.compile(r"Error (.+) connecting to .*"),
@@ -15,14 +15,14 @@ _AROUND = (
     re.compile(r"Error while reading from .*: \(.*?, ['\"](.*)['\"],?\)"),
 )
 _FIRST_SENTENCE = re.compile(r"^.*?[.!?](?=\s|$)")
-# An old or a renamed command's arguments are repeated, and AUTH's are the password.
+# Errors about unknown commands repeat the arguments; those of AUTH are the password.
 _ARGUMENTS = re.compile(r",? with args beginning with.*|\S*://\S*")
 
-# The first that is found in the server's or the client's sentence.
+# (pattern in the message, remedy); the first match is used.
 _REMEDIES = (
     (
         "without any password configured",
-        "take the password out of REDIS_URL, or set one at the server",
+        "remove the password from REDIS_URL, or set one on the server",
     ),
     (
         "invalid username-password pair|invalid password|Authentication required|NOAUTH",
@@ -34,27 +34,27 @@ _REMEDIES = (
     ),
     (
         "SSL|TLS",
-        "the server may have no TLS: set redis:// in REDIS_URL instead of rediss://",
+        "the server may not support TLS: use redis:// in REDIS_URL instead of rediss://",
     ),
     (
         "closed by server|reset by peer",
-        "the server may want TLS: set rediss:// in REDIS_URL instead of redis://",
+        "the server may require TLS: use rediss:// in REDIS_URL instead of redis://",
     ),
     (
         "protected mode",
-        "give the server a password (requirepass), and REDIS_URL the same",
+        "set a password on the server (requirepass) and in REDIS_URL",
     ),
     (
         "no permissions|NOPERM",
-        "let this user run every command on every key (ACL SETUSER … ~* &* +@all)",
+        "allow this user every command on every key (ACL SETUSER … ~* &* +@all)",
     ),
     (
         "maxmemory",
-        "give Redis more memory, or take out what else lies in it",
+        "give Redis more memory, or remove other data from it",
     ),
     (
         "persist to disk|No space left",
-        "give Redis a disk that it can write, or turn its snapshots off (CONFIG SET save '')",
+        "give Redis a writable disk, or turn its snapshots off (CONFIG SET save '')",
     ),
     (
         "read only replica|Link with MASTER",
@@ -62,34 +62,34 @@ _REMEDIES = (
     ),
     (
         "clients reached|Too many connections",
-        "scale down, or take a plan with more connections",
+        "scale down, or choose a plan with more connections",
     ),
     (
         "loading the dataset",
-        "wait: it is starting",
+        "wait: the server is starting",
     ),
     (
         "DB index",
-        "correct the number of the database in REDIS_URL",
+        "correct the database number in REDIS_URL",
     ),
     (
         r"cluster|^\d+ \S+:\d+$",
-        "point REDIS_URL at a Redis that is no cluster",
+        "point REDIS_URL at a Redis that is not a cluster",
     ),
     (
         "unknown command|unknown subcommand|wrong number of arguments",
-        "use Redis 6 or newer, with the names of its commands unchanged",
+        "use Redis 6 or newer, without renamed commands",
     ),
     (
         "Protocol error",
-        "something else than Redis listens there: check the host and the port in REDIS_URL",
+        "another service answers there: check the host and port in REDIS_URL",
     ),
 )
-_ELSE = "check the host and the port in REDIS_URL, and that the server runs"
+_ELSE = "check the host and port in REDIS_URL, and that the server is running"
 
 
 def reason(error: BaseException) -> str:
-    """Return Redis's own first sentence on one line; it holds no address and no password."""
+    """Return the first sentence of Redis's message, at most 300 characters, without secrets."""
     said = " ".join(str(error).split())
     inner = next(filter(None, (around.fullmatch(said) for around in _AROUND)), None)
     said = _ARGUMENTS.sub("", inner[1] if inner else said).strip()
@@ -98,13 +98,13 @@ def reason(error: BaseException) -> str:
 
 
 def remedy(error: BaseException) -> str:
-    """Return what to do about it."""
+    """Return what an operator can do about an error."""
     said = reason(error)
     found = (words for sign, words in _REMEDIES if re.search(sign, said, re.IGNORECASE))
     return next(found, _ELSE)
 
 
 def describe(error: BaseException) -> str:
-    """Return why Redis is of no use now: it answers with a refusal, or not at all."""
+    """Return why Redis cannot be used: it refuses, or it is unavailable."""
     refuses = isinstance(error, ResponseError | AuthenticationError | BusyLoadingError)
     return f"{'refuses' if refuses else 'is away'}: {reason(error)}"

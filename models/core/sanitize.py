@@ -1,4 +1,4 @@
-"""Values from outside, made fit for a column of either database."""
+"""Converts outside values into ones that both databases can store."""
 
 import re
 from datetime import UTC, datetime
@@ -6,56 +6,56 @@ from datetime import UTC, datetime
 LONGEST_TEXT = 1000
 SHORTEST_PREFIX = 8
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# \Z and not $: a trailing newline would pass the latter.
+# \Z, because $ also matches before a trailing newline.
 _PLAIN_UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE
 )
 _FIRST_UUID = "00000000-0000-0000-0000-000000000000"
 _LAST_UUID = _FIRST_UUID.replace("0", "f")
 
-# The ends of the calendar in UTC: with an offset, a day more is written there than there is.
+# The limits of datetime in UTC. A text with an offset can name a time beyond them.
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def storable(text: str, limit: int = LONGEST_TEXT) -> str:
-    """Return at most `limit` characters; what PostgreSQL refuses (NUL, surrogates) as U+FFFD."""
+    """Return at most `limit` characters, with NUL and surrogates replaced by U+FFFD."""
     return _UNSTORABLE.sub("\ufffd", text[:limit])
 
 
 def plain_uuid(value: object) -> str | None:
-    """Return a UUID in its 36-character form, lower-cased; None for anything else."""
+    """Return a 36-character UUID in lower case; None for anything else."""
     if isinstance(value, str) and _PLAIN_UUID.match(value):
         return value.lower()
     return None
 
 
 def uuid_range(text: str) -> tuple[str, str] | None:
-    """Return the first and the last UUID that begin so; None for less than 8 characters of one."""
+    """Return the first and last UUID with this prefix; None for a prefix under 8 characters."""
     first = plain_uuid(text + _FIRST_UUID[len(text) :])
     if first is None or len(text) < SHORTEST_PREFIX:
         return None
-    # Both whole, so that they stand in an index as the ids do, whatever its collation.
+    # Full-length bounds sort like the ids in an index of any collation.
     return first, first[: len(text)] + _LAST_UUID[len(text) :]
 
 
 def email_address(text: str) -> str:
-    """Return an address as it is kept and looked up: people write theirs in any case."""
+    """Return an address as it is stored and compared: trimmed and in lower case."""
     return text.strip().lower()
 
 
 def utc_time(value: object) -> datetime | None:
-    """Return an ISO 8601 text's time in UTC; one without a zone counts as UTC, nonsense is None.
+    """Return an ISO 8601 time in UTC (the default zone); None for anything else.
 
-    A time outside of EARLIEST … LATEST is clamped to it: see `is_clamped`.
+    A time outside EARLIEST … LATEST is clamped; see `is_clamped`.
     """
     moment = _moment(value)
-    # Compared before it is converted, which fails beyond the ends.
+    # Clamped first, because astimezone fails beyond the limits.
     return None if moment is None else min(max(moment, EARLIEST), LATEST).astimezone(UTC)
 
 
 def is_clamped(value: object) -> bool:
-    """Whether `utc_time` returns another time than this text says."""
+    """Whether `utc_time` clamps this value."""
     moment = _moment(value)
     return moment is not None and not EARLIEST <= moment <= LATEST
 

@@ -1,4 +1,4 @@
-"""Rows as plain values that JSON knows."""
+"""Converts rows into values that JSON can represent."""
 
 import dataclasses
 from datetime import datetime
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return dataclasses as objects, times in ISO 8601, everything else as it is."""
+    """Convert dataclasses to dicts and times to ISO 8601, recursively."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    # With its offset: a reader in another zone must not have to guess.
+    # With the offset, because readers are in other time zones.
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, list | tuple):

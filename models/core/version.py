@@ -1,3 +1,3 @@
-"""The release's number; pyproject.toml reads it from here."""
+"""The version of this release; pyproject.toml reads it from here."""
 
 VERSION = "0.1.0"

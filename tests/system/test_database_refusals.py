@@ -35,12 +35,12 @@ REFUSALS = {
     "nothing listens": (
         "postgres://app:s3cret-word@127.0.0.1:{free}/links",
         "Connection refused",
-        "host and the port",
+        "host and port",
     ),
     "no such host": (
         "postgres://app:s3cret-word@nowhere.invalid/links",
         "failed to resolve host",
-        "host and the port",
+        "host and port",
     ),
     "no TLS where it is asked for": (
         "postgres://secure:s3cret-word@127.0.0.1:{port}/links?sslmode=disable",
@@ -50,7 +50,7 @@ REFUSALS = {
     "TLS where there is none": (
         "postgres://app:s3cret-word@127.0.0.1:{port}/links?sslmode=require",
         "server does not support SSL",
-        "take sslmode=require out",
+        "remove sslmode=require",
     ),
     "no such database": (
         "postgres://app:s3cret-word@127.0.0.1:{port}/nothing",

@@ -1,4 +1,4 @@
-"""A search that outlives its statement's time-out says so, and asks for a span of time."""
+"""A search that outlives its statement's time-out says so, and asks for a time range."""
 
 import sys
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def test_a_slow_search_asks_for_a_span_of_time(slow_url: str, route: str) -> Non
     answer = logged_in(app, READ).get(route, headers={"Authorization": f"Bearer {READ}"})
     resources_of(app).close()
     assert answer.status_code == 503
-    assert "span of time (since, until)" in answer.text
+    assert "time range (since, until)" in answer.text
     if route.startswith("/api"):
         assert (answer.json or {})["reason"] == "too_slow"
         assert "Retry-After" not in answer.headers

@@ -1,4 +1,4 @@
-"""One place tells a database that is away from a bad row and from a bug of ours."""
+"""Database errors are classified: unavailable, locked, refused, bad row or bug."""
 
 import sqlite3
 from contextlib import closing
@@ -15,7 +15,7 @@ from models.tables.bot import Bot
 from tests.support.fakes import BOT
 from tests.support.rows import add_bot
 
-# Every condition that the driver knows by name, walked below.
+# Every SQLSTATE that psycopg has an exception for.
 CONDITIONS = sorted(
     (
         found
@@ -24,7 +24,7 @@ CONDITIONS = sorted(
     ),
     key=lambda kind: str(kind.sqlstate),
 )
-# By the classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+# Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
 AWAY = {"08", "28", "53", "57", "58", "XX"}
 ROW = {"22", "23"}
 SINGLE = {
@@ -40,7 +40,7 @@ SINGLE = {
     "54000": ErrorKind.BAD_ROW,
     "54001": ErrorKind.BAD_ROW,
 }
-REFUSED_AT_THE_DOOR = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
+CONNECTION_FAILED = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
 HOST = "host 'db.example': [Errno -2] Name or service not known"
 SEVERAL = (
     "Multiple connection attempts failed. All failures were:\n- host: 'db', port: 5432, "
@@ -53,8 +53,8 @@ NO_SOCKET = (
 
 
 @pytest.mark.parametrize("kind", CONDITIONS, ids=lambda kind: f"{kind.sqlstate}")
-def test_each_condition_of_postgresql_is_told_by_its_class(kind: type[psycopg.Error]) -> None:
-    """Raw and as SQLAlchemy wraps it; what is in no list is a bug, and never an absence."""
+def test_each_sqlstate_is_classified_by_its_class(kind: type[psycopg.Error]) -> None:
+    """Raw and wrapped by SQLAlchemy; a state in no list is a bug."""
     state = str(kind.sqlstate)
     if state in SINGLE:
         expected = SINGLE[state]
@@ -71,8 +71,8 @@ def test_each_condition_of_postgresql_is_told_by_its_class(kind: type[psycopg.Er
 @pytest.mark.parametrize(
     "value", ["\ud800", "nul\x00", 2**70], ids=["a surrogate", "NUL", "a number beyond 64 bits"]
 )
-def test_a_value_that_cannot_be_stored_is_of_the_row(engine: Engine, value: object) -> None:
-    """Whichever class the driver raises for it; SQLite takes a NUL, as text that holds one."""
+def test_a_value_that_cannot_be_stored_is_a_bad_row(engine: Engine, value: object) -> None:
+    """Whichever exception the driver raises. SQLite stores text with a NUL."""
     add_bot(engine, BOT)
     column = Bot.attempts if isinstance(value, int) else Bot.status
     statement = Bot.__table__.update().values({column: value})  # type: ignore[attr-defined]
@@ -89,7 +89,7 @@ def test_a_value_that_cannot_be_stored_is_of_the_row(engine: Engine, value: obje
     ["SELECT 1 FROM nowhere", "SELECT nothing FROM bots", "SELEC 1", "SELECT nofunction(1)"],
 )
 def test_a_wrong_statement_is_a_bug(engine: Engine, statement: str) -> None:
-    """Never the database's absence, which would be waited for, nor a row's."""
+    """Not an unavailable database, which would be retried, nor a bad row."""
     with pytest.raises(DBAPIError) as caught, engine.connect() as connection:
         connection.execute(text(statement))
     assert classify(caught.value) is ErrorKind.BUG
@@ -104,8 +104,8 @@ def _fail(statement: str) -> sqlite3.Error:
     raise LookupError(statement)
 
 
-def test_a_busy_or_missing_sqlite_file_is_away(tmp_path: object) -> None:
-    """As is one that cannot be opened; a value that is too big is of the row."""
+def test_a_busy_or_missing_sqlite_file_is_unavailable(tmp_path: object) -> None:
+    """A value that is too large is a bad row."""
     path = f"{tmp_path}/busy.db"
     with (
         closing(sqlite3.connect(path, timeout=0)) as holder,
@@ -122,25 +122,25 @@ def test_a_busy_or_missing_sqlite_file_is_away(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), RuntimeError(), OSError()])
-def test_what_is_about_neither_row_nor_database_is_a_bug(error: BaseException) -> None:
-    """A time-out that counted as a row's fault would be swallowed."""
+def test_an_error_of_neither_row_nor_database_is_a_bug(error: BaseException) -> None:
+    """A timeout classified as a bad row would be swallowed."""
     assert classify(error) is ErrorKind.BUG
 
 
-def test_a_pool_that_has_no_connection_left_is_away() -> None:
-    """SQLAlchemy's own word, which no driver raised."""
+def test_an_exhausted_connection_pool_is_unavailable() -> None:
+    """SQLAlchemy raises this error, not the driver."""
     assert is_unavailable(PoolTimeoutError("QueuePool limit"))
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("message", "expected"),
     [
         (
-            REFUSED_AT_THE_DOOR + 'FATAL:  password authentication failed for user "app"',
+            CONNECTION_FAILED + 'FATAL:  password authentication failed for user "app"',
             'password authentication failed for user "app"',
         ),
         (
-            REFUSED_AT_THE_DOOR + "Connection refused\n\tIs the server running on that host?",
+            CONNECTION_FAILED + "Connection refused\n\tIs the server running on that host?",
             "Connection refused",
         ),
         (SEVERAL, "no such database"),
@@ -150,15 +150,15 @@ def test_a_pool_that_has_no_connection_left_is_away() -> None:
         ("", "OperationalError"),
     ],
 )
-def test_the_reason_is_the_servers_first_sentence(said: str, expected: str) -> None:
-    """On one line, without the address and the password that the client puts before it."""
-    raised = psycopg.OperationalError(said)
+def test_the_reason_is_the_servers_message(message: str, expected: str) -> None:
+    """On one line, without the client's prefix of address and password."""
+    raised = psycopg.OperationalError(message)
     wrapped = OperationalError("SELECT", {}, raised)
     assert reason(raised) == reason(wrapped) == expected
 
 
-def test_the_reason_of_a_statement_is_the_servers(engine: Engine) -> None:
-    """Without the statement, its values and what PostgreSQL tells of the row."""
+def test_the_reason_of_a_failed_statement_is_the_servers(engine: Engine) -> None:
+    """Without the statement, its values and the details of the row."""
     add_bot(engine, BOT)
     with pytest.raises(DBAPIError) as caught, engine.begin() as connection:
         connection.execute(text("INSERT INTO bots (id) SELECT id FROM bots"))

@@ -1,4 +1,4 @@
-"""Engines: what several processes that open one database at once can rely on."""
+"""Engines: several processes can open one database at the same time."""
 
 import threading
 from pathlib import Path
@@ -12,8 +12,8 @@ from models.settings.environment import Settings
 ROUNDS, OPENERS = 100, 6
 
 
-def test_all_that_open_a_new_file_at_once_get_in(tmp_path: Path) -> None:
-    """SQLite refuses one of several that turn a file to WAL, whatever its busy timeout is."""
+def test_a_new_sqlite_file_can_be_opened_many_times_at_once(tmp_path: Path) -> None:
+    """SQLite fails one of several concurrent switches to WAL, whatever the busy timeout."""
     refused: list[SQLAlchemyError] = []
 
     def write(settings: Settings, together: threading.Barrier) -> None:

@@ -1,4 +1,4 @@
-"""Counts in words."""
+"""Counts and durations as text."""
 
 import pytest
 
@@ -14,6 +14,6 @@ from models.core.humanize import plural
         (1001, ("1001 bots", "1001 statuses")),
     ],
 )
-def test_a_noun_goes_with_its_number(count: int, words: tuple[str, str]) -> None:
-    """Also where its plural is no mere s."""
+def test_a_noun_agrees_with_its_count(count: int, words: tuple[str, str]) -> None:
+    """Also with an irregular plural."""
     assert (plural(count, "bot"), plural(count, "status", "statuses")) == words

@@ -1,4 +1,4 @@
-"""Log lines: no secret in them, one event a line, nothing from outside that forges another."""
+"""Log lines: no secrets, one event a line, and no outside text can forge a line."""
 
 import io
 import json
@@ -32,7 +32,7 @@ from tests.support.rows import rows
 
 WEBHOOKS = "/webhooks/recall"
 FORGED = "FORGED"
-# Each way to end a line that some reader of logs believes in, then what would pass for another.
+# Each line ending that some log reader accepts, followed by text that looks like a log line.
 LINES = tuple(
     f"x{end}2026-11-24T00:00:00Z [info     ] {FORGED}"
     for end in ("\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[1A\r")
@@ -41,7 +41,7 @@ LINES = tuple(
 
 @pytest.fixture
 def quiet_logging() -> Iterator[None]:
-    """Put logging back as it was."""
+    """Restore the logging configuration."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     yield
@@ -51,7 +51,7 @@ def quiet_logging() -> Iterator[None]:
 
 
 def logged(capsys: pytest.CaptureFixture[str], log_format: str, **values: object) -> str:
-    """What one warning looks like."""
+    """Return the log output of one warning."""
     set_up_logging(Settings.read({"LOG_FORMAT": log_format}))
     structlog.stdlib.get_logger("test").warning("said", **values)
     return capsys.readouterr().err
@@ -65,7 +65,7 @@ def logged(capsys: pytest.CaptureFixture[str], log_format: str, **values: object
 def test_no_value_forges_a_line(
     capsys: pytest.CaptureFixture[str], quiet_logging: None, log_format: str, value: str
 ) -> None:
-    """Control and direction characters are written out."""
+    """Control and bidirectional characters are escaped."""
     line = logged(capsys, log_format, title=value)
     assert line.count("\n") == 1
     for character in "\x1b\u202e\u2028\x00\x85\r":
@@ -83,18 +83,18 @@ def test_no_value_forges_a_line(
         "rediss://:abcdef0123456789@host:6379",
     ],
 )
-def test_no_value_tells_a_secret(
+def test_no_value_shows_a_secret(
     capsys: pytest.CaptureFixture[str], quiet_logging: None, value: str
 ) -> None:
-    """Whatever carried it there."""
+    """Keys, tokens, signing secrets and passwords in URLs."""
     assert "abcdef0123456789" not in logged(capsys, "json", detail=f"failed: {value}")
     assert "abcdef0123456789" not in str(clean(None, "info", {"event": value}))
 
 
-def test_a_long_value_is_cut_and_no_secret_with_it(
+def test_a_long_value_is_cut_without_revealing_a_secret(
     capsys: pytest.CaptureFixture[str], quiet_logging: None
 ) -> None:
-    """Wherever the cut falls; and text made to be slow to search is not searched for long."""
+    """Wherever the cut falls. Text that is slow to match is not searched for long."""
     for before in range(1960, 2002, 3):
         value = "x" * before + " postgres://user:abcdef0123456789@host/db " + "y" * 9000
         line = logged(capsys, "json", detail=value)
@@ -106,7 +106,7 @@ def test_a_long_value_is_cut_and_no_secret_with_it(
 
 
 def test_json_lines_are_json(capsys: pytest.CaptureFixture[str], quiet_logging: None) -> None:
-    """With the level, the logger, a UTC time and the values."""
+    """With level, logger, a UTC timestamp and the values."""
     line = json.loads(logged(capsys, "json", bot_id="b", calls=3))
     assert (line["event"], line["level"], line["bot_id"], line["calls"]) == (
         "said",
@@ -117,10 +117,10 @@ def test_json_lines_are_json(capsys: pytest.CaptureFixture[str], quiet_logging: 
     assert line["timestamp"].endswith("Z")
 
 
-def test_a_traceback_stays_readable_and_marked(
+def test_each_line_of_a_traceback_is_marked(
     capsys: pytest.CaptureFixture[str], quiet_logging: None
 ) -> None:
-    """Each of its lines is marked as such, so that none passes for a line of its own."""
+    """So that no line of it can pass for a log line."""
     set_up_logging(Settings.read({}))
     try:
         int("first\nforged")
@@ -131,32 +131,34 @@ def test_a_traceback_stays_readable_and_marked(
     assert all(line.startswith("  | ") for line in lines[1:])
 
 
-def test_libraries_lines_take_the_same_form(
+def test_lines_of_libraries_have_the_same_format(
     capsys: pytest.CaptureFixture[str], quiet_logging: None
 ) -> None:
-    """Theirs are cleaned as ours are."""
+    """And are cleaned in the same way."""
     set_up_logging(Settings.read({"LOG_FORMAT": "json"}))
     logging.getLogger("waitress").error("bad request from %s", "x\nforged whsec_abcdef")
     line = json.loads(capsys.readouterr().err)
     assert line["event"] == "bad request from x\\nforged whsec_…"
 
 
-def test_strangers_cannot_fill_the_log(
+def test_malformed_requests_cannot_fill_the_log(
     capsys: pytest.CaptureFixture[str], quiet_logging: None
 ) -> None:
-    """Of what the server says of broken requests: a line a second, and a header's worth cut."""
+    """At most one line a second about them, with long headers cut."""
     set_up_logging(Settings.read({}))
     for _ in range(100):
         logging.getLogger("waitress").warning("malformed header: %s", "x" * 60_000)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert len(said) < 3000
-    logging.getLogger("waitress.queue").warning("the queue's own lines are not strangers'")
+    logging.getLogger("waitress.queue").warning("the queue's lines are not limited")
     assert capsys.readouterr().err
 
 
-def test_the_level_is_kept(capsys: pytest.CaptureFixture[str], quiet_logging: None) -> None:
-    """LOG_LEVEL holds for everybody."""
+def test_log_level_applies_to_every_logger(
+    capsys: pytest.CaptureFixture[str], quiet_logging: None
+) -> None:
+    """A line below LOG_LEVEL is not written."""
     set_up_logging(Settings.read({"LOG_LEVEL": "ERROR"}))
     structlog.stdlib.get_logger("test").warning("unheard")
     assert capsys.readouterr().err == ""
@@ -167,7 +169,7 @@ def test_the_level_is_kept(capsys: pytest.CaptureFixture[str], quiet_logging: No
 def test_nothing_from_outside_forges_a_line_of_the_running_service(
     engine: Engine, database_url: str, tmp_path: Path, log_format: str
 ) -> None:
-    """Ids, codes, reasons, titles and Recall's own error texts, through web and worker."""
+    """Ids, codes, reasons, titles and Recall's error texts, in web and worker."""
     settings: dict[str, Any] = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": log_format}
     settings["RECALL_RATE_SHARE"] = 100_000
     with (
@@ -182,28 +184,28 @@ def test_nothing_from_outside_forges_a_line_of_the_running_service(
             for line in LINES:
                 client.post(WEBHOOKS, params={"q": line}, content=line.encode())
                 client.get(f"/{quote(line)}", headers={"x-odd": "y", "user-agent": FORGED})
-        until(lambda: set(bots) <= looked_at(engine), "every bot's first look")
+        until(lambda: set(bots) <= settled_bots(engine), "every bot's first look-up")
     for name in ("web", "worker.1", "release"):
         raw = (tmp_path / f"{name}.log").read_bytes().decode()
-        # However a reader counts lines, there are as many, and each is one that we began.
+        # Every line of the file starts with our own prefix, however lines are counted.
         assert len(raw.splitlines()) == raw.count("\n")
         assert [line for line in raw.splitlines() if not is_ours(line, log_format)] == []
-    told = (tmp_path / "web.log").read_text() + (tmp_path / "worker.1.log").read_text()
-    # It was told, not left out: else this would prove nothing.
-    assert told.count(FORGED) >= 2 * len(LINES)
+    written = (tmp_path / "web.log").read_text() + (tmp_path / "worker.1.log").read_text()
+    # The hostile text was logged; otherwise the test would prove nothing.
+    assert written.count(FORGED) >= 2 * len(LINES)
 
 
 def hostile_bot(recall: FakeRecall, line: str) -> str:
-    """A bot whose lookup fails in words that somebody else chose."""
+    """A bot whose look-up fails with an error text chosen by an attacker."""
     bot = recall.build.bot([])
     bot.bot_name = line
-    # At once and for good, with what Recall says of it in last_error and in the log.
+    # A permanent failure, so Recall's text is stored in last_error and logged.
     recall.faults.add(Fault(path="bot/{id}", match=bot.id, status=400, body=line))
     return bot.id
 
 
 def hostile_events(line: str) -> list[dict[str, Any]]:
-    """Webhooks of which each kept word is hostile; some are malformed by it."""
+    """Webhooks with a hostile value in each stored field; some are malformed."""
     return [
         {"event": line, "data": {}},
         {"event": f"bot.{line}", "data": {"data": {"code": line}, "bot": {"id": line}}},
@@ -215,18 +217,18 @@ def hostile_events(line: str) -> list[dict[str, Any]]:
 
 
 def status_of(bot_id: str, code: str, **fields: Any) -> dict[str, Any]:
-    """A webhook of the legacy generation."""
+    """A webhook in the legacy format."""
     status = {"code": code, "created_at": "2026-11-20T10:00:00Z"} | fields
     return {"event": "bot.status_change", "data": {"bot_id": bot_id, "status": status}}
 
 
-def looked_at(engine: Engine) -> set[str]:
+def settled_bots(engine: Engine) -> set[str]:
     """The bots that were settled at least once."""
     return {row.id for row in rows(engine, Bot) if row.settled_at}
 
 
 def is_ours(line: str, log_format: str) -> bool:
-    """Whether a line is one that our own logging began."""
+    """Whether a line starts as our logging writes it."""
     if log_format == "json":
         try:
             return {"event", "level", "timestamp", "logger"} <= set(json.loads(line))
@@ -237,10 +239,10 @@ def is_ours(line: str, log_format: str) -> bool:
     return is_trace or (re.match(stamp, line) is not None and f"] {FORGED}" not in line[:60])
 
 
-def test_the_logs_of_a_whole_demo_tell_no_secret(
+def test_the_logs_of_a_whole_demo_show_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the key, nor the signing secret, nor one of the calendar tokens that were minted."""
+    """Neither the API key, nor the signing secret, nor a calendar token."""
     monkeypatch.setattr("tests.lab.stack.demo.SEND_RATE", 400)
     with running_demo(seed=3, folder=tmp_path / "demo") as demo:
         play(demo, write_stories(demo.recall), 3, Console(file=io.StringIO()))

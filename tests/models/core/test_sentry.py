@@ -1,4 +1,4 @@
-"""Errors to Sentry: they arrive at the DSN's address, and carry no secret, header or body."""
+"""Errors are sent to the DSN, without secrets, headers and bodies."""
 
 import gzip
 import json
@@ -19,20 +19,20 @@ API_KEY = "test-api-key-0123456789"
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Takes envelopes as Sentry would, and keeps the events in them."""
+    """A fake Sentry that stores the events it receives."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Taker)
+        super().__init__(("127.0.0.1", 0), EnvelopeHandler)
         self.events: list[dict[str, Any]] = []
 
 
-class Taker(BaseHTTPRequestHandler):
-    """One envelope."""
+class EnvelopeHandler(BaseHTTPRequestHandler):
+    """Handles one envelope."""
 
     server: Endpoint
 
     def do_POST(self) -> None:
-        """Keep what it holds: a head, then pairs of a head and an item."""
+        """Store the items of an envelope: a header line, then pairs of header and item."""
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
@@ -43,12 +43,12 @@ class Taker(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    """An endpoint on loopback."""
+    """A fake Sentry on loopback."""
     with Endpoint() as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -57,7 +57,7 @@ def endpoint() -> Iterator[Endpoint]:
         thread.join()
 
 
-# In a process of its own: the SDK sets up a whole process, and leaves threads in it.
+# Runs in a separate process, because the SDK patches the process and starts threads.
 PROGRAM = """
 import os, logging
 import structlog
@@ -94,7 +94,7 @@ flush_sentry()
 
 
 def run_program(dsn: str) -> tuple[str, str]:
-    """Run the program above with this DSN; returns the broken answer's id, and the log."""
+    """Run the program with this DSN; return the id in the error response, and the log."""
     given = {
         "BODY": BODY,
         "DATABASE_URL": "sqlite:///nowhere.db",
@@ -110,12 +110,12 @@ def run_program(dsn: str) -> tuple[str, str]:
 
 
 def test_an_error_arrives_and_carries_no_secret_header_or_body(endpoint: Endpoint) -> None:
-    """What went wrong, where, and the ids of our own: no more than that."""
+    """Only the error, its stack and our own ids are sent."""
     broken, log = run_program(f"http://public@127.0.0.1:{endpoint.server_port}/1")
     kinds = [event["exception"]["values"][-1]["type"] for event in endpoint.events[:2]]
     assert kinds == ["ValueError", "KeyError"]
     failed, applied, said = endpoint.events
-    # By the id that the answer gave, whoever is told of it finds the line and the event.
+    # The id in the response finds the log line and the event.
     assert failed["extra"]["id"] == broken
     assert broken in log
     assert applied["logentry"]["message"] == "delivery cannot be applied"
@@ -133,6 +133,6 @@ def test_an_error_arrives_and_carries_no_secret_header_or_body(endpoint: Endpoin
 
 
 def test_without_a_dsn_nothing_is_sent(endpoint: Endpoint) -> None:
-    """Optional means off."""
+    """SENTRY_DSN is optional."""
     run_program("")
     assert endpoint.events == []
