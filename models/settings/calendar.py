@@ -1,4 +1,4 @@
-"""The calendar companion's settings: who may ask for a token, and where browsers may be sent."""
+"""Settings of the calendar companion: how callers authenticate, and allowed redirects."""
 
 import re
 from dataclasses import dataclass, field
@@ -22,24 +22,24 @@ from models.settings.spellings import comma_separated
 
 Platform = Literal["google", "microsoft"]
 PLATFORMS: tuple[Platform, ...] = ("google", "microsoft")
-# As long as the hash it makes (RFC 7518, 3.2): a shorter one can be guessed offline.
+# The size of the hash (RFC 7518, 3.2); a shorter key can be guessed offline.
 SHORTEST_HS256_KEY = 32
 SMALLEST_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class JwtKey:
-    """What proves a caller's JWT; the key's kind alone says which algorithm, never the JWT."""
+    """The key that verifies callers' JWTs; its type determines the algorithm, not the JWT."""
 
     algorithm: Literal["HS256", "RS256"]
     key: str = field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a PEM public key (RS256) or a shared secret (HS256); ValueError for a weak one."""
-        # Shells and .env files carry a PEM's line ends as two characters.
+        """Parse a PEM public key (RS256) or a shared secret (HS256); ValueError for a weak one."""
+        # Shells and .env files often keep a PEM's newlines as backslash and n.
         text = text.strip().replace("\\n", "\n")
-        # Whatever looks like PEM is never a shared secret: a public key would be one that all know.
+        # A PEM is never a shared secret, because a public key is known to everybody.
         if "-----BEGIN" in text:
             return cls("RS256", _checked_pem(text))
         if len(text.encode()) < SHORTEST_HS256_KEY:
@@ -60,7 +60,7 @@ def _checked_pem(text: str) -> str:
 def _origin(value: str) -> str:
     address = WebAddress.parse(value)
     if address.path != "/" or address.query or address.fragment:
-        raise ValueError("must be an origin, as https://app.example, without a path")
+        raise ValueError("must be an origin such as https://app.example, without a path")
     return address.origin
 
 
@@ -69,13 +69,13 @@ def _folder(value: object) -> object:
         return value
     address = WebAddress.parse(value)
     if address.query or address.fragment:
-        raise ValueError("must not have a query: a target's own is let through")
+        raise ValueError("must not have a query; the query of the target is kept")
     return address
 
 
 def _client_id(value: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{1,256}", value):
-        raise ValueError("must be one word of at most 256 ASCII characters")
+        raise ValueError("must be at most 256 printable ASCII characters without spaces")
     return value
 
 
@@ -84,7 +84,7 @@ ClientId = Annotated[str, AfterValidator(_client_id)]
 
 
 class CalendarSettings(BaseModel):
-    """Off while nothing is set: each part's routes answer 404 until what it needs is there."""
+    """Optional: the routes of each part answer 404 until its settings are set."""
 
     public_url: Origin | None = None
     google_oauth_client_id: ClientId | None = None
@@ -99,20 +99,24 @@ class CalendarSettings(BaseModel):
     calendar_trust_any_user: bool = Field(default=False)
 
     @model_validator(mode="after")
-    def _connecting_needs_an_address(self) -> Self:
+    def _oauth_needs_a_public_url(self) -> Self:
         if self.oauth_platforms and not self.public_url:
-            raise ValueError("PUBLIC_URL must be set: providers send browsers back to it")
+            raise ValueError(
+                "PUBLIC_URL must be set, because OAuth providers redirect browsers to it"
+            )
         return self
 
     @model_validator(mode="after")
-    def _trust_or_proof(self) -> Self:
+    def _trust_any_user_excludes_a_key(self) -> Self:
         if self.calendar_trust_any_user and self.calendar_jwt_key:
-            raise ValueError("CALENDAR_TRUST_ANY_USER must not be set beside CALENDAR_JWT_KEY")
+            raise ValueError(
+                "CALENDAR_TRUST_ANY_USER must not be set together with CALENDAR_JWT_KEY"
+            )
         return self
 
     @property
     def knows_callers(self) -> bool:
-        """Whether anybody can ask for a token or a link: there is a way to tell who asks."""
+        """Whether callers can be identified, by a JWT or by trust."""
         return self.calendar_jwt_key is not None or self.calendar_trust_any_user
 
     @property
@@ -121,7 +125,7 @@ class CalendarSettings(BaseModel):
         return tuple(platform for platform in PLATFORMS if self.oauth_client_id(platform))
 
     def oauth_client_id(self, platform: Platform) -> str | None:
-        """Return the OAuth client a platform's calendars are connected with."""
+        """Return the OAuth client id of a platform; None if it is not set."""
         if platform == "google":
             return self.google_oauth_client_id
         return self.microsoft_oauth_client_id

@@ -1,4 +1,4 @@
-"""The secrets among the settings: keys and tokens, each as it will be used."""
+"""Parsing of keys, tokens and signing secrets."""
 
 import base64
 import binascii
@@ -12,25 +12,25 @@ from pydantic import AfterValidator, BeforeValidator
 from models.settings.spellings import comma_or_line_separated, comma_separated
 
 SHORTEST_TOKEN = 16
-# How documentation writes a key or a token down: as the header's value.
+# People copy keys and tokens from documentation with the header around them.
 _KEY_PREFIX = re.compile(r"\A(?:Authorization:\s*)?(?:Token|Bearer)\s+", re.IGNORECASE)
 _TOKEN_PREFIX = re.compile(r"\A(?:Authorization:\s*)?Bearer\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookSecret:
-    """One signing secret: the key's bytes, and a fingerprint that may be shown."""
+    """A webhook signing secret: the key, and a fingerprint that is safe to show."""
 
     key: bytes
     fingerprint: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `whsec_<base64>`; ValueError for anything else, since a guess makes a wrong key."""
+        """Parse `whsec_<base64>`; raise ValueError for anything else."""
         if not text.startswith("whsec_"):
             raise ValueError("must start with whsec_")
         body = text.removeprefix("whsec_")
-        # Svix shows secrets without padding, too.
+        # Svix also shows secrets without padding.
         try:
             key = base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
         except (binascii.Error, ValueError):
@@ -44,19 +44,19 @@ class WebhookSecret:
 
 
 def read_api_key(value: object) -> object:
-    """Read an API key, with or without the header's `Token `; ValueError if no header takes it."""
+    """Return an API key without its `Token ` prefix; ValueError if a header cannot carry it."""
     if not isinstance(value, str):
         return value
     key = _KEY_PREFIX.sub("", value, count=1)
     if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ValueError("must be one word of ASCII characters: no HTTP header carries another")
+        raise ValueError("must be printable ASCII without spaces, to fit into an HTTP header")
     return key
 
 
 def _token(value: str) -> str:
     token = _TOKEN_PREFIX.sub("", value, count=1)
     if not (token.isascii() and token.isprintable()):
-        raise ValueError("each must be of ASCII characters: no HTTP header carries others")
+        raise ValueError("each must be printable ASCII, to fit into an HTTP header")
     if len(token) < SHORTEST_TOKEN:
         raise ValueError(f"each must have at least {SHORTEST_TOKEN} characters")
     return token

@@ -1,15 +1,15 @@
-"""DATABASE_URL as platforms and other tools spell it; what is wrong is never shown."""
+"""Parsing of DATABASE_URL in the formats of platforms and other tools."""
 
 from psycopg.pq import Conninfo
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-# The driver is ours to choose; Heroku still says postgres://.
+# Any driver in the URL is replaced by psycopg. Heroku still uses postgres://.
 _POSTGRESQL = {"postgres", "postgresql", "pgsql"}
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _TRUE = {"true", "1", "yes", "on", "require", "required", "no-verify"}
-# How other tools themselves pool and prepare: nothing that the server or libpq is told.
-_NOTHING_TO_SAY = {
+# Parameters of other tools' own pools and prepared statements; libpq does not know them.
+_IGNORED = {
     "pgbouncer",
     "connection_limit",
     "pool_timeout",
@@ -30,14 +30,14 @@ _NOTHING_TO_SAY = {
 
 
 def read_database_url(value: str) -> URL:
-    """Read a URL; ValueError says what is wrong and shows nothing of it."""
+    """Parse a URL; the ValueError explains the problem and never shows the value."""
     try:
         url = make_url(value.strip())
     except (ArgumentError, ValueError):
-        # SQLAlchemy's own words quote the value, or a port that is no number.
+        # SQLAlchemy's message quotes parts of the URL.
         raise ValueError(
-            "must be a database URL such as postgres://user:password@host:5432/name, with a number"
-            " as its port, and with %-escapes for what is special in a password"
+            "must be a database URL such as postgres://user:password@host:5432/name, with a numeric"
+            " port, and with special characters of the password %-escaped"
         ) from None
     scheme, _, _ = url.drivername.partition("+")
     if scheme in _POSTGRESQL:
@@ -49,9 +49,11 @@ def read_database_url(value: str) -> URL:
 
 def _sqlite(url: URL) -> URL:
     if url.host or url.username or url.query:
-        raise ValueError("must name a file after three slashes, sqlite:///path, and no more")
+        raise ValueError("must be sqlite:///path, without a host, user or parameters")
     if url.database in (None, "", ":memory:"):
-        raise ValueError("must name a file, sqlite:///path: web and workers share one")
+        raise ValueError(
+            "must name a file, sqlite:///path, because web and workers share the database"
+        )
     return url.set(drivername="sqlite")
 
 
@@ -59,21 +61,21 @@ def _postgresql(url: URL) -> URL:
     if url.port is not None and not 1 <= url.port <= 65535:
         raise ValueError("must have a port from 1 to 65535")
     if "\0" in f"{url.username}{url.password}{url.host}{url.database}":
-        raise ValueError("must not hold a NUL character")
+        raise ValueError("must not contain a NUL character")
     url = _sslmode(_schema(url.set(drivername="postgresql+psycopg")))
-    url = url.difference_update_query(_NOTHING_TO_SAY)
+    url = url.difference_update_query(_IGNORED)
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     if not set(url.query) <= known:
-        # Its name is not shown either: it may be the rest of a password that was not escaped.
+        # The name is not shown, because it may be part of an unescaped password.
         raise ValueError(
-            "has a parameter after the ? that PostgreSQL's client does not know (its list:"
+            "has a parameter after the ? that libpq does not know (see"
             " https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS)"
         )
     return url
 
 
 def _schema(url: URL) -> URL:
-    """Prisma's `schema` is PostgreSQL's search path."""
+    """Convert Prisma's `schema` to PostgreSQL's search_path."""
     schema = url.query.get("schema")
     if not isinstance(schema, str) or "options" in url.query:
         return url
@@ -93,5 +95,5 @@ def _sslmode(url: URL) -> URL:
     if mode == "no-verify":
         return url.update_query_dict({"sslmode": "require"})
     if mode not in _SSLMODES:
-        raise ValueError(f"must have one of these as its sslmode: {', '.join(_SSLMODES)}")
+        raise ValueError(f"must have an sslmode of {', '.join(_SSLMODES)}")
     return url

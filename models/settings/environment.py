@@ -1,4 +1,4 @@
-"""Every setting, read once from the environment into one frozen object."""
+"""All settings, read once from the environment into one frozen object."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
@@ -33,7 +33,7 @@ from models.settings.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, 
 from models.settings.validation_messages import validation_message
 
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
-# A date so long ago is still a date.
+# A date this many days ago is still within the range of datetime.
 MOST_DAYS = 36_500
 Region = Literal["us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -51,7 +51,7 @@ Seconds = BeforeValidator(number_in(SECONDS))
 
 
 class SettingsError(Exception):
-    """A setting is missing or malformed; the message names it and never shows its value."""
+    """A setting is missing or invalid; the message names it and never shows its value."""
 
 
 def _database_url(value: object) -> object:
@@ -59,14 +59,14 @@ def _database_url(value: object) -> object:
 
 
 class Settings(CalendarSettings):
-    """All settings; a process asks only for those it uses."""
+    """All settings, with defaults; each process checks only for those that it needs."""
 
     model_config = ConfigDict(
         frozen=True,
-        # The environment is full of variables of other programs.
+        # The environment contains variables of other programs.
         extra="ignore",
         arbitrary_types_allowed=True,
-        # An error's text may end up in a log, and the input may be a secret.
+        # The input may be a secret, and errors are logged.
         hide_input_in_errors=True,
         validate_default=True,
         alias_generator=str.upper,
@@ -81,7 +81,7 @@ class Settings(CalendarSettings):
     recall_rate_share: Annotated[
         float, Field(gt=0, le=100_000), BeforeValidator(number_in(PERCENT))
     ] = 100
-    # Parsed at once: a URL object hides its password wherever it is printed.
+    # A URL object hides the password when it is printed.
     database_url: Annotated[URL, BeforeValidator(_database_url)] = make_url(SQLITE_DEFAULT)
     redis_url: Annotated[str, AfterValidator(read_redis_url)] | None = Field(
         default=None, repr=False
@@ -98,7 +98,7 @@ class Settings(CalendarSettings):
     worker_threads: Threads = 16
     sweep_seconds: Annotated[float, Field(gt=0, le=60), Seconds] = 5
     lease_seconds: Annotated[float, Field(ge=1, le=600), Seconds] = 20
-    # A dyno's router comes from outside.
+    # Heroku's router connects from outside the dyno.
     host: Annotated[str, AfterValidator(read_host)] = "0.0.0.0"  # noqa: S104
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     web_threads: Threads = 16
@@ -109,17 +109,17 @@ class Settings(CalendarSettings):
     sentry_dsn: Annotated[SecretStr, BeforeValidator(read_sentry_dsn)] | None = None
     retain_payload_days: Days = 30
     retain_attempt_days: Days = 30
-    # Heroku sets it on every dyno; it is ours to read, not to set.
+    # Heroku sets it on every dyno; it is no setting of ours.
     dyno: str | None = None
     _misnamed: tuple[Misnamed, ...] = PrivateAttr(())
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """Read every setting; SettingsError names each malformed one. Empty counts as unset."""
+        """Read all settings; SettingsError names each invalid one. An empty value is unset."""
         ours = {name: environ.get(name.upper(), "") for name in cls.model_fields}
         given = {name.upper(): unwrapped(text) for name, text in ours.items()}
         try:
-            # A config var that was cleared comes as an empty text.
+            # A cleared config var is an empty string.
             settings = cls.model_validate({name: text for name, text in given.items() if text})
         except ValidationError as error:
             raise SettingsError(_describe(error)) from None
@@ -128,33 +128,37 @@ class Settings(CalendarSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_text(cls, value: object) -> object:
-        # Python keeps as surrogates what is no UTF-8, and no library takes those.
+    def _is_utf8(cls, value: object) -> object:
+        # Python decodes invalid UTF-8 to surrogates, which no library accepts.
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError("must be UTF-8")
         return value
 
     @model_validator(mode="after")
-    def _a_dyno_keeps_no_disk(self) -> Self:
+    def _no_sqlite_on_a_dyno(self) -> Self:
         if self.dyno and self.on_sqlite:
-            raise ValueError("DATABASE_URL must name PostgreSQL: a dyno's disk is lost daily")
+            raise ValueError(
+                "DATABASE_URL must name PostgreSQL, because a dyno's disk is lost daily"
+            )
         return self
 
     @model_validator(mode="after")
-    def _trust_is_for_the_lab(self) -> Self:
-        # Whoever reaches such a service reads anybody's calendar.
+    def _trust_any_user_is_for_a_lab(self) -> Self:
+        # It lets every caller read every user's calendar.
         if self.calendar_trust_any_user and (self.dyno or not self.on_sqlite):
-            raise ValueError("CALENDAR_TRUST_ANY_USER is for a lab: not on a dyno or PostgreSQL")
+            raise ValueError(
+                "CALENDAR_TRUST_ANY_USER is for a lab; it is refused on a dyno or PostgreSQL"
+            )
         return self
 
     @property
     def misnamed(self) -> tuple[Misnamed, ...]:
-        """The settings that are not set while another tool's name of them is."""
+        """The settings that are set only under another tool's name."""
         return self._misnamed
 
     @property
     def on_sqlite(self) -> bool:
-        """Whether the database is one SQLite file."""
+        """Whether the database is SQLite."""
         return self.database_url.drivername == "sqlite"
 
     @property
@@ -164,11 +168,11 @@ class Settings(CalendarSettings):
 
     @property
     def api_key(self) -> str:
-        """Recall's API key; SettingsError when it is not set."""
+        """Recall's API key; raises SettingsError if it is not set."""
         if self.recall_api_key is None:
-            words = "RECALL_API_KEY is not set: Recall is asked with it"
-            meant = [str(one) for one in self.misnamed if one.setting == "RECALL_API_KEY"]
-            raise SettingsError("; ".join([words, *meant]))
+            message = "RECALL_API_KEY is not set, and calls to Recall need it"
+            hints = [str(one) for one in self.misnamed if one.setting == "RECALL_API_KEY"]
+            raise SettingsError("; ".join([message, *hints]))
         return self.recall_api_key.get_secret_value()
 
 

@@ -1,10 +1,10 @@
-"""Other tools' names of our settings: set here by mistake, and so far without effect."""
+"""Detects settings that were set under another tool's name and therefore have no effect."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-# From Recall's guides and sample code, and from platforms that name a service's address.
+# Names from Recall's guides and sample code, and from hosting platforms.
 OTHER_NAMES = {
     "RECALL_API_KEY": (
         "RECALL_API_TOKEN RECALL_TOKEN RECALL_KEY RECALL_AI_API_KEY RECALLAI_API_KEY"
@@ -38,15 +38,15 @@ OTHER_NAMES = {
     ),
     "LOG_LEVEL": "LOGLEVEL LOGGING_LEVEL",
 }
-_MEANS = {other: ours for ours, others in OTHER_NAMES.items() for other in others.split()}
-# Shorter names are like too many others.
-_SHORTEST_LIKE = 9
-_LIKENESS = 0.93
+_SETTING_OF = {other: ours for ours, others in OTHER_NAMES.items() for other in others.split()}
+# A shorter name resembles too many others.
+_MIN_LENGTH = 9
+_MIN_SIMILARITY = 0.93
 
 
 @dataclass(frozen=True, slots=True)
 class Misnamed:
-    """A setting that is not set, and the names that were set in its place."""
+    """A setting that is not set, and the other names that are set instead."""
 
     setting: str
     others: tuple[str, ...]
@@ -57,17 +57,17 @@ class Misnamed:
 
 
 def misnamed(environ: Mapping[str, str], settings: Iterable[str]) -> Iterator[Misnamed]:
-    """Yield each setting that is not set while another name of it is."""
+    """Yield each setting that is set only under another name."""
     names = list(settings)
     found: dict[str, list[str]] = {}
     for name in sorted(name for name, value in environ.items() if value and name not in names):
-        meant = _MEANS.get(name) or _like(name, names)
+        meant = _SETTING_OF.get(name) or _similar(name, names)
         if meant and not environ.get(meant):
             found.setdefault(meant, []).append(name)
     yield from (Misnamed(setting, tuple(others)) for setting, others in found.items())
 
 
-def _like(name: str, names: list[str]) -> str | None:
-    if len(name) < _SHORTEST_LIKE:
+def _similar(name: str, names: list[str]) -> str | None:
+    if len(name) < _MIN_LENGTH:
         return None
-    return next(iter(get_close_matches(name.upper(), names, n=1, cutoff=_LIKENESS)), None)
+    return next(iter(get_close_matches(name.upper(), names, n=1, cutoff=_MIN_SIMILARITY)), None)

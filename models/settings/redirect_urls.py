@@ -1,4 +1,4 @@
-"""Addresses that a browser is sent to, read so strictly that it cannot read them otherwise."""
+"""Strict parsing of the URLs that browsers are redirected to."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ LONGEST = 2000
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _CHARACTERS = r"A-Za-z0-9._~!$&'()*+,;=:@%/\-"
-# No user-info, no backslash, no blank, no control character: browsers mend or drop these, and
-# then go elsewhere than a parser of ours would have thought.
+# No user-info, backslash, space or control character: browsers rewrite or drop these and would
+# then open another address than the one we checked.
 _ADDRESS = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.\-]*[a-z0-9])?|\[::1\])(?::(?P<port>[0-9]{1,5}))?"
     rf"(?P<path>/[{_CHARACTERS}]*)?(?P<query>\?[{_CHARACTERS}?]*)?(?P<fragment>#[{_CHARACTERS}?]*)?\Z",
@@ -21,7 +21,7 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """An absolute https address, or http on this machine; `query` and `fragment` with ? and #."""
+    """An absolute https URL (http on loopback); `query` and `fragment` include ? and #."""
 
     origin: str
     path: str
@@ -30,18 +30,18 @@ class WebAddress:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address; ValueError says what is wrong with it."""
+        """Parse a URL; the ValueError explains the problem."""
         found = _ADDRESS.match(text) if len(text) <= LONGEST else None
         if found is None:
-            raise ValueError("must be an absolute https:// address without user-info")
+            raise ValueError("must be an absolute https:// URL without user-info")
         scheme, host, port = found["scheme"].lower(), found["host"].lower(), found["port"]
         if scheme == "http" and host not in LOOPBACK:
-            raise ValueError("must be https:// (http:// only on this machine)")
+            raise ValueError("must be https:// (http:// is for loopback only)")
         path = found["path"] or "/"
-        # Decoded first: browsers resolve %2e%2e as they do `..`, and so leave an allowed folder.
+        # Decoded first, because browsers resolve %2e%2e like `..`.
         plain = unquote(path)
         if "\\" in plain or {".", ".."} & set(plain.split("/")):
-            raise ValueError("must not have . or .. in its path")
+            raise ValueError("must not have . or .. in the path")
         shown = f":{int(port)}" if port and port != _DEFAULT_PORTS[scheme] else ""
         return cls(f"{scheme}://{host}{shown}", path, found["query"] or "", found["fragment"] or "")
 
@@ -49,17 +49,17 @@ class WebAddress:
         return f"{self.origin}{self.path}{self.query}{self.fragment}"
 
     def is_under(self, allowed: "WebAddress") -> bool:
-        """Whether this is the allowed address or one below it: the same origin and folder."""
+        """Whether this URL has the origin of `allowed` and a path at or below it."""
         folder = allowed.path if allowed.path.endswith("/") else f"{allowed.path}/"
         is_within = self.path == allowed.path or self.path.startswith(folder)
         return self.origin == allowed.origin and is_within
 
     def with_query(self, added: str) -> str:
-        """Return the address with parameters behind those it has, which stay as they came."""
+        """Return the URL with parameters appended; existing ones stay unchanged."""
         joint = "&" if self.query else "?"
         return f"{self.origin}{self.path}{self.query}{joint}{added}{self.fragment}"
 
 
 def is_allowed(address: WebAddress, allowed: Iterable[WebAddress]) -> bool:
-    """Whether an address is under one of these."""
+    """Whether a URL is at or below one of the allowed URLs."""
     return any(address.is_under(one) for one in allowed)

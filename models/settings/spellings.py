@@ -1,4 +1,4 @@
-"""How a setting may be spelt: what shells, .env files and other tools have taught people."""
+"""Accepted spellings of values: quotes, lists, units and synonyms."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 Read = Callable[[object], object]
 
-# Blanks, and what a copied text brings along unseen.
+# Whitespace, and invisible characters from copied text.
 _AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
 _QUOTES = ("'", '"')
 _NUMBER = re.compile(r"([+-]?[0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z%]+)")
@@ -22,12 +22,12 @@ PERCENT = dict.fromkeys(("%", "percent"), 1)
 
 
 def unwrapped(text: str) -> str:
-    """Return a value without the blanks and the quotes around it."""
+    """Return a value without surrounding whitespace and quotes."""
     before = None
     while text != before:
         before = text
         text = _AROUND.sub("", text)
-        # docker's --env-file, for one, keeps the quotes that a shell takes off.
+        # Unlike a shell, docker's --env-file keeps quotes.
         if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES:
             text = text if text[0] in text[1:-1] else text[1:-1]
     return text
@@ -38,14 +38,14 @@ def _listed(separators: str) -> Read:
         if not isinstance(value, str):
             return value
         parts = _json_list(value) or re.split(separators, value)
-        # The same one twice is one.
+        # Without duplicates, in order.
         return tuple(dict.fromkeys(part for part in map(unwrapped, parts) if part))
 
     return read
 
 
 comma_separated = _listed(r"[,\s]")
-# For items that may have blanks in them.
+# For items that may contain spaces.
 comma_or_line_separated = _listed(r"[,\r\n]")
 
 
@@ -59,7 +59,7 @@ def _json_list(text: str) -> list[str] | None:
 
 
 def number_in(factors: Mapping[str, float]) -> Read:
-    """Return what reads a number with or without its unit (`300`, `300s`, `5 min`)."""
+    """Return a reader of numbers with or without a unit (`300`, `300s`, `5 min`)."""
 
     def read(value: object) -> object:
         found = _NUMBER.fullmatch(value) if isinstance(value, str) else None
@@ -71,7 +71,7 @@ def number_in(factors: Mapping[str, float]) -> Read:
 
 
 def one_of(*words: str, **also: str) -> Read:
-    """Return what reads one of the words in any case, or another word for it."""
+    """Return a reader of choices in any case; `also` maps synonyms to choices."""
     meanings = {word.casefold(): word for word in words} | also
 
     def read(value: object) -> object:

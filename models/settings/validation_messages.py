@@ -1,8 +1,8 @@
-"""What is wrong with a value, in plain words: the library's own are about parsing and inputs."""
+"""Messages for pydantic's validation errors, for readers who do not know pydantic."""
 
 from typing import Any
 
-_WORDS = {
+_MESSAGES = {
     "bool_parsing": "must be 1 or 0 (or yes or no, on or off, true or false)",
     "bool_type": "must be true or false",
     "extra_forbidden": "is an unknown parameter",
@@ -28,7 +28,7 @@ _WORDS = {
 
 
 def validation_message(error: Any) -> str:
-    """Return what is wrong by one of pydantic's errors, without any of the value."""
-    words = _WORDS.get(error["type"])
-    text: str = words.format(**error.get("ctx", {})) if words else error["msg"]
+    """Return the message for one pydantic error; it never contains the value."""
+    template = _MESSAGES.get(error["type"])
+    text: str = template.format(**error.get("ctx", {})) if template else error["msg"]
     return text.removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Every setting's spellings: what each means, and what stops the boot. A test walks them."""
+"""Accepted and refused spellings of every setting, as tables for the tests."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from models.settings.credentials import WebhookSecret
 from models.settings.redirect_urls import WebAddress
 from tests.conftest import SECRET as FIRST
 
-# Stands in every bad value, and may be in no message.
+# Part of every bad value; no message may contain it.
 HIDDEN = "hunter2"
 SECRET, OTHER = FIRST, "whsec_aHVudGVyMg=="
 TOKEN, OTHER_TOKEN = "0123456789abcdef", "fedcba9876543210"
@@ -280,14 +280,14 @@ BAD: dict[str, list[str]] = {
     "google_oauth_client_id": _BAD_CLIENT_IDS,
     "microsoft_oauth_client_id": _BAD_CLIENT_IDS,
     "calendar_jwt_key": ["hunter2", "-----BEGIN PUBLIC KEY-----\\nhunter2"],
-    # Any text but an empty one may be a claim's name, and an empty one counts as unset.
+    # Any text can be the name of a claim, and an empty one counts as unset.
     "calendar_jwt_user_claim": [],
     "calendar_allowed_origins": _BAD_ORIGINS,
     "calendar_return_urls": [f"{APP}/?next=hunter2", "//hunter2.example", f"{APP}/a,hunter2"],
     "calendar_trust_any_user": ["hunter2", "2", "maybe"],
 }
 
-# What another setting asks of these.
+# Settings that the setting on the left depends on.
 BESIDE = {
     "dyno": {"DATABASE_URL": "postgres://h/d"},
     "google_oauth_client_id": {"PUBLIC_URL": PUBLIC},
@@ -296,7 +296,7 @@ BESIDE = {
 
 
 def shown(value: object) -> object:
-    """Return what a setting's value is, in the words of the table."""
+    """Return a setting's value in the form that the tables use."""
     if isinstance(value, URL):
         return value.render_as_string(hide_password=False)
     if isinstance(value, tuple):

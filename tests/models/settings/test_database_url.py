@@ -1,4 +1,4 @@
-"""DATABASE_URL as platforms and other tools spell it: plain meanings are taken, others named."""
+"""DATABASE_URL in the formats of platforms and other tools."""
 
 from urllib.parse import parse_qsl
 
@@ -12,7 +12,7 @@ PIECES = ("s3cret", "ada", "db.example", "links", "secretport")
 
 
 def read(url: str) -> dict[str, object]:
-    """What libpq is told after the ?."""
+    """Return the libpq parameters of a URL."""
     return dict(Settings.read({"DATABASE_URL": url}).database_url.query)
 
 
@@ -20,8 +20,8 @@ def read(url: str) -> dict[str, object]:
     "scheme",
     ["postgres", "postgresql", "pgsql", "postgresql+psycopg2", "postgresql+asyncpg"],
 )
-def test_every_name_of_postgresql_means_psycopg_3(scheme: str) -> None:
-    """The driver is ours to choose."""
+def test_every_postgresql_scheme_means_psycopg_3(scheme: str) -> None:
+    """Whichever driver the scheme names."""
     url = BASE.replace("postgres", scheme, 1)
     found = Settings.read({"DATABASE_URL": f" {url}\n"}).database_url
     assert found.drivername == "postgresql+psycopg"
@@ -29,7 +29,7 @@ def test_every_name_of_postgresql_means_psycopg_3(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ("pgbouncer=true", {}),
         ("pgbouncer=true&connection_limit=1&pool_timeout=20", {}),
@@ -45,11 +45,11 @@ def test_every_name_of_postgresql_means_psycopg_3(scheme: str) -> None:
         ("connect_timeout=10&application_name=x&target_session_attrs=read-write", None),
     ],
 )
-def test_what_other_tools_write_is_taken_where_its_meaning_is_plain(
-    query: str, told: dict[str, str] | None
+def test_parameters_of_other_tools_are_converted_or_ignored(
+    query: str, expected: dict[str, str] | None
 ) -> None:
-    """And what libpq knows is told to it as it is."""
-    assert read(f"{BASE}?{query}") == (dict(parse_qsl(query)) if told is None else told)
+    """Parameters of libpq stay unchanged."""
+    assert read(f"{BASE}?{query}") == (dict(parse_qsl(query)) if expected is None else expected)
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_what_other_tools_write_is_taken_where_its_meaning_is_plain(
         "sqlite:///:memory:",
     ],
 )
-def test_what_cannot_be_meant_is_one_line_that_shows_nothing_of_it(url: str) -> None:
-    """It names the setting, and what it may be."""
+def test_an_invalid_url_gives_one_line_without_the_value(url: str) -> None:
+    """The message names the setting and the accepted form."""
     with pytest.raises(SettingsError) as caught:
         Settings.read({"DATABASE_URL": url})
-    said = str(caught.value)
-    assert said.startswith(("DATABASE_URL: must ", "DATABASE_URL: has "))
-    assert "\n" not in said
-    shown = said.replace("recall-links", "").replace("https://www.postgresql.org/docs", "")
+    message = str(caught.value)
+    assert message.startswith(("DATABASE_URL: must ", "DATABASE_URL: has "))
+    assert "\n" not in message
+    shown = message.replace("recall-links", "").replace("https://www.postgresql.org/docs", "")
     assert not [piece for piece in PIECES if piece in shown]
 
 
@@ -97,10 +97,8 @@ def test_what_cannot_be_meant_is_one_line_that_shows_nothing_of_it(url: str) -> 
         ("-c", None),
     ],
 )  # fmt: skip
-def test_settings_in_a_urls_options_are_told_apart(
-    options: str, own: dict[str, str] | None
-) -> None:
-    """They go another way, since a pooler refuses `options`; what is none stays there."""
+def test_settings_in_a_urls_options_are_extracted(options: str, own: dict[str, str] | None) -> None:
+    """Because a pooler rejects `options`. Other options stay in the URL."""
     url = Settings.read({"DATABASE_URL": BASE}).database_url.set(query={"options": options})
     rest, found = split_options(url)
     assert (found, dict(rest.query)) == ((own, {}) if own else ({}, {"options": options}))

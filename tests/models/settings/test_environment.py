@@ -1,4 +1,4 @@
-"""Settings: read once, named when malformed, never shown, all documented."""
+"""Settings: defaults, validation, error messages without values, documentation."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from models.settings.environment import Settings, SettingsError
 from tests.support.calendar_app import rsa_pair
 
 ROOT = Path(__file__).parents[3]
-# The platform's own word, not a setting of ours.
+# Set by Heroku, not by an operator.
 NOT_OURS = {"DYNO"}
 NAMES = {name.upper() for name in Settings.model_fields} - NOT_OURS
 
 
-def test_nothing_set_is_a_laptop() -> None:
-    """Every setting has a default that runs, or is asked for by whoever needs it."""
+def test_the_defaults_suit_a_laptop() -> None:
+    """Every setting has a default, or is required only by the process that needs it."""
     settings = Settings.read({})
     assert settings.on_sqlite
     assert settings.api_url == "https://us-east-1.recall.ai"
@@ -61,7 +61,7 @@ def test_nothing_set_is_a_laptop() -> None:
     ],
 )
 def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -> None:
-    """The message may end up in a log."""
+    """Because the message is logged."""
     with pytest.raises(SettingsError) as caught:
         Settings.read({name: value})
     assert str(caught.value).startswith(f"{name}: ")
@@ -69,7 +69,7 @@ def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -
 
 
 def test_all_malformed_settings_are_named_at_once() -> None:
-    """Not one a deploy."""
+    """So that one deploy is enough to fix them."""
     with pytest.raises(SettingsError) as caught:
         Settings.read({"PORT": "x", "LOG_FORMAT": "y"})
     assert "PORT" in str(caught.value)
@@ -77,28 +77,28 @@ def test_all_malformed_settings_are_named_at_once() -> None:
 
 
 def test_an_empty_setting_counts_as_unset() -> None:
-    """As a config var that was cleared."""
+    """A cleared config var is an empty string."""
     assert Settings.read({"PORT": "", "RECALL_API_KEY": ""}).recall_api_key is None
 
 
 @pytest.mark.parametrize("url", ["postgres://u:p@h:5432/d", "postgresql://u:p@h:5432/d"])
 def test_herokus_database_url_means_psycopg_3(url: str) -> None:
-    """SQLAlchemy itself refuses postgres://."""
+    """SQLAlchemy itself rejects postgres://."""
     found = Settings.read({"DATABASE_URL": url}).database_url
     assert found.drivername == "postgresql+psycopg"
     assert (found.host, found.password) == ("h", "p")
 
 
 def test_sqlite_is_refused_on_a_dyno() -> None:
-    """Its disk is lost daily, and the links with it."""
+    """A dyno's disk is lost daily, and the links with it."""
     for environ in ({"DYNO": "web.1"}, {"DYNO": "web.1", "DATABASE_URL": "sqlite:///x.db"}):
         with pytest.raises(SettingsError, match="DATABASE_URL"):
             Settings.read(environ)
     assert Settings.read({"DYNO": "web.1", "DATABASE_URL": "postgres://h/d"}).dyno
 
 
-def test_trust_in_any_user_is_for_a_lab_alone() -> None:
-    """Refused where it could hurt, and beside a key, which it would make worthless."""
+def test_trust_in_any_user_is_allowed_only_in_a_lab() -> None:
+    """Refused on a dyno, on PostgreSQL, and together with a key, which it would bypass."""
     trust = {"CALENDAR_TRUST_ANY_USER": "1"}
     assert Settings.read(trust).knows_callers
     for others in (
@@ -110,8 +110,8 @@ def test_trust_in_any_user_is_for_a_lab_alone() -> None:
             Settings.read(trust | others)
 
 
-def test_a_jwt_keys_kind_says_its_algorithm() -> None:
-    """A public key is never a shared secret; private, small and foreign keys are refused."""
+def test_the_type_of_a_jwt_key_determines_the_algorithm() -> None:
+    """A public key is never a shared secret. Private, small and non-RSA keys are refused."""
     private, public = rsa_pair()
     for text in (public, public.replace("\n", "\\n"), f"  {public}"):
         key = Settings.read({"CALENDAR_JWT_KEY": text}).calendar_jwt_key
@@ -129,16 +129,16 @@ def test_a_jwt_keys_kind_says_its_algorithm() -> None:
             Settings.read({"CALENDAR_JWT_KEY": wrong})
 
 
-def test_connecting_needs_an_address_of_ours() -> None:
-    """Providers send browsers back to it."""
+def test_an_oauth_client_needs_a_public_url() -> None:
+    """OAuth providers redirect browsers to it."""
     with pytest.raises(SettingsError, match="PUBLIC_URL"):
         Settings.read({"GOOGLE_OAUTH_CLIENT_ID": "g"})
     given = {"GOOGLE_OAUTH_CLIENT_ID": "g", "PUBLIC_URL": "https://Links.example:443/"}
     assert Settings.read(given).public_url == "https://links.example"
 
 
-def test_no_secret_is_in_what_settings_print() -> None:
-    """Not by repr, not by str."""
+def test_printed_settings_show_no_secret() -> None:
+    """Neither with repr nor with str."""
     environ = {
         "RECALL_API_KEY": "hunter2",
         "RECALL_WEBHOOK_SECRETS": "whsec_aHVudGVyMg==",
@@ -152,14 +152,14 @@ def test_no_secret_is_in_what_settings_print() -> None:
 
 
 def test_settings_are_frozen() -> None:
-    """Read once, at an entrance."""
+    """They are read once, when a process starts."""
     settings = Settings.read({})
     with pytest.raises(ValidationError):
         settings.port = 1  # type: ignore[misc]
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    """In the table of docs/configuration.md, and in .env.example."""
+    """In docs/configuration.md and .env.example."""
     page = (ROOT / "docs" / "configuration.md").read_text()
     documented = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", page, re.MULTILINE))
     assert set(documented) == NAMES
@@ -174,7 +174,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def test_app_json_asks_for_settings_that_exist() -> None:
-    """And for the add-ons that hold DATABASE_URL and REDIS_URL."""
+    """And for the add-ons that provide DATABASE_URL and REDIS_URL."""
     app = json.loads((ROOT / "app.json").read_text())
     assert set(app["env"]) <= NAMES
     assert {addon["plan"].partition(":")[0] for addon in app["addons"]} == {
