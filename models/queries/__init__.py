@@ -1,1 +1,1 @@
-"""The reads: lists, filters, and what pages, API and commands ask."""
+"""Read queries shared by console, API and command line."""

@@ -1,7 +1,7 @@
-"""What should worry an operator: the table of alarms, read by every place that shows them.
+"""The table of alarms, used by metrics, status, doctor, console and API.
 
-An alarm that is added here is in the metrics, status, doctor, console and API; a test asks for its
-row in the documentation and for a way to make it ring.
+An alarm added here appears in all of them. Tests require its row in the documentation and a way to
+trigger it.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from models.queries import alert_checks
-from models.queries.alert_checks import Now
+from models.queries.alert_checks import AlarmContext
 from models.queries.service_status import Overview
 
 # Recall disables an endpoint after five days of nothing but failures
@@ -20,7 +20,7 @@ DISABLE_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One thing that is wrong: its name for metrics, its title, what is seen, what to do."""
+    """An active alarm: its name, its title, what is wrong, and what to do."""
 
     name: str
     title: str
@@ -30,20 +30,20 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class AlarmKind:
-    """One entry of the table: its name and title, what to do, and the check."""
+    """One entry of the table: a name, a title, what to do, and the check."""
 
     name: str
     title: str
     remedy: str
-    check: Callable[[Now], str | None]
+    check: Callable[[AlarmContext], str | None]
 
-    def look(self, now: Now) -> Alarm | None:
-        """Return the alarm if it rings."""
-        seen = self.check(now)
-        return None if seen is None else Alarm(self.name, self.title, seen, self.remedy)
+    def evaluate(self, context: AlarmContext) -> Alarm | None:
+        """Return the alarm if it is active, else None."""
+        problem = self.check(context)
+        return None if problem is None else Alarm(self.name, self.title, problem, self.remedy)
 
 
-# The worst first: they are shown in this order.
+# Shown in this order, the worst first.
 ALARMS = (
     AlarmKind(
         "all_refused",
@@ -94,7 +94,7 @@ ALARMS = (
 )
 
 
-def alarms(connection: Connection, found: Overview) -> list[Alarm]:
-    """Return what is wrong now, the worst first."""
-    now = Now(connection, found)
-    return [alarm for kind in ALARMS if (alarm := kind.look(now)) is not None]
+def alarms(connection: Connection, overview: Overview) -> list[Alarm]:
+    """Return the active alarms, the worst first."""
+    context = AlarmContext(connection, overview)
+    return [alarm for kind in ALARMS if (alarm := kind.evaluate(context)) is not None]

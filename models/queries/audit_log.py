@@ -1,4 +1,4 @@
-"""Who changed what: the audit as a list, and what can be asked of it."""
+"""The audit log as a list, and its filters."""
 
 from pydantic import Field
 from sqlalchemy import select
@@ -12,10 +12,10 @@ _AUDIT = Audit.__table__.c
 
 
 class AuditFilter(Filter):
-    """Which changes: by what was done, to what, or when."""
+    """Filters changes by action, subject and time."""
 
-    action: Action | None = Field(None, description="what was done, such as relink")
-    subject: Subject | None = Field(None, description="what it was done to, such as a bot's id")
+    action: Action | None = Field(None, description="the action, such as relink")
+    subject: Subject | None = Field(None, description="what was changed, such as a bot's id")
     since: Time | None = Field(None, description="at or after")
     until: Time | None = Field(None, description="before")
 
@@ -23,7 +23,7 @@ class AuditFilter(Filter):
 def audits(wanted: AuditFilter) -> Listing[AuditRow]:
     """List changes, the latest first."""
     query: Query = select(*(_AUDIT[name] for name in AuditRow.__slots__))
-    # People make these rows by hand: no filter of them needs an index of its own.
+    # Only people add rows here, so the table is small and needs no further index.
     for name in ("action", "subject"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(_AUDIT[name] == value)

@@ -1,4 +1,4 @@
-"""All that is known of one bot, in a few indexed reads."""
+"""Everything known about one bot, from a few indexed queries."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,30 +17,32 @@ from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery
 from models.tables.link import LinkAttempt
 
-MOST = 200
+MAX_ROWS = 200
 
 
 def explain(connection: Connection, bot_id: str) -> Explained | None:
-    """Read one bot whole, the latest 200 lines of each kind; None when it was never heard of."""
+    """Read one bot with its latest 200 rows of each kind; None if the bot is unknown."""
     found = connection.execute(select(*BOT_COLUMNS, db_now()).where(Bot.id == bot_id)).one_or_none()
     if found is None:
         return None
     *values, now = found
     bot = BotRow(*values)
-    linked = links(LinkFilter(bot_id=bot_id), connection.dialect.name).page(connection, MOST).rows
-    came_in = deliveries(DeliveryFilter(bot_id=bot_id)).page(connection, MOST).rows
+    linked = (
+        links(LinkFilter(bot_id=bot_id), connection.dialect.name).page(connection, MAX_ROWS).rows
+    )
+    received = deliveries(DeliveryFilter(bot_id=bot_id)).page(connection, MAX_ROWS).rows
     return Explained(
         bot=bot,
         why=why(bot, linked, now, read_circuit(connection, now)),
         statuses=_statuses(connection, bot_id),
-        deliveries=came_in[::-1],
+        deliveries=received[::-1],
         attempts=_attempts(connection, bot_id),
         links=linked,
     )
 
 
 def has_delivery(connection: Connection, bot_id: str) -> bool:
-    """Whether any delivery named this bot, also one that is not applied yet."""
+    """Whether any delivery names this bot, applied or not."""
     named = select(Delivery.id).where(Delivery.bot_id == bot_id).limit(1)
     return connection.scalar(named) is not None
 
@@ -56,13 +58,13 @@ def _statuses(connection: Connection, bot_id: str) -> list[StatusRow]:
         )
         .where(BotStatus.bot_id == bot_id)
         .order_by(BotStatus.occurred_at.desc(), BotStatus.code.desc())
-        .limit(MOST)
+        .limit(MAX_ROWS)
     )
-    # Equal times are common: then in the order of a bot's life.
-    return sorted((StatusRow(*row) for row in found), key=_in_life)
+    # Equal times are common; these rows follow the order of a bot's life.
+    return sorted((StatusRow(*row) for row in found), key=_life_order)
 
 
-def _in_life(row: StatusRow) -> tuple[datetime, StatusKey]:
+def _life_order(row: StatusRow) -> tuple[datetime, StatusKey]:
     return row.occurred_at, Status(row.code, row.occurred_at).key
 
 
@@ -77,9 +79,9 @@ def _attempts(connection: Connection, bot_id: str) -> list[AttemptRow]:
             LinkAttempt.calls,
         )
         .where(LinkAttempt.bot_id == bot_id)
-        # The last ones count when there are more than fit; they are turned round below.
+        # Keep the latest if there are more than the limit; the order is reversed below.
         .order_by(LinkAttempt.id.desc())
-        .limit(MOST)
+        .limit(MAX_ROWS)
     ).all()
     return [
         AttemptRow(
@@ -89,8 +91,8 @@ def _attempts(connection: Connection, bot_id: str) -> list[AttemptRow]:
     ]
 
 
-def _calls(kept: Sequence[dict[str, Any]]) -> list[CallRow]:
-    # An older release may have kept fewer fields, a newer one more.
+def _calls(stored: Sequence[dict[str, Any]]) -> list[CallRow]:
+    # An older or newer release may have stored other fields.
     return [
         CallRow(
             call.get("method", ""),
@@ -100,5 +102,5 @@ def _calls(kept: Sequence[dict[str, Any]]) -> list[CallRow]:
             call.get("ms", 0),
             call.get("error"),
         )
-        for call in kept
+        for call in stored
     ]

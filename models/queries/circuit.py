@@ -1,4 +1,4 @@
-"""Whether Recall refuses the whole workspace, as the workers noted it for everybody."""
+"""The circuit breaker of the workspace, as the workers stored it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from sqlalchemy import Connection, select
 from models.core.sanitize import utc_time
 from models.tables.workspace_state import CIRCUIT, WorkspaceState
 
-# The longest that anybody may be told to wait: 15 minutes, and a second so as not to be early.
+# The maximum wait: 15 minutes, plus a second so that nobody is early.
 LONGEST_WAIT = 15 * 60 + 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """Whether Recall refuses the whole workspace; `open_for` in seconds, 0 when it is closed."""
+    """The circuit breaker; `open_for` is the remaining time in seconds, 0 if it is closed."""
 
     open_for: float
     reason: str | None = None
@@ -24,25 +24,24 @@ class Circuit:
 
 
 def read_circuit(connection: Connection, now: datetime) -> Circuit:
-    """Read how the circuit stands."""
+    """Read the circuit breaker's state."""
     columns = (WorkspaceState.value, WorkspaceState.updated_at)
-    noted = connection.execute(select(*columns).where(WorkspaceState.key == CIRCUIT))
-    return circuit_of(noted.one_or_none(), now)
+    stored = connection.execute(select(*columns).where(WorkspaceState.key == CIRCUIT))
+    return circuit_of(stored.one_or_none(), now)
 
 
-def circuit_of(noted: Any, now: datetime) -> Circuit:
-    """Return the circuit that a row of workspace_state tells of; None is a closed one."""
-    if noted is None:
+def circuit_of(row: Any, now: datetime) -> Circuit:
+    """Return the circuit stored in a row of workspace_state; without a row it is closed."""
+    if row is None:
         return Circuit(0.0)
-    left = max(0.0, seconds_left(noted.value, noted.updated_at, now))
-    return Circuit(left, noted.value.get("reason"), noted.value.get("detail"))
+    left = max(0.0, seconds_left(row.value, row.updated_at, now))
+    return Circuit(left, row.value.get("reason"), row.value.get("detail"))
 
 
 def seconds_left(value: Mapping[str, Any], written_at: datetime, now: datetime) -> float:
-    """Return how long a note of the workspace still holds; negative when it is over.
+    """Return the seconds until a stored state ends; negative if it has ended.
 
-    One that is absurdly far holds for LONGEST_WAIT from when it was written, and one that names no
-    time is over.
+    A state ends LONGEST_WAIT after it was written at the latest. Without an end it has ended.
     """
     until, longest = utc_time(value.get("until")), timedelta(seconds=LONGEST_WAIT)
     if until is None:

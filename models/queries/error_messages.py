@@ -1,6 +1,6 @@
-"""What each error means, in words for people: the machine's own word stays beside them."""
+"""Descriptions of the stored link errors, for people."""
 
-_WORDS = {
+_DESCRIPTIONS = {
     "bot_not_found": "Recall does not know this bot; it may belong to another region or workspace",
     "network": "Recall could not be reached",
     "timeout": "Recall did not answer in time",
@@ -27,10 +27,10 @@ _BY_FIRST_DIGIT = {
 
 
 def describe_error(error: str) -> str:
-    """Return `why it is (the error as it is kept)`; an unknown error stands for itself."""
+    """Return `description (error)`; an unknown error is returned unchanged."""
     reason, _, place = error.partition(": ")
-    words = _WORDS.get(reason) or _BY_FIRST_DIGIT.get(reason[:6])
-    # The same status means another thing where a calendar user's token was shown, not our key.
+    description = _DESCRIPTIONS.get(reason) or _BY_FIRST_DIGIT.get(reason[:6])
+    # On calendar routes these statuses are about the user's token, not our API key.
     if reason in ("http_401", "http_403") and place.startswith("calendar/meetings"):
-        words = "Recall refuses the calendar user's token"
-    return f"{words} ({error})" if words else error
+        description = "Recall refuses the calendar user's token"
+    return f"{description} ({error})" if description else error

@@ -1,4 +1,4 @@
-"""What can be asked of each list: one model a list, for the API, the CLI and the pages alike."""
+"""The filters of each list, shared by API, command line and console."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -39,16 +39,16 @@ def _uuid(value: str) -> str:
 
 
 def _bot_id(value: str) -> str:
-    # A bot is named by its first characters wherever a table is narrow.
+    # Narrow tables show only the first characters of a bot's id.
     if uuid_range(value) is None:
         raise ValueError("must be a UUID, or its first 8 characters or more")
     return value.lower()
 
 
 def _storable(value: str) -> str:
-    # No column holds these: PostgreSQL would refuse the question, and the answer is known.
+    # No column can contain these, and PostgreSQL would reject the query.
     if storable(value, len(value)) != value:
-        raise ValueError("must not hold NUL or half of a surrogate pair")
+        raise ValueError("must not contain NUL or an unpaired surrogate")
     return value
 
 
@@ -59,12 +59,12 @@ def _email(value: str) -> str:
 
 
 def column_text(column: QueryableAttribute[Any]) -> StringConstraints:
-    """Take what a column may hold: as long as that, and to the letter, blanks around it too."""
+    """Return constraints for a text that fits into a column; spaces are significant."""
     return StringConstraints(min_length=1, max_length=longest(column))
 
 
 def _time(value: object) -> datetime:
-    # Not pydantic's own reading: to it, 5 is a moment in 1970.
+    # Pydantic's own parser would accept 5 as a time in 1970.
     if isinstance(value, datetime) and value.tzinfo:
         return value.astimezone(UTC)
     if (found := utc_time(value)) is None or is_clamped(value):
@@ -73,7 +73,7 @@ def _time(value: object) -> datetime:
 
 
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
-# As a pattern too, for the API's description.
+# The same rule as a pattern, for OpenAPI.
 _HEX = "[0-9a-fA-F]"
 BOT_ID_PATTERN = (
     f"^{_HEX}{{8}}(-({_HEX}{{0,4}}|{_HEX}{{4}}(-({_HEX}{{0,4}}|{_HEX}{{4}}"
@@ -100,7 +100,7 @@ MessageId = Annotated[str, column_text(Delivery.id), AfterValidator(_storable)]
 Action = Annotated[str, column_text(Audit.action), AfterValidator(_storable)]
 Subject = Annotated[str, column_text(Audit.subject), AfterValidator(_storable)]
 Time = Annotated[datetime, BeforeValidator(_time)]
-# Spelt out, because OpenAPI, the options' help and the pages all list the choices from here.
+# Literals, from which OpenAPI, the command line and the console list the choices.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]
 OutcomeName = Literal["accepted", "ignored", "malformed"]
 BOT_ID_WORDS = "the bot's id, or its first 8 characters or more"
@@ -108,23 +108,23 @@ Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 
 
 class Filter(BaseModel):
-    """A filter: whatever is given must hold; an unknown name is refused."""
+    """Base of the filters: all given values must match; an unknown name is refused."""
 
-    # A misspelt filter that is passed over would show, or put back, everything.
+    # An ignored misspelt filter would show, or relink, everything.
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class LinkFilter(Filter):
-    """Which links: by bot, meeting, person, words of the title, state, platform or time."""
+    """Filters links by bot, meeting, person, title, state, platform and time."""
 
     bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
     meeting_id: Uuid | None = Field(None, description="the calendar meeting's id")
     external_id: ExternalId | None = Field(None, description="the calendar user, as you named them")
     email: Email | None = Field(None, description="organiser or attendee, in any case")
-    title: Words | None = Field(None, description="words of the title, all of them, in any case")
+    title: Words | None = Field(None, description="words of the title, all required, in any case")
     ical_uid: IcalUid | None = Field(None, description="the calendar event's iCal UID")
     status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
-    link_state: LinkStateName | None = Field(None, description="how the bot's link stands")
+    link_state: LinkStateName | None = Field(None, description="the bot's link state")
     platform: Platform | None = Field(None, description="meeting_platform, such as zoom")
     since: Time | None = Field(None, description="meeting_start at or after")
     until: Time | None = Field(None, description="meeting_start before")
@@ -132,11 +132,11 @@ class LinkFilter(Filter):
 
 
 class BotFilter(Filter):
-    """Which bots: by id, by how their link stands, or by their status."""
+    """Filters bots by id, link state, status and time."""
 
     bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
     link_state: LinkStateName | Literal["unlinked"] | None = Field(
-        None, description="how the link stands; unlinked is every state but linked"
+        None, description="the link state; unlinked is every state but linked"
     )
     status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
     since: Time | None = Field(None, description="first_seen_at at or after")
@@ -144,19 +144,17 @@ class BotFilter(Filter):
 
 
 class DeliveryFilter(Filter):
-    """Which deliveries: by bot, message, outcome or time."""
+    """Filters deliveries by bot, message, outcome and time."""
 
     bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
-    message_id: MessageId | None = Field(None, description="the webhook's own id")
+    message_id: MessageId | None = Field(None, description="the webhook's id")
     outcome: OutcomeName | None = Field(None, description="accepted, ignored or malformed")
     since: Time | None = Field(None, description="received_at at or after")
     until: Time | None = Field(None, description="received_at before")
 
 
 class RejectionFilter(Filter):
-    """Which refused requests."""
+    """Filters refused requests by message and by whether they were accepted later."""
 
-    message_id: MessageId | None = Field(None, description="the webhook's own id, as it said")
-    unresolved: bool = Field(
-        default=False, description="only those that have not been accepted later"
-    )
+    message_id: MessageId | None = Field(None, description="the webhook's id, as its header says")
+    unresolved: bool = Field(default=False, description="only requests not accepted later")

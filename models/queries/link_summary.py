@@ -1,4 +1,4 @@
-"""One plain sentence: why a bot is, or is not, linked."""
+"""One sentence that explains why a bot is or is not linked."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,10 +18,10 @@ _CLOSED = Circuit(0.0)
 
 
 def why(bot: BotRow, links: Sequence[LinkRow], now: datetime, circuit: Circuit = _CLOSED) -> str:
-    """Say how the bot's link stands, what is missing, and when the next try is."""
-    # A state of a newer release, during a deploy, is no reason to say nothing.
-    tell = _STATES.get(bot.link_state, _unknown)
-    sentence = tell(bot, [link for link in links if link.ended_at is None])
+    """Return the sentence: the link's state, what is missing, and when the next attempt is."""
+    # During a deploy, a newer release may have stored a state unknown here.
+    summarize = _STATES.get(bot.link_state, _unknown)
+    sentence = summarize(bot, [link for link in links if link.ended_at is None])
     ended = sum(link.ended_at is not None for link in links)
     if ended:
         sentence += f"; {_count(ended, 'earlier link')} ended"
@@ -64,7 +64,7 @@ def _partial(bot: BotRow, links: list[LinkRow]) -> str:
 
 def _failed(bot: BotRow, _links: list[LinkRow]) -> str:
     reason = describe_error(bot.last_error) if bot.last_error else "no error was recorded"
-    # A bot whose workers died has no attempt to its name.
+    # A bot whose workers crashed has no counted attempts.
     after = f" after {_count(bot.attempts, 'attempt')}" if bot.attempts else ""
     return f"Linking failed{after}; no more retries: {reason}"
 

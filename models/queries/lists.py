@@ -1,7 +1,4 @@
-"""The lists that operators page through: one typed read each, newest first, by keyset.
-
-No OFFSET and no exact count: both cost what the table has grown to.
-"""
+"""The queries of the lists, each ordered for keyset paging, the newest first."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -25,14 +22,14 @@ from models.tables.rejection import Rejection
 
 
 def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
-    """List links, the newest first; by title or a time of meetings, the latest meeting first."""
+    """List links, the newest first; filtered by title or time, the latest meeting first."""
     columns = BOT_LINKS.c
     query = _links(wanted)
     if wanted.title:
         query, order = filter_by_title(query, wanted.title, dialect)
         return Listing(_between(query, order[0], wanted.since, wanted.until), order, LinkRow)
     query = _between(query, columns.meeting_start, wanted.since, wanted.until)
-    # The order follows the index that the filter uses, or a page would sort all that matches.
+    # Order by the index that the filter uses; otherwise a page would sort all matches.
     first = columns.meeting_start if wanted.since or wanted.until else columns.linked_at
     return Listing(query, (first, columns.bot_id, columns.meeting_id), LinkRow)
 
@@ -40,17 +37,17 @@ def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
 def _links(wanted: LinkFilter) -> Query:
     query: Query = select(BOT_LINKS).where(*_equal(wanted, _LINK_COLUMNS))
     if wanted.email:
-        # A meeting has many people: a join would show it once for each.
+        # A join would repeat the meeting for each of its people.
         meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
         query = query.where(BOT_LINKS.c.meeting_id.in_(meetings))
     return query.where(BOT_LINKS.c.ended_at.is_(None)) if wanted.current else query
 
 
 def bots(wanted: BotFilter) -> Listing[BotRow]:
-    """List bots, the one seen first last."""
+    """List bots, the most recently first seen at the top."""
     query: Query = select(*BOT_COLUMNS).where(*_equal(wanted, _BOT_COLUMNS))
     if wanted.link_state == "unlinked":
-        # The value in the statement: a parameter would not be known to imply the index's predicate.
+        # With a parameter, the planner could not match the predicate of the partial index.
         query = query.where(Bot.link_state != literal_column("'linked'"))
     elif wanted.link_state:
         query = query.where(Bot.link_state == wanted.link_state)
@@ -68,7 +65,7 @@ def deliveries(wanted: DeliveryFilter) -> Listing[DeliveryRow]:
 
 def rejections(wanted: RejectionFilter) -> Listing[RejectionRow]:
     """List refused requests, the latest first."""
-    kept = (
+    columns = (
         Rejection.id,
         Rejection.received_at,
         Rejection.reason,
@@ -76,7 +73,7 @@ def rejections(wanted: RejectionFilter) -> Listing[RejectionRow]:
         Rejection.message_id,
         Rejection.resolved_at,
     )
-    query: Query = select(*kept)
+    query: Query = select(*columns)
     if wanted.message_id is not None:
         query = query.where(Rejection.message_id == wanted.message_id)
     if wanted.unresolved:
@@ -123,8 +120,8 @@ _BOT_COLUMNS: Mapping[str, Any] = {"bot_id": Bot.id, "status": Bot.status}
 
 
 def _column(attribute: Any) -> ColumnElement[Any]:
-    found: ColumnElement[Any] = attribute.expression
-    return found
+    expression: ColumnElement[Any] = attribute.expression
+    return expression
 
 
 def _equal(
@@ -136,7 +133,7 @@ def _equal(
 
 
 def _is_bot(column: ColumnElement[Any], asked: str) -> ColumnElement[bool]:
-    # The whole id as a range of one would keep an index from ordering by its next column.
+    # For a whole id, equality lets an index also order by its next column.
     found = uuid_range(asked)
     if found is None or found[0] == found[1]:
         return column == asked

@@ -1,4 +1,4 @@
-"""The lists, by name: what the API, the command line and the pages all offer."""
+"""The registry of lists, from which API, command line and console are built."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from models.queries.rows import AuditRow, BotRow, DeliveryRow, LinkRow, Rejectio
 
 @dataclass(frozen=True, slots=True)
 class ListKind:
-    """One list: its name, what can be asked of it, what its rows are, how it is read."""
+    """One list: its name, filter, row type, and the function that makes its query."""
 
     name: str
     summary: str
@@ -34,7 +34,7 @@ BOTS = ListKind(
 )
 DELIVERIES = ListKind(
     "deliveries",
-    "Webhooks that arrived, newest first",
+    "Received webhooks, newest first",
     DeliveryFilter,
     DeliveryRow,
     lambda wanted, _dialect: deliveries(wanted),
@@ -48,7 +48,7 @@ REJECTIONS = ListKind(
 )
 AUDIT = ListKind(
     "audit",
-    "Changes that people made, newest first",
+    "Changes made by people, newest first",
     AuditFilter,
     AuditRow,
     lambda wanted, _dialect: audits(wanted),

@@ -1,4 +1,4 @@
-"""What the reads return: typed rows, which every rendering (JSON, CSV, table, page) shares."""
+"""Typed rows of the queries, shared by JSON, CSV, tables and pages."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """One line of the view bot_links."""
+    """One row of the view bot_links."""
 
     bot_id: str
     bot_status: str
@@ -43,7 +43,7 @@ class LinkRow:
 
 @dataclass(frozen=True, slots=True)
 class BotRow:
-    """One bot, its status, and how its link stands."""
+    """One bot with its status and link state."""
 
     bot_id: str
     bot_status: str
@@ -68,7 +68,7 @@ class BotRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """One line of the view delivery_log."""
+    """One row of the view delivery_log."""
 
     delivery_id: str
     event: str | None
@@ -84,7 +84,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class RejectionRow:
-    """One refused request; its headers and body are shown to nobody."""
+    """One refused request, without its headers and body."""
 
     id: int
     received_at: datetime
@@ -96,7 +96,7 @@ class RejectionRow:
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """One status that a bot was in."""
+    """One entry of a bot's status history."""
 
     code: str
     sub_code: str | None
@@ -107,7 +107,7 @@ class StatusRow:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call to Recall, within an attempt."""
+    """One call to Recall during an attempt."""
 
     method: str
     path: str
@@ -119,7 +119,7 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One try to link a bot, with each of its calls."""
+    """One attempt to link a bot, with its calls."""
 
     id: int
     started_at: datetime
@@ -131,7 +131,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """All that is known of one bot, and one sentence of why it is or is not linked."""
+    """Everything known about one bot, and a sentence that explains its link state."""
 
     bot: BotRow
     why: str
@@ -143,7 +143,7 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One change that a person made."""
+    """One entry of the audit log."""
 
     id: int
     at: datetime

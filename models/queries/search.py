@@ -1,4 +1,4 @@
-"""What an id that somebody pastes may be: a bot's, the beginning of one, or a message's."""
+"""Search by id: a bot's id, a prefix of one, or a message id."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,27 +17,27 @@ MOST_BOTS = 10
 
 @dataclass(frozen=True, slots=True)
 class IdMatch:
-    """Which bots an id means; where it is a message's that names no bot, the list that has it."""
+    """The matching bots; for a message without a bot, the list that contains it."""
 
     bot_ids: list[str]
     message_in: str | None = None
 
 
 def look_up(connection: Connection, text: str) -> IdMatch:
-    """Find what has this id, by indexes alone; a bot's may be its first 8 characters or more."""
+    """Find an id using indexes only; 8 characters of a bot's id are enough."""
     if found := uuid_range(text):
-        # A bot that webhooks name and that none has told the status of is in deliveries alone.
+        # A bot without any status yet is only in deliveries.
         for column in (Bot.id, Delivery.bot_id):
-            if bot_ids := _within(connection, column, *found):
+            if bot_ids := _bot_ids_between(connection, column, *found):
                 return IdMatch(bot_ids)
     return _by_message(connection, text)
 
 
-def _within(
+def _bot_ids_between(
     connection: Connection, column: QueryableAttribute[Any], first: str, last: str
 ) -> list[str]:
-    named = select(column).where(column.between(first, last)).distinct()
-    return list(connection.scalars(named.order_by(column).limit(MOST_BOTS)))
+    matching = select(column).where(column.between(first, last)).distinct()
+    return list(connection.scalars(matching.order_by(column).limit(MOST_BOTS)))
 
 
 def _by_message(connection: Connection, message_id: str) -> IdMatch:

@@ -1,4 +1,4 @@
-"""How the service stands: backlog, latency, circuit, quota, workers; a few cheap reads."""
+"""The state of the service: backlog, latency, circuit, quota and workers."""
 
 import math
 from collections import Counter
@@ -19,10 +19,10 @@ from models.tables.hourly_count import HourlyCount
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import CIRCUIT, CLOSED, QUOTA, WORKER, WorkspaceState
 
-# Counting stops here: whether ten thousand or a million wait, somebody has to look.
+# Counting stops here, because exact counts of large tables are slow.
 MOST_COUNTED = 10_000
 HOURS = 24
-# A worker tells of itself twice a minute.
+# A worker reports every 30 seconds.
 WORKER_IS_AWAY_AFTER = 120.0
 
 Facts = Mapping[str, Any]
@@ -30,7 +30,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits. Counts end at 10,000; ages in seconds."""
+    """Waiting work. Counts stop at 10,000; ages are in seconds."""
 
     unapplied: int
     oldest_unapplied_seconds: float | None
@@ -44,7 +44,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that told of itself; `seen_seconds` ago."""
+    """A worker that last reported `seen_seconds` ago."""
 
     name: str
     seen_seconds: float
@@ -53,7 +53,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What happened in one hour, by label."""
+    """The counts of one hour, by label."""
 
     hour: datetime
     deliveries: dict[str, int] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class HourlyCountRow:
-    """How often something happened in one hour."""
+    """One counter of one hour."""
 
     name: str
     label: str
@@ -73,7 +73,7 @@ class HourlyCountRow:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How the service stands at one moment."""
+    """The state of the service at one moment."""
 
     at: datetime
     backlog: Backlog
@@ -86,17 +86,16 @@ class Overview:
     latency: dict[str, int]
     calls: dict[str, int]
     hours: list[Hour]
-    # What the last reconcile found that no webhook had told, and the calendars' findings by kind.
     reconcile: ReconcileSummary | None
     findings: dict[str, int]
 
 
 def overview(connection: Connection) -> Overview:
-    """Read how the service stands now."""
+    """Read the current state of the service."""
     now = database_time(connection)
     state = select(WorkspaceState.key, WorkspaceState.value, WorkspaceState.updated_at)
     facts = {row.key: row for row in connection.execute(state)}
-    tallies = hourly_counts_since(connection, now - timedelta(hours=HOURS))
+    counts = hourly_counts_since(connection, now - timedelta(hours=HOURS))
     return Overview(
         at=now,
         backlog=_backlog(connection, now),
@@ -106,33 +105,33 @@ def overview(connection: Connection) -> Overview:
         workers=_workers(facts, now),
         last_delivery_at=_latest(connection, Delivery.received_at),
         last_rejection_at=_latest(connection, Rejection.received_at),
-        latency=_sum(tallies, "receive_to_link"),
-        calls=_sum(tallies, "call"),
-        hours=_hours(tallies, now),
+        latency=_sum(counts, "receive_to_link"),
+        calls=_sum(counts, "call"),
+        hours=_hours(counts, now),
         reconcile=last_reconcile(connection),
         findings=count_findings(connection),
     )
 
 
 def hourly_counts_since(connection: Connection, since: datetime) -> list[HourlyCountRow]:
-    """Read the counts of each hour that began at or after a time."""
-    kept = select(HourlyCount.name, HourlyCount.label, HourlyCount.hour, HourlyCount.count).where(
+    """Read the counters of all hours that began at or after a time."""
+    query = select(HourlyCount.name, HourlyCount.label, HourlyCount.hour, HourlyCount.count).where(
         HourlyCount.hour >= since
     )
-    return [HourlyCountRow(*row) for row in connection.execute(kept)]
+    return [HourlyCountRow(*row) for row in connection.execute(query)]
 
 
 def counts_of_hour(connection: Connection, hour: datetime) -> list[HourlyCountRow]:
-    """Read the counts of one hour; those of TOTAL count everything there ever was."""
-    kept = select(HourlyCount.name, HourlyCount.label, HourlyCount.hour, HourlyCount.count).where(
+    """Read the counters of one hour; the hour TOTAL has the counts since installation."""
+    query = select(HourlyCount.name, HourlyCount.label, HourlyCount.hour, HourlyCount.count).where(
         HourlyCount.hour == hour
     )
-    return [HourlyCountRow(*row) for row in connection.execute(kept)]
+    return [HourlyCountRow(*row) for row in connection.execute(query)]
 
 
 def _backlog(connection: Connection, now: datetime) -> Backlog:
     def counted(condition: ColumnElement[bool]) -> int:
-        # The limit is inside, so that counting stops there.
+        # The limit in the subquery stops the counting early.
         some = select(text("1")).select_from(Bot).where(condition).limit(MOST_COUNTED)
         return connection.scalar(select(func.count()).select_from(some.subquery())) or 0
 
@@ -142,7 +141,7 @@ def _backlog(connection: Connection, now: datetime) -> Backlog:
     unapplied = select(text("1")).select_from(Delivery).where(text(Delivery.IS_UNAPPLIED))
     oldest = select(Delivery.received_at).where(text(Delivery.IS_UNAPPLIED))
     oldest_due = select(Bot.due_at).where(Bot.due_at <= now).order_by(Bot.due_at)
-    # Ordered as the partial index is: SQLite would else count them by reading every delivery.
+    # Without the order of the partial index, SQLite would scan all deliveries.
     some = unapplied.order_by(Delivery.received_at).limit(MOST_COUNTED)
     waiting = select(func.count()).select_from(some.subquery())
     return Backlog(
@@ -177,14 +176,14 @@ def _closed(facts: Facts, now: datetime) -> dict[str, float]:
     return {name: seconds for name, seconds in closed.items() if seconds > 0}
 
 
-def _quota(noted: Mapping[str, Any]) -> dict[str, Any]:
-    # A bucket that lacks one of its numbers is left out: a page must not fail for it.
+def _quota(stored: Mapping[str, Any]) -> dict[str, Any]:
+    # A bucket with a missing number is left out, so that the page still renders.
     found = {
-        name: {key: _number(told.get(key)) for key in ("left", "per_minute")}
-        for name, told in noted.items()
-        if isinstance(told, dict)
+        name: {key: _number(bucket.get(key)) for key in ("left", "per_minute")}
+        for name, bucket in stored.items()
+        if isinstance(bucket, dict)
     }
-    return {name: told for name, told in found.items() if None not in told.values()}
+    return {name: bucket for name, bucket in found.items() if None not in bucket.values()}
 
 
 def _number(value: object) -> float | None:
@@ -203,26 +202,26 @@ def _workers(facts: Facts, now: datetime) -> list[Worker]:
         for key, fact in facts.items()
         if key.startswith(WORKER)
     ]
-    # Whoever is alive comes first: the list is read from its top.
+    # The most recently seen workers first.
     return sorted(found, key=lambda worker: worker.seen_seconds)
 
 
-def _sum(tallies: Iterable[HourlyCountRow], name: str) -> dict[str, int]:
+def _sum(counts: Iterable[HourlyCountRow], name: str) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for tally in tallies:
-        if tally.name == name:
-            total[tally.label] += tally.count
+    for row in counts:
+        if row.name == name:
+            total[row.label] += row.count
     return dict(total)
 
 
-def _hours(tallies: Iterable[HourlyCountRow], now: datetime) -> list[Hour]:
+def _hours(counts: Iterable[HourlyCountRow], now: datetime) -> list[Hour]:
     this = now.replace(minute=0, second=0, microsecond=0)
-    # Hours in which nothing happened are what a chart is looked at for.
+    # The chart also needs the hours without any counts.
     hours = {this - timedelta(hours=n): Hour(this - timedelta(hours=n)) for n in range(HOURS)}
-    for tally in tallies:
-        if (hour := hours.get(tally.hour)) is None:
+    for row in counts:
+        if (hour := hours.get(row.hour)) is None:
             continue
         kinds = {"delivery": hour.deliveries, "link": hour.links, "rejection": hour.rejections}
-        if (counts := kinds.get(tally.name)) is not None:
-            counts[tally.label] = tally.count
+        if (kind := kinds.get(row.name)) is not None:
+            kind[row.label] = row.count
     return [hours[moment] for moment in sorted(hours)]

@@ -1,4 +1,4 @@
-"""One bot's life as one line of moments: deliveries, statuses, attempts, the next try."""
+"""The timeline of one bot: deliveries, statuses, attempts and the next attempt."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from datetime import datetime
 
 from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
 
-# Equal times are common: what arrives stands before what follows from it.
+# Equal times are common; a delivery is listed before its effects.
 _ORDER = {"delivery": 0, "status": 1, "attempt": 2, "next": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing that happened, or will: when, what, how it came out, and what more is known."""
+    """One past or future entry of the timeline; `ms` is its duration."""
 
     at: datetime
     kind: str
@@ -24,7 +24,7 @@ class Moment:
 
 
 def timeline(found: Explained) -> list[Moment]:
-    """Merge all that is known of a bot, the earliest first."""
+    """Merge everything known about a bot, the earliest first."""
     moments = [
         *map(_delivery, found.deliveries),
         *map(_status, found.statuses),

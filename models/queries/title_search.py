@@ -1,4 +1,4 @@
-"""Links by words of meeting titles: titles that hold every word, the latest meeting first."""
+"""Full-text search of links by the words of meeting titles."""
 
 from typing import Any
 
@@ -24,16 +24,16 @@ Query = Select[*tuple[Any, ...]]
 Order = tuple[ColumnElement[Any], ...]
 
 _TITLED = aliased(CalendarMeeting, name="titled")
-# SQLite's full-text search finds by a number, and our ids are text; triggers keep both tables.
+# SQLite's FTS5 has numeric rowids and our ids are text; triggers maintain the mapping.
 _TITLES = table("meeting_titles")
 _TITLE_IDS = table("meeting_title_ids", column("id"), column("meeting_id"))
 
 
 def filter_by_title(query: Query, asked: str, dialect: str) -> tuple[Query, Order]:
-    """Narrow links to titles that hold the words; returns what they are to be ordered by.
+    """Filter links to titles that contain every word; also return the sort columns.
 
-    The planner chooses: words that few titles hold by their own index, common ones along the
-    meetings' times, which ends where the page is full.
+    The planner finds rare words by their index. For common words it follows the meetings' start
+    times and stops when the page is full.
     """
     words = title_words(asked)
     links = BOT_LINKS.c
@@ -47,13 +47,13 @@ def filter_by_title(query: Query, asked: str, dialect: str) -> tuple[Query, Orde
 
 
 def _sqlite_ids(words: list[str]) -> Select[Any]:
-    # Each word in quotes, for some are operators to FTS5.
+    # Quoted, because FTS5 treats some words as operators.
     match = " ".join(f'"{word}"' for word in words)
-    numbers: Query = select(literal_column("rowid")).select_from(_TITLES)
-    numbers = numbers.where(literal_column("meeting_titles").op("MATCH")(match))
-    return select(_TITLE_IDS.c.meeting_id).where(_TITLE_IDS.c.id.in_(numbers))
+    rowids: Query = select(literal_column("rowid")).select_from(_TITLES)
+    rowids = rowids.where(literal_column("meeting_titles").op("MATCH")(match))
+    return select(_TITLE_IDS.c.meeting_id).where(_TITLE_IDS.c.id.in_(rowids))
 
 
 def _column(attribute: Any) -> ColumnElement[Any]:
-    found: ColumnElement[Any] = attribute.expression
-    return found
+    expression: ColumnElement[Any] = attribute.expression
+    return expression

@@ -1,4 +1,4 @@
-"""The three views as tables to read from; their columns are a contract with people's scripts."""
+"""The views that our code reads; their columns are a contract with users' scripts."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy.types import TypeEngine
 from models.tables.base import Json, UtcDateTime
 
 _TEXT, _TIME, _COUNT, _FLAG = String(), UtcDateTime(), Integer(), Boolean()
-# Apart from the tables' metadata: create_all and autogenerate must not take them for tables.
+# Separate metadata, so that create_all and autogenerate do not treat views as tables.
 _VIEWS = MetaData()
 
 

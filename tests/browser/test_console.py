@@ -23,7 +23,7 @@ from models.tables.calendar_finding import CalendarFinding
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
-from tests.models.queries.test_alerts import a_refused_workspace
+from tests.models.queries.test_alerts import an_open_circuit
 from tests.support.browser import NoBrowserError, chromium, log_in, running_browser
 from tests.support.bulk_data import meeting_id
 from tests.support.console_client import READ, WRITE
@@ -480,7 +480,7 @@ def test_alarms_are_announced_when_they_change_and_not_at_each_refresh(
 def _stop_recall(engine: Engine, seconds: float) -> None:
     with engine.begin() as connection:
         connection.execute(delete(WorkspaceState).where(WorkspaceState.key == "circuit"))
-    a_refused_workspace(engine, seconds)
+    an_open_circuit(engine, seconds)
 
 
 def _refresh(page: Page, engine: Engine, times: int) -> None:

@@ -18,10 +18,10 @@ from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import API_KEY, ROOT, SECRET
 from tests.models.queries.test_alerts import (
     HOUR,
-    a_refused_workspace,
     a_worker,
+    add_count,
+    an_open_circuit,
     last_delivery,
-    tally,
 )
 from tests.support.console_client import READ
 from tests.support.fakes import BOT, MEETINGS
@@ -35,7 +35,7 @@ EACH = pytest.mark.parametrize("kind", ALARMS, ids=lambda kind: kind.name)
 
 def _silent(engine: Engine) -> None:
     last_delivery(engine, 4 * HOUR)
-    tally(engine, "delivery", "accepted", 7 * 24 + 2, 50)
+    add_count(engine, "delivery", "accepted", 7 * 24 + 2, 50)
 
 
 def _missed(engine: Engine) -> None:
@@ -55,9 +55,9 @@ def _no_bot(engine: Engine) -> None:
 
 # How each of them is made to ring alone, beside a worker that is alive.
 RING: dict[str, Callable[[Engine], object]] = {
-    "all_refused": lambda engine: tally(engine, "rejection", "no_matching_signature", 0, 50),
+    "all_refused": lambda engine: add_count(engine, "rejection", "no_matching_signature", 0, 50),
     "silence": _silent,
-    "circuit_open": lambda engine: a_refused_workspace(engine, 200),
+    "circuit_open": lambda engine: an_open_circuit(engine, 200),
     "no_worker": lambda _: None,
     "stalled": lambda engine: add_delivery(engine, BOT, "done", received_at=db_now(-600)),
     "webhooks_missed": _missed,

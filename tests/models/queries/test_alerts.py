@@ -1,4 +1,4 @@
-"""What should worry somebody: silence, refusals, a refused workspace, no worker, old work."""
+"""Alarms: each is active when it should be, and only then."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,8 @@ from tests.support.rows import add_bot, add_delivery
 HOUR, DAY = 3600.0, 86_400.0
 
 
-def tally(engine: Engine, name: str, label: str, hours_ago: int, count: int) -> None:
-    """Count something in an hour of the past."""
+def add_count(engine: Engine, name: str, label: str, hours_ago: int, count: int) -> None:
+    """Add a counter of a past hour."""
     this = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     row = {"name": name, "label": label, "hour": this - timedelta(hours=hours_ago)}
     with engine.begin() as connection:
@@ -30,14 +30,14 @@ def tally(engine: Engine, name: str, label: str, hours_ago: int, count: int) -> 
 
 
 def a_worker(engine: Engine, seen_ago: float = 0.0) -> None:
-    """A worker told of itself."""
+    """Add the heartbeat of a worker."""
     row = {"key": f"worker:w{seen_ago}:1", "value": {"memory_mb": 60.0}}
     with engine.begin() as connection:
         connection.execute(insert(WorkspaceState).values(updated_at=db_now(-seen_ago), **row))
 
 
-def a_refused_workspace(engine: Engine, seconds: float) -> None:
-    """The circuit was opened, and is for so many seconds more."""
+def an_open_circuit(engine: Engine, seconds: float) -> None:
+    """Add a circuit that stays open for some seconds."""
     until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
     value = {"reason": "http_401", "detail": "Invalid API key", "until": until}
     with engine.begin() as connection:
@@ -46,12 +46,12 @@ def a_refused_workspace(engine: Engine, seconds: float) -> None:
 
 
 def last_delivery(engine: Engine, ago: float) -> None:
-    """The last webhook came so many seconds ago, and was applied."""
+    """Add a last webhook, received and applied some seconds ago."""
     add_delivery(engine, BOT, "done", received_at=db_now(-ago), applied_at=db_now(-ago))
 
 
 def an_overdue_bot(engine: Engine, status: str, ended_ago: float) -> None:
-    """A bot whose meeting is over."""
+    """Add a bot whose meeting is over."""
     seen_at = db_now(-ended_ago - HOUR)
     add_bot(engine, BOT, status=status, due_at=None, link_state="linked", first_seen_at=seen_at)
     times = {"start_time": db_now(-ended_ago - HOUR), "end_time": db_now(-ended_ago)}
@@ -63,39 +63,39 @@ def an_overdue_bot(engine: Engine, status: str, ended_ago: float) -> None:
         connection.execute(insert(Link).values(**link, **seen))
 
 
-def ringing(engine: Engine) -> dict[str, Alarm]:
-    """The alarms that ring, by name."""
+def active_alarms(engine: Engine) -> dict[str, Alarm]:
+    """The active alarms by name."""
     with engine.connect() as connection:
         found = alarms(connection, overview(connection))
     assert all(alarm.text and alarm.remedy for alarm in found)
     return {alarm.name: alarm for alarm in found}
 
 
-def test_nothing_rings_where_all_is_well(engine: Engine) -> None:
-    """A worker, a recent webhook, a refused stranger: an ordinary day."""
+def test_no_alarm_is_active_on_an_ordinary_day(engine: Engine) -> None:
+    """With a worker, a recent webhook and some refused requests."""
     a_worker(engine)
     last_delivery(engine, 60)
-    tally(engine, "delivery", "accepted", 0, 1)
-    tally(engine, "rejection", "missing_header", 0, 500)
-    assert ringing(engine) == {}
+    add_count(engine, "delivery", "accepted", 0, 1)
+    add_count(engine, "rejection", "missing_header", 0, 500)
+    assert active_alarms(engine) == {}
 
 
 def test_a_new_installation_is_not_silent(engine: Engine) -> None:
-    """Nothing was ever sent, so nothing is missing: the doctor says that."""
+    """No webhook has ever arrived, so none is missing; the doctor reports that."""
     a_worker(engine)
-    assert ringing(engine) == {}
+    assert active_alarms(engine) == {}
 
 
-def test_no_webhook_where_a_week_ago_there_were_many_is_silence(engine: Engine) -> None:
-    """Two hours are enough, and it says how many there should have been."""
+def test_fewer_webhooks_than_a_week_ago_is_silence(engine: Engine) -> None:
+    """After two hours, with the number that was expected."""
     a_worker(engine)
     last_delivery(engine, 4 * HOUR)
-    tally(engine, "delivery", "accepted", 7 * 24 + 1, 5)
-    tally(engine, "delivery", "ignored", 7 * 24 + 2, 3)
-    # Before the last webhook's hour, and after the silence: neither belongs to it.
-    tally(engine, "delivery", "accepted", 7 * 24 + 30, 100)
-    tally(engine, "delivery", "accepted", 7 * 24 - 2, 100)
-    text = ringing(engine)["silence"].text
+    add_count(engine, "delivery", "accepted", 7 * 24 + 1, 5)
+    add_count(engine, "delivery", "ignored", 7 * 24 + 2, 3)
+    # Hours before and after the silent period do not count.
+    add_count(engine, "delivery", "accepted", 7 * 24 + 30, 100)
+    add_count(engine, "delivery", "accepted", 7 * 24 - 2, 100)
+    text = active_alarms(engine)["silence"].text
     assert text == "no webhook for 4 h, compared with 8 in the same period a week ago"
 
 
@@ -110,16 +110,16 @@ def test_no_webhook_where_a_week_ago_there_were_many_is_silence(engine: Engine) 
         (30 * DAY, 0, True),
     ],
 )
-def test_a_quiet_time_is_silence_when_it_is_unusual_or_long(
+def test_a_quiet_period_is_silence_if_it_is_unusual_or_long(
     engine: Engine, ago: float, a_week_ago: int, *, is_silent: bool
 ) -> None:
-    """A weekend rings nothing; the fourth day rings before the fifth, when Recall gives up."""
+    """A weekend is not. The fourth day is, before Recall disables the endpoint on the fifth."""
     a_worker(engine)
     last_delivery(engine, ago)
-    tally(engine, "delivery", "accepted", 7 * 24 + 1, a_week_ago)
-    rings = ringing(engine)
-    assert set(rings) == ({"silence"} if is_silent else set())
-    assert not is_silent or "5 days" in rings["silence"].remedy
+    add_count(engine, "delivery", "accepted", 7 * 24 + 1, a_week_ago)
+    active = active_alarms(engine)
+    assert set(active) == ({"silence"} if is_silent else set())
+    assert not is_silent or "5 days" in active["silence"].remedy
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,14 @@ def test_a_quiet_time_is_silence_when_it_is_unusual_or_long(
         ("media_expired", 3 * HOUR, False),
     ],
 )
-def test_bots_that_never_told_of_their_end_are_silence(
+def test_bots_without_a_final_status_are_silence(
     engine: Engine, status: str, ended_ago: float, *, is_silent: bool
 ) -> None:
-    """Also in a first week: their meetings ended since the last webhook, and two hours ago."""
+    """If their meetings ended after the last webhook and at least two hours ago."""
     a_worker(engine)
     last_delivery(engine, 8 * HOUR)
     an_overdue_bot(engine, status, ended_ago)
-    assert set(ringing(engine)) == ({"silence"} if is_silent else set())
+    assert set(active_alarms(engine)) == ({"silence"} if is_silent else set())
 
 
 @pytest.mark.parametrize(
@@ -154,56 +154,56 @@ def test_bots_that_never_told_of_their_end_are_silence(
         ({0: 2, 20: 30}, 10, False),
     ],
 )
-def test_every_signature_failing_rings_and_one_that_holds_does_not(
+def test_only_refused_requests_ring_unless_one_was_accepted(
     engine: Engine, refused: dict[int, int], accepted_hours_ago: int | None, *, rings: bool
 ) -> None:
-    """In two hours where much is sent, in a day where little is."""
+    """Within two hours on a busy service, within a day on a quiet one."""
     a_worker(engine)
     for hours_ago, count in refused.items():
-        tally(engine, "rejection", "no_matching_signature", hours_ago, count)
+        add_count(engine, "rejection", "no_matching_signature", hours_ago, count)
     if accepted_hours_ago is not None:
-        tally(engine, "delivery", "accepted", accepted_hours_ago, 1)
-    found = ringing(engine)
+        add_count(engine, "delivery", "accepted", accepted_hours_ago, 1)
+    found = active_alarms(engine)
     assert set(found) == ({"all_refused"} if rings else set())
     if rings:
         assert "no_matching_signature" in found["all_refused"].text
         assert "RECALL_WEBHOOK_SECRETS" in found["all_refused"].remedy
 
 
-def test_a_refused_workspace_rings_and_hides_the_stall_it_causes(engine: Engine) -> None:
-    """One cause, one alarm; and it is over when its time is."""
+def test_an_open_circuit_rings_and_hides_the_stall_it_causes(engine: Engine) -> None:
+    """One cause gives one alarm."""
     a_worker(engine)
     add_bot(engine, BOT, due_at=db_now(-900))
-    a_refused_workspace(engine, 200)
-    assert set(ringing(engine)) == {"circuit_open"}
-    assert "(http_401)" in ringing(engine)["circuit_open"].text
+    an_open_circuit(engine, 200)
+    assert set(active_alarms(engine)) == {"circuit_open"}
+    assert "(http_401)" in active_alarms(engine)["circuit_open"].text
 
 
-def test_a_circuit_whose_time_is_over_is_closed(engine: Engine) -> None:
-    """The note stays until a worker has tried."""
+def test_a_circuit_whose_time_is_over_does_not_ring(engine: Engine) -> None:
+    """Its row stays until a worker makes the next call."""
     a_worker(engine)
-    a_refused_workspace(engine, -5)
-    assert ringing(engine) == {}
+    an_open_circuit(engine, -5)
+    assert active_alarms(engine) == {}
 
 
 @pytest.mark.parametrize(("seen_ago", "rings"), [(60, False), (180, True)])
-def test_a_worker_that_says_nothing_for_two_minutes_is_away(
+def test_a_worker_without_heartbeat_for_two_minutes_is_away(
     engine: Engine, seen_ago: float, *, rings: bool
 ) -> None:
-    """It tells of itself every thirty seconds."""
+    """Workers report every thirty seconds."""
     a_worker(engine, seen_ago)
-    assert ("no_worker" in ringing(engine)) == rings
+    assert ("no_worker" in active_alarms(engine)) == rings
 
 
-def test_old_work_rings_whichever_it_is(engine: Engine) -> None:
-    """An unapplied delivery of ten minutes, as a due bot of ten minutes."""
+def test_an_old_unapplied_delivery_rings(engine: Engine) -> None:
+    """As old due bots do."""
     a_worker(engine)
     add_delivery(engine, BOT, "done", received_at=db_now(-600))
-    assert ringing(engine)["stalled"].text == "the oldest item has been waiting for 10 min"
+    assert active_alarms(engine)["stalled"].text == "the oldest item has been waiting for 10 min"
 
 
-def test_a_bot_is_live_until_its_last_word() -> None:
-    """The index's predicate names every code that ends a bot, and no other."""
+def test_a_bot_is_live_until_its_final_status() -> None:
+    """The predicate of the index lists exactly the codes that end a bot."""
     named = re.findall(r"'(\w+)'", Bot.IS_LIVE)
     assert Bot.IS_LIVE.startswith("status NOT IN (")
     assert set(named) == TERMINAL | POST_TERMINAL

@@ -1,11 +1,11 @@
-"""One bot whole: what is read of it, and its life in order."""
+"""Everything known about one bot, and its timeline."""
 
 from datetime import datetime
 
 import pytest
 from sqlalchemy import Engine, insert
 
-from models.queries.bot_detail import MOST, explain, has_delivery
+from models.queries.bot_detail import MAX_ROWS, explain, has_delivery
 from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
 from models.queries.timeline import timeline
 from models.tables.base import db_now
@@ -14,7 +14,7 @@ from models.tables.link import LinkAttempt
 from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
-from tests.models.queries.test_alerts import a_refused_workspace
+from tests.models.queries.test_alerts import an_open_circuit
 from tests.models.queries.test_link_summary import a_bot
 from tests.support.bulk_data import bot_id, populate
 from tests.support.fakes import BOT
@@ -25,15 +25,15 @@ from workers.shutdown import Stop
 
 
 def explained(engine: Engine, bot: str) -> Explained:
-    """All of one bot, which is there."""
+    """Read one bot that exists."""
     with engine.connect() as connection:
         found = explain(connection, bot)
     assert found is not None
     return found
 
 
-def test_a_bot_that_nothing_told_of_is_none(engine: Engine) -> None:
-    """Unless a delivery did, which is not applied yet."""
+def test_a_bot_without_deliveries_is_unknown(engine: Engine) -> None:
+    """A delivery that is not applied yet makes it known."""
     with engine.connect() as connection:
         assert explain(connection, BOT) is None
         assert not has_delivery(connection, BOT)
@@ -42,8 +42,8 @@ def test_a_bot_that_nothing_told_of_is_none(engine: Engine) -> None:
         assert has_delivery(connection, BOT)
 
 
-def test_only_its_own_rows_are_told(engine: Engine) -> None:
-    """Among sixty others."""
+def test_only_the_bots_own_rows_are_read(engine: Engine) -> None:
+    """Among sixty other bots."""
     populate(engine, 60)
     found = explained(engine, bot_id(20))
     assert {row.bot_id for row in found.deliveries} == {bot_id(20)}
@@ -51,10 +51,10 @@ def test_only_its_own_rows_are_told(engine: Engine) -> None:
     assert (len(found.attempts), len(found.links)) == (1, 1)
 
 
-def test_a_real_life_is_told_whole(
+def test_each_attempt_is_shown_with_its_calls(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
-    """A failed call and what followed: each attempt with its calls, their statuses and times."""
+    """A failed attempt and a successful one, with the status and duration of each call."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     recall.faults.add(Fault(path="bot/{id}", times=1, status=503))
     add_delivery(engine, bot.id, "joining_call", copies=3)
@@ -75,18 +75,16 @@ def test_a_real_life_is_told_whole(
     assert all(0 <= call.ms < 60_000 for call in linked.calls)
 
 
-def test_a_refused_workspace_is_told_with_the_bot(engine: Engine) -> None:
-    """Where an operator looks first."""
+def test_an_open_circuit_is_shown_with_the_bot(engine: Engine) -> None:
+    """Because an operator looks there first."""
     add_bot(engine, BOT)
-    a_refused_workspace(engine, 240)
+    an_open_circuit(engine, 240)
     assert "Recall refuses all requests (http_401)" in explained(engine, BOT).why
 
 
 @pytest.mark.parametrize("call", [{}, {"method": "GET", "from_a_newer": "release"}])
-def test_calls_of_another_release_are_told_as_far_as_they_go(
-    engine: Engine, call: dict[str, str]
-) -> None:
-    """Fewer fields or more are no error."""
+def test_calls_stored_by_another_release_are_shown(engine: Engine, call: dict[str, str]) -> None:
+    """Missing and additional fields are no error."""
     add_bot(engine, BOT)
     times = {"started_at": db_now(), "finished_at": db_now()}
     row = {"bot_id": BOT, "outcome": "linked", "error": None, "calls": [call]}
@@ -96,24 +94,26 @@ def test_calls_of_another_release_are_told_as_far_as_they_go(
     assert attempt.calls == [CallRow(call.get("method", ""), "", None, None, 0, None)]
 
 
-def test_a_long_life_is_cut_to_its_latest(engine: Engine) -> None:
-    """A relink loop of months must not fill a page."""
+def test_only_the_latest_rows_of_a_bot_are_read(engine: Engine) -> None:
+    """Months of retries must not fill the page."""
     add_bot(engine, BOT)
     shown: dict[str, object] = {"bot_id": BOT, "outcome": "retry", "error": None, "calls": []}
     attempts = [
-        {"started_at": later(n), "finished_at": later(n), **shown} for n in range(MOST + 50)
+        {"started_at": later(n), "finished_at": later(n), **shown} for n in range(MAX_ROWS + 50)
     ]
-    codes = [{"bot_id": BOT, "code": f"c{n}", "occurred_at": later(n)} for n in range(MOST + 50)]
+    codes = [
+        {"bot_id": BOT, "code": f"c{n}", "occurred_at": later(n)} for n in range(MAX_ROWS + 50)
+    ]
     with engine.begin() as connection:
         connection.execute(insert(LinkAttempt), attempts)
         connection.execute(insert(BotStatus), codes)
     found = explained(engine, BOT)
-    assert [row.started_at for row in found.attempts] == [later(n + 50) for n in range(MOST)]
-    assert [row.code for row in found.statuses] == [f"c{n + 50}" for n in range(MOST)]
+    assert [row.started_at for row in found.attempts] == [later(n + 50) for n in range(MAX_ROWS)]
+    assert [row.code for row in found.statuses] == [f"c{n + 50}" for n in range(MAX_ROWS)]
 
 
-def test_the_timeline_is_in_order_and_ends_with_what_is_to_come() -> None:
-    """Of equal times, what arrived comes before what it caused."""
+def test_the_timeline_is_sorted_and_ends_with_the_next_attempt() -> None:
+    """At equal times, a delivery comes before its effects."""
     call = CallRow("GET", "bot/{id}", None, 200, 31, None)
     found = Explained(
         bot=a_bot("partial", due_at=later(900), last_error="http_503: bot/{id}"),

@@ -1,4 +1,4 @@
-"""One plain sentence for each way a bot's link can stand, and for each error there is."""
+"""Every link state has a sentence, and every error a description."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ NOW = later(3600)
 
 
 def a_bot(link_state: str, **fields: Any) -> BotRow:
-    """A bot's row."""
+    """A row of the list of bots."""
     given: dict[str, Any] = dict.fromkeys(BotRow.__slots__) | {
         "bot_id": BOT,
         "bot_status": "done",
@@ -34,7 +34,7 @@ def a_bot(link_state: str, **fields: Any) -> BotRow:
 
 
 def a_link(state: str = "found", ended_at: datetime | None = None) -> LinkRow:
-    """A link's row."""
+    """A row of the list of links."""
     given: dict[str, Any] = dict.fromkeys(LinkRow.__slots__) | {
         "bot_id": BOT,
         "meeting_id": MEETINGS[0],
@@ -95,23 +95,21 @@ SOON = later(3600 + 720)
         (a_bot("half_way"), [], "The link is half_way."),
     ],
 )  # fmt: skip
-def test_every_link_state_has_its_sentence(
-    bot: BotRow, links: list[LinkRow], sentence: str
-) -> None:
-    """What stands, what is missing, and when the next try is."""
+def test_every_link_state_has_a_sentence(bot: BotRow, links: list[LinkRow], sentence: str) -> None:
+    """The state, what is missing, and when the next attempt is."""
     assert why(bot, links, NOW) == sentence
 
 
-def test_no_link_state_is_left_out() -> None:
-    """A new one in the model needs a sentence, and a new meeting state its words."""
+def test_no_link_or_meeting_state_is_left_out() -> None:
+    """A new link state needs a sentence, and a new meeting state a description."""
     for state in LinkState.__args__:  # type: ignore[attr-defined]
         assert not why(a_bot(state), [], NOW).startswith("The link is")
     for state in set(MeetingState.__args__) - {"found"}:  # type: ignore[attr-defined]
         assert f"1 is {state}." not in why(a_bot("linked"), [a_link(state)], NOW)
 
 
-def test_a_refused_workspace_is_the_reason() -> None:
-    """Nobody looks at one bot for what holds up all of them; a later time of its own stands."""
+def test_an_open_circuit_is_the_reason() -> None:
+    """If the circuit delays a bot, the sentence says so; a later due time is kept."""
     circuit = Circuit(240.0, "http_401")
     assert why(a_bot("pending", due_at=NOW), [], NOW, circuit) == (
         "Not linked yet: waiting for the first attempt; Recall refuses all requests"
@@ -122,8 +120,8 @@ def test_a_refused_workspace_is_the_reason() -> None:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_every_error_has_words_for_people(fault: Fault) -> None:
-    """Beside the machine's own, which is what one searches for."""
+def test_every_error_has_a_description(fault: Fault) -> None:
+    """Followed by the error as it is stored."""
     by_status = {
         Fault.BUSY: [409, 425], Fault.SERVER: [500, 503], Fault.RATE_LIMITED: [429],
         Fault.WORKSPACE: [401, 402, 403], Fault.TOKEN_REFUSED: [401, 403],
@@ -135,24 +133,24 @@ def test_every_error_has_words_for_people(fault: Fault) -> None:
             assert describe_error(error).endswith(f" ({error})"), error
 
 
-def test_a_refused_token_is_not_taken_for_a_refused_key() -> None:
-    """Both are 401; what to do about them differs."""
+def test_a_refused_token_and_a_refused_key_are_distinguished() -> None:
+    """Both are 401, but the remedies differ."""
     error = str(RecallError(Fault.TOKEN_REFUSED, Endpoint.MEETING, status=401))
     assert describe_error(error).startswith("Recall refuses the calendar user's token")
     error = str(RecallError(Fault.WORKSPACE, Endpoint.BOT, status=401))
     assert describe_error(error).startswith("Recall refuses the API key")
 
 
-def test_an_error_nobody_foresaw_stands_for_itself() -> None:
-    """Better than nothing."""
+def test_an_unknown_error_is_shown_unchanged() -> None:
+    """A newer release may have stored it."""
     assert describe_error("moon_phase: full") == "moon_phase: full"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "expected"),
     [(-5, "0 s"), (0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"),
      (172_800, "2 days"), (timedelta(days=9).total_seconds(), "9 days")],
 )  # fmt: skip
-def test_a_length_of_time_is_said_in_one_unit(seconds: float, words: str) -> None:
-    """As people say it."""
-    assert duration(seconds) == words
+def test_a_duration_is_shown_in_one_unit(seconds: float, expected: str) -> None:
+    """Rounded to a whole number."""
+    assert duration(seconds) == expected

@@ -1,4 +1,4 @@
-"""Links by words of titles: the same words on both databases, kept by whoever writes a title."""
+"""Title search: the same words match on both databases, and every write keeps the index."""
 
 import shutil
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ ASKED = (
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
-    """A database with a link to a meeting of each title, for tests that change nothing."""
+    """A database with one meeting and link for each title, for read-only tests."""
     if request.param == "sqlite":
         path = tmp_path_factory.mktemp("titles") / "titles.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
@@ -97,7 +97,7 @@ def _titled(url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def postgres(postgres_url: str, postgres_template: str) -> Iterator[Engine]:
-    """An empty PostgreSQL of one test's own."""
+    """An empty PostgreSQL database for one test."""
     with new_database(postgres_url, postgres_template) as url:
         engine = make_engine(Settings.read({"DATABASE_URL": url}), "write", pool_size=2)
         yield engine
@@ -105,7 +105,7 @@ def postgres(postgres_url: str, postgres_template: str) -> Iterator[Engine]:
 
 
 def write(engine: Engine, meeting: str, title: str | None, seconds: float, bots: int = 1) -> None:
-    """Write a meeting, and links to it of bots of its own."""
+    """Write a meeting with its bots and links."""
     times = {"start_time": later(seconds), "end_time": later(seconds + 60)}
     seen = {"seen_start": later(seconds), "seen_end": later(seconds + 60)}
     seen |= {"linked_at": later(0), "last_seen_at": later(0)}
@@ -120,17 +120,17 @@ def write(engine: Engine, meeting: str, title: str | None, seconds: float, bots:
 
 
 def by_title(engine: Engine, words: str, **others: Any) -> Listing[LinkRow]:
-    """The list of links that hold the words."""
+    """The list of links whose title contains the words."""
     return links(LinkFilter(title=words, **others), engine.dialect.name)
 
 
 def found(engine: Engine, words: str, **others: Any) -> list[str]:
-    """The bots that it lists."""
+    """The ids of the bots found."""
     with engine.connect() as connection:
         return [row.bot_id for row in by_title(engine, words, **others).all(connection, 500)]
 
 
-# -- what is a word ------------------------------------------------------------
+# -- words ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def found(engine: Engine, words: str, **others: Any) -> list[str]:
     ],
 )
 def test_a_word_is_a_run_of_letters_and_digits(title: str, words: str) -> None:
-    """Without case and accents, cut at whatever else there is, each of them once."""
+    """Without case and accents, split at other characters, each word once."""
     assert " ".join(title_words(title)) == words
 
 
 @given(title=st.text(max_size=80))
-def test_what_is_stored_is_read_back_as_the_same_words(title: str) -> None:
-    """By us, by PostgreSQL, which cuts at blanks, and by SQLite: there is nothing else in them."""
+def test_stored_words_are_split_into_the_same_words(title: str) -> None:
+    """By our function, by PostgreSQL and by SQLite."""
     words = title_words(title)
     assert all(word.isalnum() and 0 < len(word.encode()) <= 2046 for word in words)
     assert title_words(" ".join(words)) == words
@@ -165,8 +165,8 @@ def test_what_is_stored_is_read_back_as_the_same_words(title: str) -> None:
 
 
 @given(title=st.text(max_size=80))
-def test_a_release_fills_with_the_words_that_the_code_asks_for(title: str) -> None:
-    """A migration imports nothing of ours: its own spelling of them must be the same."""
+def test_the_migration_and_the_code_make_the_same_words(title: str) -> None:
+    """The migration has its own copy of the function, because it imports nothing of ours."""
     made: str = _migration().words_of(title)
     assert made == title_columns(title)["title_words"]
 
@@ -175,14 +175,14 @@ def _migration() -> Any:
     return ScriptDirectory.from_config(alembic_config()).get_revision("0011").module
 
 
-# -- what is found -------------------------------------------------------------
+# -- matches -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "words", [*ASKED, *(title[:200] for title in TITLES if title)], ids=lambda words: words[:20]
 )
-def test_both_databases_find_the_titles_that_hold_every_word(shared: Engine, words: str) -> None:
-    """Whatever stands around them, in any case, and twice; of no words there is nothing to find."""
+def test_both_databases_find_the_titles_with_every_word(shared: Engine, words: str) -> None:
+    """In any case, with any separators and repetitions. A text without words finds nothing."""
     asked = set(title_words(words))
     expected = {
         f"m{number:02d}"
@@ -200,7 +200,7 @@ def test_both_databases_find_the_titles_that_hold_every_word(shared: Engine, wor
 def test_any_title_is_found_by_any_of_its_words(
     shared: Engine, title: str, data: st.DataObject
 ) -> None:
-    """Whatever a word is made of, both databases keep it whole."""
+    """Neither database splits our words further."""
     title = title.replace("\0", "").encode(errors="ignore").decode()
     words = title_words(title)
     asked = data.draw(st.lists(st.sampled_from(words), max_size=3)) if words else []
@@ -216,7 +216,7 @@ def _first_title(title: str) -> Any:
 
 
 def test_the_latest_meeting_comes_first(engine: Engine) -> None:
-    """On both databases, whenever its link was made."""
+    """On both databases, whenever the link was made."""
     for number, seconds in enumerate((50, 10, 90, 30)):
         write(engine, f"m{number}", f"Weekly {number}", seconds)
     assert found(engine, "weekly") == ["m2-0", "m0-0", "m3-0", "m1-0"]
@@ -225,7 +225,7 @@ def test_the_latest_meeting_comes_first(engine: Engine) -> None:
 
 @pytest.mark.parametrize("words", ["weekly", "weekly crew"])
 def test_pages_of_any_size_hold_every_link_once(engine: Engine, words: str) -> None:
-    """Meetings at one time, and bots at one meeting, are never torn apart wrongly."""
+    """Also with several meetings at one time and several bots in one meeting."""
     for number in range(9):
         crew = "crew" if number % 4 else "board"
         write(engine, f"m{number}", f"Weekly of the {crew}", number // 3 * 60, 1 + number % 3)
@@ -240,8 +240,8 @@ def test_pages_of_any_size_hold_every_link_once(engine: Engine, words: str) -> N
 
 
 @pytest.mark.parametrize("words", ["sync", "sync roadmap", "7 sync"])
-def test_words_go_with_every_other_filter(engine: Engine, words: str) -> None:
-    """What is found is what both find: nothing is lost by the shorter way."""
+def test_words_combine_with_every_other_filter(engine: Engine, words: str) -> None:
+    """The result is the intersection of both filters."""
     populate(engine, 600, users=5)
     others: tuple[dict[str, Any], ...] = (
         {}, {"current": True}, {"status": "fatal"}, {"link_state": "partial"},
@@ -262,11 +262,11 @@ def test_words_go_with_every_other_filter(engine: Engine, words: str) -> None:
         assert len(got) == len(expected), other
 
 
-# -- how it is found -----------------------------------------------------------
+# -- query plans -----------------------------------------------------------
 
 
-def test_a_page_reads_what_it_shows_however_common_the_words_are(postgres: Engine) -> None:
-    """Common words along the time until the page is full, rare ones by their index."""
+def test_a_page_reads_few_rows_however_common_the_words_are(postgres: Engine) -> None:
+    """Common words follow the time index until the page is full; rare ones use their index."""
     _write_many(postgres)
     with postgres.connect() as connection:
         for words, most in (("weekly", 150), ("weekly crew", 150), ("crew 42 weekly", 10)):
@@ -278,7 +278,7 @@ def test_a_page_reads_what_it_shows_however_common_the_words_are(postgres: Engin
 
 
 def _write_many(engine: Engine) -> None:
-    # 4,000 weekly meetings: of the crew's three in four, of the board's one.
+    # 4,000 weekly meetings, of which three in four are the crew's and one is the board's.
     statements = """
         INSERT INTO bots (id, status, status_at, first_seen_at)
         SELECT 'b' || n, 'done', now(), now() FROM generate_series(1, 4000) AS n;
@@ -307,7 +307,7 @@ def _rows_read(connection: Connection, statement: str, values: Any) -> Iterator[
         nodes += node.get("Plans", [])
 
 
-# -- how the words are kept ----------------------------------------------------
+# -- index maintenance ----------------------------------------------------
 
 
 INSERT = "INSERT INTO calendar_meetings (id, title, title_words, indexed_title) VALUES (?)"
@@ -323,13 +323,13 @@ INSERT = "INSERT INTO calendar_meetings (id, title, title_words, indexed_title) 
         (f"{INSERT} ON CONFLICT (id) DO UPDATE SET title = x", {"title_words", "indexed_title"}),
     ],
 )  # fmt: skip
-def test_a_writer_who_forgets_the_words_would_be_noticed(statement: str, missing: set[str]) -> None:
-    """Every statement of every test is looked at, on the way to its database."""
+def test_a_statement_that_forgets_the_words_is_detected(statement: str, missing: set[str]) -> None:
+    """The test suite checks every statement that it executes."""
     assert missing_words(statement) == missing
 
 
-def test_a_scrubbed_meeting_leaves_no_word(engine: Engine) -> None:
-    """What erasing and retention empty is emptied here as well, and nobody else's."""
+def test_a_redacted_meeting_leaves_no_words(engine: Engine) -> None:
+    """Erasure and retention also empty the index, and only for their meetings."""
     write(engine, "hers", "Salary talks", 0)
     write(engine, "theirs", "Roadmap talks", 1)
     with engine.begin() as connection:
@@ -350,8 +350,8 @@ OLD_WRITES = (
 )
 
 
-def test_what_an_old_release_writes_gets_its_words_from_a_worker(engine: Engine) -> None:
-    """A row of its own, a title it changes, a title it erases: each within a minute."""
+def test_a_worker_indexes_what_an_old_release_writes(engine: Engine) -> None:
+    """New, changed and erased titles, each within a minute."""
     for meeting in ("kept", "changed", "erased"):
         write(engine, meeting, f"Weekly {meeting}", 0)
     with engine.begin() as connection:
@@ -372,8 +372,8 @@ def test_what_an_old_release_writes_gets_its_words_from_a_worker(engine: Engine)
     assert worker.fill_when_due() == 0
 
 
-def test_a_worker_looks_once_a_minute_and_goes_on_while_batches_are_full(engine: Engine) -> None:
-    """After a release without workers there may be many."""
+def test_a_worker_looks_for_unindexed_titles_once_a_minute(engine: Engine) -> None:
+    """Not at every turn."""
     write(engine, "m", "Weekly", 0)
     now = [1000.0]
     worker = TitleIndex(engine, clock=lambda: now[0])
@@ -385,8 +385,8 @@ def test_a_worker_looks_once_a_minute_and_goes_on_while_batches_are_full(engine:
     assert worker.fill_when_due() == 1
 
 
-def test_looking_for_missing_words_reads_no_table(engine: Engine) -> None:
-    """Every worker looks each minute: an index holds the rows in question alone."""
+def test_looking_for_missing_words_uses_an_index(engine: Engine) -> None:
+    """A partial index contains only the unindexed rows."""
     populate(engine, 3000)
     with engine.begin() as connection:
         asked = statements_of(connection, lambda: index_titles(connection, 500))
@@ -395,13 +395,13 @@ def test_looking_for_missing_words_reads_no_table(engine: Engine) -> None:
     assert "ix_calendar_meetings_title_unindexed" in str(plan)
 
 
-# -- how a release gets there --------------------------------------------------
+# -- migration --------------------------------------------------
 
 
-def test_a_release_makes_the_words_of_every_title_there_is(
+def test_the_migration_indexes_every_existing_title(
     engine: Engine, make_settings: MakeSettings
 ) -> None:
-    """And one step back, the release before finds by its own."""
+    """After a downgrade, the previous release finds titles with its own index."""
     downgrade(engine)
     old_release_writes(engine, TITLES)
     migrate(make_settings())
@@ -416,7 +416,7 @@ def test_a_release_makes_the_words_of_every_title_there_is(
 
 
 def downgrade(engine: Engine) -> None:
-    """Go back to the release before."""
+    """Downgrade to the previous release."""
     config = alembic_config()
     with engine.connect() as connection:
         config.attributes["connection"] = connection
@@ -424,7 +424,7 @@ def downgrade(engine: Engine) -> None:
 
 
 def old_release_writes(engine: Engine, titles: tuple[str | None, ...]) -> None:
-    """Write a meeting and a link for each title, as the release before did."""
+    """Write a meeting and a link for each title, as the previous release did."""
     for number, title in enumerate(titles):
         times = {"start": later(number).isoformat(" ", "microseconds")[:26], "id": f"m{number:02d}"}
         with engine.begin() as connection:
@@ -453,8 +453,8 @@ def _are_indexed(engine: Engine) -> None:
         connection.rollback()
 
 
-class Beside:
-    """An old worker that settles a meeting between any two steps of a release, and never waits."""
+class OldWorker:
+    """An old worker that writes a title between any two steps of the migration."""
 
     def __init__(self, url: str, cut_at: str | None = None) -> None:
         self._url = url
@@ -462,55 +462,57 @@ class Beside:
         self.titles: list[str] = []
 
     def __call__(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        """Write, if this is a step of the release that is no transaction with others."""
+        """Write a title if this step of the migration runs in its own transaction."""
         if self._cut_at and self._cut_at in statement:
             raise ConnectionError("cut off")
         driver: Any = connection.connection.driver_connection
         if driver.autocommit:
-            title = f"Beside {len(self.titles)}"
+            title = f"Written meanwhile {len(self.titles)}"
             with psycopg.connect(self._url, options="-c lock_timeout=500ms") as worker:
                 worker.execute("UPDATE calendar_meetings SET title = %s WHERE id = 'm00'", [title])
             self.titles.append(title)
 
 
-def test_a_release_lets_old_workers_settle_beside_it(postgres: Engine) -> None:
-    """No step holds a lock that a settle waits for; what they write meanwhile a worker mends."""
+def test_the_migration_does_not_block_old_workers(postgres: Engine) -> None:
+    """No step holds a lock that they wait for. A worker indexes what they wrote meanwhile."""
     downgrade(postgres)
     old_release_writes(postgres, TITLES)
-    beside = Beside(postgres.url.render_as_string(hide_password=False).replace("+psycopg", ""))
-    _migrate_beside(postgres, beside)
-    # A batch is read and filled, two indexes are made, some settings are set.
-    assert len(beside.titles) >= 8
+    old_worker = OldWorker(
+        postgres.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    )
+    _migrate_with(postgres, old_worker)
+    # The steps: a batch is read and filled, two indexes are created, settings are set.
+    assert len(old_worker.titles) >= 8
     with postgres.begin() as connection:
         assert index_titles(connection, 500) == 1
-    assert found(postgres, beside.titles[-1]) == ["m00-0"]
+    assert found(postgres, old_worker.titles[-1]) == ["m00-0"]
     assert found(postgres, "roadmap sync") == ["m02-0", "m01-0"]
 
 
 @pytest.mark.parametrize("step", ["title_unindexed ON", "DROP TRIGGER"])
-def test_a_release_that_was_cut_off_goes_on(postgres: Engine, step: str) -> None:
-    """Part of it is committed by then: the next one takes it as it is."""
+def test_an_interrupted_migration_can_be_repeated(postgres: Engine, step: str) -> None:
+    """Although a part of it is already committed."""
     downgrade(postgres)
     old_release_writes(postgres, TITLES)
     url = postgres.url.render_as_string(hide_password=False).replace("+psycopg", "")
     with pytest.raises(ConnectionError):
-        _migrate_beside(postgres, Beside(url, cut_at=step))
+        _migrate_with(postgres, OldWorker(url, cut_at=step))
     migrate(Settings.read({"DATABASE_URL": url}))
     with postgres.begin() as connection:
         index_titles(connection, 500)
     assert found(postgres, "q3") == ["m04-0", "m02-0"]
 
 
-def _migrate_beside(engine: Engine, beside: Beside) -> None:
+def _migrate_with(engine: Engine, old_worker: OldWorker) -> None:
     config = alembic_config()
     with engine.connect() as connection:
-        event.listen(connection, "before_cursor_execute", beside)
+        event.listen(connection, "before_cursor_execute", old_worker)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def test_a_row_that_is_being_written_holds_up_no_fill(postgres: Engine) -> None:
-    """A settle that hangs is passed over, and looked at a minute later."""
+def test_a_locked_row_does_not_block_the_indexing(postgres: Engine) -> None:
+    """The row is skipped and indexed a minute later."""
     write(postgres, "m", "Weekly", 0)
     write(postgres, "busy", "Weekly", 0)
     with postgres.begin() as connection:

@@ -1,4 +1,4 @@
-"""The read contract: views whose columns neither go nor change their type."""
+"""The read contract: no view loses a column or changes its type."""
 
 from alembic import command
 from sqlalchemy import Connection, Engine, inspect, text, update
@@ -13,7 +13,7 @@ from tests.conftest import MakeSettings, alembic_config, migrate
 from tests.support.title_writes import BY_AN_OLD_RELEASE
 
 TEXT, TIME, COUNT, JSON, FLAG, WORDS = "text", "time", "count", "json", "flag", "words"
-# Written out once more on purpose: whoever changes a view must come here and say so.
+# A deliberate copy: changing a view requires changing this contract.
 CONTRACT = {
     "bot_links": {
         "bot_id": TEXT, "bot_status": TEXT, "bot_sub_code": TEXT, "bot_status_at": TIME,
@@ -86,7 +86,7 @@ KINDS = {
 
 
 def columns_of(connection: Connection, view: str) -> dict[str, str]:
-    """A view's columns in their order, each with its kind, as the database itself tells them."""
+    """The columns of a view in order, with their kinds, from the database's catalogue."""
     asked = "SELECT name, type FROM pragma_table_info(:view) ORDER BY cid"
     if connection.dialect.name == "postgresql":
         asked = (
@@ -98,14 +98,14 @@ def columns_of(connection: Connection, view: str) -> dict[str, str]:
 
 
 def test_the_views_keep_every_column_and_its_type(engine: Engine) -> None:
-    """Scripts, Dataclips and dashboards read them: a column is added at most."""
+    """Scripts, Dataclips and dashboards read them, so columns may only be added."""
     with engine.connect() as connection:
         assert set(inspect(connection).get_view_names()) == set(CONTRACT)
         for view, promised in CONTRACT.items():
             assert list(columns_of(connection, view).items()) == list(promised.items()), view
 
 
-def test_the_code_reads_the_views_as_they_are_promised() -> None:
+def test_our_table_objects_match_the_views() -> None:
     """The API's columns are the views', so one contract holds for both."""
     for view in VIEWS:
         kinds = {
@@ -125,8 +125,8 @@ LINK = """INSERT INTO links (bot_id, meeting_id, seen_start, seen_end, linked_at
     SELECT 'b', 'm', start_time, end_time, start_time, start_time FROM calendar_meetings"""
 
 
-def test_a_title_that_came_late_is_found(make_settings: MakeSettings, engine: Engine) -> None:
-    """Also when the meeting is older than the search: an update alone would have found no row."""
+def test_a_title_added_later_is_found(make_settings: MakeSettings, engine: Engine) -> None:
+    """Also if the meeting was stored before the search existed."""
     config = alembic_config()
     with engine.connect() as connection:
         config.attributes["connection"] = connection
@@ -136,14 +136,14 @@ def test_a_title_that_came_late_is_found(make_settings: MakeSettings, engine: En
             connection.execute(text(BY_AN_OLD_RELEASE + statement))
     migrate(make_settings(), "0005")
     with engine.begin() as connection:
-        old = "UPDATE calendar_meetings SET title = 'Before it was mended'"
+        old = "UPDATE calendar_meetings SET title = 'Before the repair'"
         connection.execute(text(BY_AN_OLD_RELEASE + old))
     migrate(make_settings())
-    assert _found(engine, "mended before") == ["Before it was mended"]
+    assert _found(engine, "repair before") == ["Before the repair"]
     with engine.begin() as connection:
         connection.execute(update(CalendarMeeting).values(title_columns("Roadmap sync")))
     assert _found(engine, "SYNC") == ["Roadmap sync"]
-    assert _found(engine, "mended") == []
+    assert _found(engine, "repair") == []
 
 
 def _found(engine: Engine, words: str) -> list[str | None]:

@@ -13,7 +13,7 @@ from models.tables.hourly_count import LATENCY_BUCKETS
 from tests.conftest import MakeContext, MakeSettings
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
-from tests.models.queries.test_alerts import a_refused_workspace
+from tests.models.queries.test_alerts import an_open_circuit
 from tests.support.fakes import BOT
 from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery
@@ -117,7 +117,7 @@ def test_the_workspace_and_its_workers_are_told(
 ) -> None:
     """Circuit, quota left and workers come from SQL: they are other processes' matters."""
     Heartbeat(make_context(REDIS_URL=redis_url, RECALL_RATE_SHARE=100)).beat_when_due()
-    a_refused_workspace(engine, 100)
+    an_open_circuit(engine, 100)
     found = scrape(app)
     assert found["circuit_open", ""] == found["alarm", "circuit_open"] == 1
     assert found["workers", ""] == 1
