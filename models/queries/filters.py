@@ -128,6 +128,7 @@ class LinkFilter(Filter):
     platform: Platform | None = Field(None, description="meeting_platform, such as zoom")
     since: Time | None = Field(None, description="meeting_start at or after")
     until: Time | None = Field(None, description="meeting_start before")
+    changed_since: Time | None = Field(None, description="updated_at at or after")
     current: bool = Field(default=False, description="only links that have not ended")
 
 

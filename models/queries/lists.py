@@ -29,9 +29,14 @@ def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
         query, order = filter_by_title(query, wanted.title, dialect)
         return Listing(_between(query, order[0], wanted.since, wanted.until), order, LinkRow)
     query = _between(query, columns.meeting_start, wanted.since, wanted.until)
+    return Listing(query, (_link_order(wanted), columns.bot_id, columns.meeting_id), LinkRow)
+
+
+def _link_order(wanted: LinkFilter) -> ColumnElement[Any]:
     # Order by the index that the filter uses; otherwise a page would sort all matches.
-    first = columns.meeting_start if wanted.since or wanted.until else columns.linked_at
-    return Listing(query, (first, columns.bot_id, columns.meeting_id), LinkRow)
+    if wanted.since or wanted.until:
+        return BOT_LINKS.c.meeting_start
+    return BOT_LINKS.c.updated_at if wanted.changed_since else BOT_LINKS.c.linked_at
 
 
 def _links(wanted: LinkFilter) -> Query:
@@ -40,6 +45,7 @@ def _links(wanted: LinkFilter) -> Query:
         # A join would repeat the meeting for each of its people.
         meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
         query = query.where(BOT_LINKS.c.meeting_id.in_(meetings))
+    query = _between(query, BOT_LINKS.c.updated_at, wanted.changed_since, None)
     return query.where(BOT_LINKS.c.ended_at.is_(None)) if wanted.current else query
 
 

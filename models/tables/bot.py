@@ -50,6 +50,8 @@ class Bot(Base):
     recorded_until: Mapped[datetime | None]
     # Why the bot left or never got in: of `call_ended` or `fatal`, not of a later `done`.
     ended_sub_code: Mapped[str | None]
+    # Of what the last `bot.ended` told: the same end is told once.
+    ended_digest: Mapped[str | None]
 
     # In the index's own words, or a question would not be known to imply its predicate.
     IS_LIVE: ClassVar = (

@@ -18,6 +18,7 @@ from models.tables.calendar import (
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
+from models.tables.event import Event, EventAttempt, EventDelivery
 from models.tables.hourly_count import HourlyCount
 from models.tables.link import Link, LinkAttempt
 from models.tables.missed_meeting import MissedMeeting
@@ -38,6 +39,9 @@ TABLES = (
     ConnectLink,
     Delivery,
     ErasedUser,
+    Event,
+    EventAttempt,
+    EventDelivery,
     Link,
     LinkAttempt,
     MeetingPerson,

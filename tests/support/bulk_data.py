@@ -101,6 +101,7 @@ def _rows(number: int, users: int, rng: random.Random) -> dict[type, list[Row]]:
             "seen_start": times["start_time"],
             "seen_end": times["end_time"],
             "linked_at": start + timedelta(seconds=2),
+            "updated_at": start + timedelta(seconds=2),
             "last_seen_at": start + timedelta(seconds=2),
             "ended_at": start if number % 100 == 7 else None,
             "end_reason": "left_calendar_meetings" if number % 100 == 7 else None,

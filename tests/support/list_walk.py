@@ -30,6 +30,7 @@ COLUMNS = {
     ("links", "platform"): "meeting_platform",
     ("links", "since"): "meeting_start",
     ("links", "until"): "meeting_start",
+    ("links", "changed_since"): "updated_at",
     ("links", "current"): "ended_at",
     ("bots", "status"): "bot_status",
     ("bots", "since"): "first_seen_at",
@@ -140,12 +141,12 @@ def _holds(forms: list[Row], field: str, column: str) -> Holds:
 
 
 def _is_within(field: str, kept: str | None, asked: str) -> bool:
-    if field not in ("since", "until"):
+    if field not in ("since", "until", "changed_since"):
         pytest.fail(f"say in HOLDS what the time {field} means")
     if kept is None:
         return False
     found, moment = datetime.fromisoformat(kept), datetime.fromisoformat(asked)
-    return found >= moment if field == "since" else found < moment
+    return found < moment if field == "until" else found >= moment
 
 
 def _has_words(row: Row, asked: str) -> bool:

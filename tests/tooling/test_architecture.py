@@ -20,6 +20,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
     "models": ({"settings"}, {"core"}, {"tables"}, {"queries"}),
     "workers": (
         {"db", "queue", "rate_limits"},
+        {"outbox"},
         {"recall_api"},
         {"privacy"},
         {"calendar_tokens"},

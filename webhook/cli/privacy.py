@@ -105,7 +105,8 @@ def _erase(session: Session, external_id: str, emails: Iterable[str]) -> Erased:
 def _words(done: Erased) -> str:
     return (
         f"{done.meetings} meetings and {done.payloads} payloads emptied, {done.links} links"
-        f" annotated, {done.copies} others' copies and {done.rejections} rejected requests cleared"
+        f" annotated, {done.copies} others' copies, {done.rejections} rejected requests"
+        f" and {done.events} events cleared"
     )
 
 
@@ -118,8 +119,9 @@ def export(session: Session, external_id: str, emails: tuple[str, ...], *, _as_j
     """Print everything stored about a calendar user, as one JSON object.
 
     external_id, exported_at, then a list for each table: calendar_users, links, calendar_meetings,
-    meeting_people, others_copies, bots, bot_statuses, deliveries, link_attempts, rejections,
-    calendar_findings, calendar_tokens, erased_users, audit. Exit code 1 when nothing is stored.
+    meeting_people, others_copies, bots, bot_statuses, deliveries, link_attempts, events,
+    rejections, calendar_findings, calendar_tokens, erased_users, audit. Exit code 1 when nothing
+    is stored.
     """
     if not session.read(lambda connection: _print_all(connection, external_id, emails)):
         click.echo("nothing is stored about this external_id", err=True)

@@ -16,7 +16,7 @@ from workers.calendar_tokens.session import CalendarUsers
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
 from workers.linking.leases import Lease, leases
-from workers.privacy.redact import annotate_links
+from workers.privacy.erase import annotate_meetings, batches
 from workers.privacy.tombstones import (
     DELETED,
     add_tombstone,
@@ -132,8 +132,9 @@ class CalendarUserActions:
             return leases(connection)
 
     def _annotate(self, connection: Connection, external_id: str) -> int:
-        theirs = select(Link.meeting_id).where(Link.external_id == external_id)
-        return annotate_links(connection, theirs, external_id)
+        theirs = select(Link.meeting_id).where(Link.external_id == external_id).distinct()
+        meetings = list(connection.scalars(theirs))
+        return sum(annotate_meetings(connection, part, external_id) for part in batches(meetings))
 
     def _note(self, action: str, external_id: str, **details: object) -> None:
         with self._engine.begin() as connection:

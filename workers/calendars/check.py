@@ -17,6 +17,7 @@ from models.tables.link import Link
 from workers.calendars.actions import CalendarUserActions, UnknownUserError
 from workers.calendars.findings import NewFinding, find, keep_findings, same_person
 from workers.db.transactions import in_transaction
+from workers.outbox.links import watch_links
 from workers.privacy.tombstones import USER_ERASED
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser as ListedUser
@@ -145,8 +146,9 @@ def _compare(
     listed = {meeting.id: meeting for meeting in meetings}
     reasons = [(link, _reason(link, listed.get(link.meeting_id))) for link in held]
     changes = [change for link, reason in reasons if (change := _change(link, reason))]
-    for change in changes:
-        _write(connection, change)
+    with watch_links(connection, bot_ids={change.bot_id for change in changes}):
+        for change in changes:
+            _write(connection, change)
     return CheckResult(links=len(held), changes=tuple(changes))
 
 

@@ -16,6 +16,7 @@ from models.tables.delivery import Delivery
 from workers.db.transactions import Database, in_transaction
 from workers.db.upsert import Insert, insert_into, upsert
 from workers.linking.bot_outcomes import refresh_told
+from workers.outbox.links import watch_links
 from workers.privacy.redact import empty_bodies, erased_bots
 
 BATCH = 500
@@ -117,13 +118,21 @@ def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
         return
     stored = read_bot_states(connection, {row.bot_id for row in rows})
     states = fold(stored, rows)
-    write_bot_states(connection, states.values())
-    upsert(connection, _STATUSES, [_status_row(row) for row in rows])
-    refresh_told(connection, ((row.bot_id, row.code) for row in rows))
+    # A bot that is new here has no links yet.
+    with watch_links(connection, bot_ids=stored):
+        _write(connection, rows, states)
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
     if erased := erased_bots(connection, states):
         empty_bodies(connection, erased)
+
+
+def _write(
+    connection: Connection, rows: Sequence[Delivered], states: Mapping[str, BotState]
+) -> None:
+    write_bot_states(connection, states.values())
+    upsert(connection, _STATUSES, [_status_row(row) for row in rows])
+    refresh_told(connection, ((row.bot_id, row.code) for row in rows))
 
 
 def fold(stored: Mapping[str, BotState], rows: Iterable[Delivered]) -> dict[str, BotState]:

@@ -20,6 +20,7 @@ from models.core.bot_outcome import (
 from models.core.bot_status import Status
 from models.tables.bot import Bot, BotStatus
 from models.tables.recording import Recording
+from workers.outbox.links import watch_links
 
 EVERY_SECONDS = 60.0
 BATCH = 500
@@ -85,7 +86,8 @@ def fill_outcomes(connection: Connection, limit: int) -> int:
     unfilled = unfilled.order_by(Bot.first_seen_at, Bot.id).limit(limit)
     # A bot that somebody writes just now is looked at again a minute later.
     found = connection.scalars(unfilled.with_for_update(skip_locked=True)).all()
-    refresh_outcomes(connection, found)
+    with watch_links(connection, bot_ids=found):
+        refresh_outcomes(connection, found)
     return len(found)
 
 

@@ -29,6 +29,8 @@ from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
 from workers.linking.types import Claim, KnownLink
+from workers.outbox.ended import tell_ended
+from workers.outbox.links import lock_bots, watch_links
 from workers.recall_api.schemas import MeetingRef
 
 # Deploys and restarts also end claims; eight in a row, each alone, are the bot's own doing.
@@ -74,18 +76,21 @@ def _first_due() -> Select[str, int]:
 
 def fail_crash_loop(connection: Connection, bot_id: str) -> None:
     """Give up a bot whose last claims have all ended in a crash."""
+    lock_bots(connection, [bot_id])
     # Asked again in the update: another worker may have claimed or settled it meanwhile.
     looping = update(Bot).where(Bot.id == bot_id, claimable(), Bot.crashes >= CRASH_LIMIT)
-    connection.execute(
-        looping.values(
-            link_state="failed",
-            last_error=f"crash_loop: {CRASH_LIMIT} workers in a row died linking this bot",
-            due_at=null(),
-            lease_token=null(),
-            lease_until=null(),
-            settled_at=db_now(),
+    with watch_links(connection, bot_ids=[bot_id]):
+        connection.execute(
+            looping.values(
+                link_state="failed",
+                last_error=f"crash_loop: {CRASH_LIMIT} workers in a row died linking this bot",
+                due_at=null(),
+                lease_token=null(),
+                lease_until=null(),
+                settled_at=db_now(),
+            )
         )
-    )
+    tell_ended(connection, [bot_id])
 
 
 def renew(connection: Connection, claims: Iterable[Claim], lease_seconds: float) -> None:

@@ -35,6 +35,8 @@ from workers.linking.bot_outcomes import refresh_outcomes
 from workers.linking.outcome import LinkOutcome, outcome_of
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
+from workers.outbox.ended import tell_ended
+from workers.outbox.links import watch_links
 from workers.privacy.redact import redact_bots
 from workers.privacy.tombstones import erased_among
 from workers.recall_api.errors import Endpoint, Fault, RecallError
@@ -49,18 +51,29 @@ def save_outcomes(connection: Connection, outcomes: Sequence[LinkOutcome]) -> li
     # First, and with the rows locked: a worker whose lease has expired must write nothing.
     held = _still_held(connection, outcomes)
     if held:
-        connection.execute(_bot_update(), [_bot_row(outcome) for outcome in held])
-        # In the transaction that writes, so that it sees a user who was erased a moment ago.
-        erased = erased_among(connection, _external_ids(held))
-        meetings = [meeting for outcome in held for meeting in outcome.meetings]
-        write_meetings(connection, meetings, erased)
-        write_links(connection, held, erased)
-        refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held])
-        if erased:
-            redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
-        rows = [_attempt_row(outcome) for outcome in held]
-        connection.execute(_attempts_insert(), rows)
+        bots = [outcome.result.claim.bot_id for outcome in held]
+        meetings = {meeting.ref.meeting_id for outcome in held for meeting in outcome.meetings}
+        with watch_links(connection, bot_ids=bots, meeting_ids=meetings):
+            _write(connection, held)
+        connection.execute(_attempts_insert(), [_attempt_row(outcome) for outcome in held])
+        tell_ended(connection, [o.result.claim.bot_id for o in held if _is_over(o)])
     return held
+
+
+def _write(connection: Connection, held: Sequence[LinkOutcome]) -> None:
+    connection.execute(_bot_update(), [_bot_row(outcome) for outcome in held])
+    # In the transaction that writes, so that it sees a user who was erased a moment ago.
+    erased = erased_among(connection, _external_ids(held))
+    meetings = [meeting for outcome in held for meeting in outcome.meetings]
+    write_meetings(connection, meetings, erased)
+    write_links(connection, held, erased)
+    refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held])
+    if erased:
+        redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
+
+
+def _is_over(outcome: LinkOutcome) -> bool:
+    return outcome.result.claim.is_terminal and outcome.due_in is None
 
 
 def log_saved(outcomes: Sequence[LinkOutcome]) -> None:

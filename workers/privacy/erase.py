@@ -18,7 +18,9 @@ from models.tables.link import Link
 from models.tables.rejection import Rejection
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
+from workers.outbox.links import lock_bots, lock_bots_of, watch_links
 from workers.privacy.redact import annotate_links, redact_bots, redact_meetings
+from workers.privacy.redact_events import empty_events, empty_events_of, take_out_of_events
 from workers.privacy.tombstones import ERASED, add_tombstone, pseudonym
 
 BATCH = 500
@@ -59,6 +61,7 @@ class Erased:
     payloads: int = 0
     copies: int = 0
     rejections: int = 0
+    events: int = 0
 
 
 def holdings(connection: Connection, external_id: str, named: Iterable[str] = ()) -> Holdings:
@@ -119,7 +122,7 @@ class Eraser:
             done = self._step(done, lambda c, part=part: _meetings(c, part, whose))
             yield done
         for part in batches(held.bot_ids):
-            done = self._step(done, lambda c, part=part: {"payloads": redact_bots(c, part)})
+            done = self._step(done, lambda c, part=part: _bots(c, part, whose))
             yield done
         for part in batches(held.copies):
             done = self._step(done, lambda c, part=part: _drop_from_copies(c, part, held.addresses))
@@ -141,14 +144,42 @@ def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
 
 
 def _meetings(connection: Connection, part: Sequence[str], whose: str) -> dict[str, int]:
-    # Links first: the next steps, and a drain that saves late, find the bots by them.
-    links = annotate_links(connection, part, whose)
-    return {"links": links, "meetings": redact_meetings(connection, part)}
+    bots = lock_bots_of(connection, part)
+    # Before the events that tell of the erasing itself, which name nobody.
+    events = empty_events(connection, whose, meeting_ids=part, bot_ids=bots)
+    with watch_links(connection, bot_ids=bots, meeting_ids=part):
+        # Links first: the next steps, and a drain that saves late, find the bots by them.
+        links = annotate_links(connection, part, whose)
+        meetings = redact_meetings(connection, part)
+        payloads = redact_bots(connection, bots)
+    return {"links": links, "meetings": meetings, "payloads": payloads, "events": events}
+
+
+def annotate_meetings(connection: Connection, part: Sequence[str], whose: str) -> int:
+    """Say at the links of these meetings that their user is gone; returns how many are new."""
+    with watch_links(connection, bot_ids=lock_bots_of(connection, part)):
+        return annotate_links(connection, part, whose)
+
+
+def _bots(connection: Connection, part: Sequence[str], whose: str) -> dict[str, int]:
+    lock_bots(connection, part)
+    events = empty_events(connection, whose, bot_ids=part)
+    with watch_links(connection, bot_ids=part):
+        return {"payloads": redact_bots(connection, part), "events": events}
 
 
 def _drop_from_copies(
     connection: Connection, part: Sequence[str], addresses: Sequence[str]
 ) -> dict[str, int]:
+    take_out_of_events(connection, part, addresses)
+    with watch_links(connection, meeting_ids=part):
+        _take_out_of_meetings(connection, part, addresses)
+    return {"copies": len(part)}
+
+
+def _take_out_of_meetings(
+    connection: Connection, part: Sequence[str], addresses: Sequence[str]
+) -> None:
     people = MeetingPerson.meeting_id.in_(part) & MeetingPerson.email.in_(addresses)
     connection.execute(delete(MeetingPerson).where(people))
     hosted = CalendarMeeting.id.in_(part) & CalendarMeeting.organizer_email.in_(addresses)
@@ -159,7 +190,6 @@ def _drop_from_copies(
         if others != (row.attendees or []):
             one = update(CalendarMeeting).where(CalendarMeeting.id == row.id)
             connection.execute(one.values(attendees=others))
-    return {"copies": len(part)}
 
 
 def _is_of(attendee: dict[str, Any], addresses: Sequence[str]) -> bool:
@@ -177,7 +207,8 @@ def _erase_rest(connection: Connection, held: Holdings) -> dict[str, int]:
     )
     connection.execute(delete(CalendarFinding).where(findings))
     _rename_in_audit(connection, held.external_id, whose)
-    return {"rejections": _empty_rejections(connection, held.bot_ids)}
+    events = empty_events_of(connection, held.external_id, whose)
+    return {"rejections": _empty_rejections(connection, held.bot_ids), "events": events}
 
 
 def _rename_in_audit(connection: Connection, external_id: str, whose: str) -> None:

@@ -22,6 +22,7 @@ from models.tables.calendar import (
 )
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
+from models.tables.event import Event
 from models.tables.link import Link, LinkAttempt
 from models.tables.rejection import Rejection
 from workers.privacy.erase import Holdings, batches, rejections_naming
@@ -54,6 +55,7 @@ def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
     yield "bot_statuses", of(BotStatus, BotStatus.bot_id, held.bot_ids)
     yield "deliveries", of(Delivery, Delivery.bot_id, held.bot_ids)
     yield "link_attempts", of(LinkAttempt, LinkAttempt.bot_id, held.bot_ids)
+    yield "events", _events(connection, held, names)
     yield "rejections", of(Rejection, Rejection.id, rejections_naming(connection, held.bot_ids))
     yield "calendar_findings", _findings(connection, held)
     yield "calendar_tokens", of(CalendarToken, CalendarToken.external_id_hash, key)
@@ -69,6 +71,14 @@ def _naming_meetings(connection: Connection, held: Holdings) -> Iterator[Row]:
         )
         for row in connection.execute(named).mappings():
             yield dict(row)
+
+
+def _events(connection: Connection, held: Holdings, names: Sequence[str]) -> Iterator[Row]:
+    yield from _rows(connection, Event, Event.bot_id.in_, held.bot_ids)
+    # Those that no bot has a part in.
+    yield from _rows(
+        connection, Event, lambda part: Event.external_id.in_(part) & Event.bot_id.is_(None), names
+    )
 
 
 def _findings(connection: Connection, held: Holdings) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from models.tables.base import db_now
 from models.tables.calendar import CalendarToken
 from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
+from models.tables.event import Event, EventAttempt, EventDelivery
 from models.tables.link import LinkAttempt
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import BODIES_EMPTIED, WorkspaceState
@@ -23,6 +24,11 @@ DAY_SECONDS = 86_400.0
 BATCH = 500
 # The poller has other work: the rest waits for the next purge.
 MOST_BATCHES = 20
+_BY_EVENT = (
+    (EventAttempt, EventAttempt.event_id),
+    (EventDelivery, EventDelivery.event_id),
+    (Event, Event.id),
+)
 
 
 class Retention:
@@ -51,6 +57,8 @@ class Retention:
             self._empty_rejections,
             self._empty_late,
             self._delete_attempts,
+            self._delete_events,
+            self._delete_event_attempts,
             self._delete_tokens,
             self._delete_connect_links,
         ):
@@ -93,6 +101,21 @@ class Retention:
         before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)
         old = select(LinkAttempt.id).where(LinkAttempt.finished_at < before).limit(BATCH)
         return connection.execute(delete(LinkAttempt).where(LinkAttempt.id.in_(old))).rowcount
+
+    def _delete_events(self, connection: Connection) -> int:
+        # Whole: an event is nothing but its data. Who reads the feed has had as long as this.
+        before = db_now(-self._settings.retain_payload_days * DAY_SECONDS)
+        old = select(Event.id).where(Event.created_at < before).order_by(Event.created_at)
+        ids = list(connection.scalars(old.limit(BATCH)))
+        if ids:
+            for table, column in _BY_EVENT:
+                connection.execute(delete(table).where(column.in_(ids)))
+        return len(ids)
+
+    def _delete_event_attempts(self, connection: Connection) -> int:
+        before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)
+        old = select(EventAttempt.id).where(EventAttempt.at < before).limit(BATCH)
+        return connection.execute(delete(EventAttempt).where(EventAttempt.id.in_(old))).rowcount
 
     def _delete_tokens(self, connection: Connection) -> int:
         # Expired tokens are never read; deleted so that no secret is kept longer than needed.

@@ -18,6 +18,7 @@ from workers.linking.apply_deliveries import (
     write_bot_states,
 )
 from workers.linking.bot_outcomes import refresh_outcomes
+from workers.outbox.links import watch_links
 from workers.recall_api.bot_list import ListedBot
 
 _STATUSES = cast("Table", BotStatus.__table__)
@@ -64,10 +65,12 @@ def merge(
     # A bot that was only created sends its webhooks once it joins.
     news = [one for one in found if one.statuses and not (one.is_new and _is_idle(one))]
     states = [_state_after(one, stored.get(one.bot.id), now) for one in news]
-    write_bot_states(connection, states)
-    upsert(connection, _STATUSES, [_row(one.bot.id, s) for one in news for s in one.statuses])
-    # All of them: of some an older release may have written the last status.
-    refresh_outcomes(connection, ids)
+    with watch_links(connection, bot_ids=stored):
+        write_bot_states(connection, states)
+        rows = [_row(one.bot.id, status) for one in news for status in one.statuses]
+        upsert(connection, _STATUSES, rows)
+        # All of them: of some an older release may have written the last status.
+        refresh_outcomes(connection, ids)
     due = sorted(state.bot_id for state in states if state.becomes_due)
     _stagger(connection, due, first_due_in, step)
     return Merged(

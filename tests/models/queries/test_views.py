@@ -75,6 +75,19 @@ CONTRACT = {
         "calendar_user_id": TEXT, "external_id": TEXT, "email": TEXT, "google_connected": FLAG,
         "microsoft_connected": FLAG, "seen_at": TIME, "gone_at": TIME,
     },
+    "event_log": {
+        "event_id": TEXT, "position": COUNT, "type": TEXT, "bot_id": TEXT, "meeting_id": TEXT,
+        "external_id": TEXT, "created_at": TIME, "state": TEXT, "attempts": COUNT,
+        "next_try_at": TIME, "data": JSON,
+    },
+    "event_delivery_log": {
+        "event_id": TEXT, "endpoint": TEXT, "position": COUNT, "bot_id": TEXT, "state": TEXT,
+        "attempts": COUNT, "next_try_at": TIME,
+    },
+    "event_attempt_log": {
+        "attempt_id": COUNT, "event_id": TEXT, "endpoint": TEXT, "at": TIME, "status": COUNT,
+        "ms": COUNT, "error": TEXT,
+    },
     "title_search": {"meeting_id": TEXT, "words": WORDS},
 }  # fmt: skip
 KINDS = {

@@ -125,7 +125,14 @@ def test_nothing_of_an_erased_person_is_left(
     assert [word for word in SECRETS if word not in before] == []
     counts = [count(engine, table) for table in (Link, Bot, Delivery, LinkAttempt, CalendarMeeting)]
     done = told(tell("erase", WHO, "--yes", "--json"))["erased"]
-    assert done == {"meetings": 1, "links": 1, "payloads": 1, "copies": 0, "rejections": 1}
+    assert done == {
+        "meetings": 1,
+        "links": 1,
+        "payloads": 1,
+        "copies": 0,
+        "rejections": 1,
+        "events": 1,
+    }
     after = dump(engine)
     assert [word for word in SECRETS if word in after] == []
     assert counts == [
@@ -330,6 +337,7 @@ def test_an_export_is_everything_that_is_held(
         "bot_statuses": 1,
         "deliveries": 1,
         "link_attempts": 1,
+        "events": 1,
         "rejections": 1,
         "calendar_findings": 1,
         "calendar_tokens": 1,

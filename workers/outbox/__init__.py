@@ -1,0 +1,1 @@
+"""Events for others, written in the transaction that makes the change."""
