@@ -1,7 +1,7 @@
 """Whether deliveries arrive, and are signed with a secret that is set here."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -28,7 +28,7 @@ def examine_deliveries(
         yield Diagnosis("warning", "deliveries", words, remedy)
         return
     yield _last(last, settings, now)
-    yield from _unused(connection, last.secret_fingerprint, settings, now)
+    yield from _unused(connection, last, settings)
 
 
 def _last(last: Row[*tuple[Any, ...]], settings: Settings, now: datetime) -> Diagnosis:
@@ -43,15 +43,22 @@ def _last(last: Row[*tuple[Any, ...]], settings: Settings, now: datetime) -> Dia
 
 
 def _unused(
-    connection: Connection, in_use: str, settings: Settings, now: datetime
+    connection: Connection, last: Row[*tuple[Any, ...]], settings: Settings
 ) -> Iterator[Diagnosis]:
-    # Few rows back: an old secret that still proves some shows up among the latest.
-    latest = select(Delivery.received_at, Delivery.secret_fingerprint)
-    rows = connection.execute(latest.order_by(Delivery.received_at.desc()).limit(1000)).all()
-    used = {row.secret_fingerprint for row in rows} | {in_use}
-    is_long_enough = (now - rows[-1].received_at).total_seconds() > ROTATED_SECONDS
+    # Measured in time and not in rows: two days can be ten webhooks or a million.
+    since = last.received_at - timedelta(seconds=ROTATED_SECONDS)
+    older = select(Delivery.id).where(Delivery.received_at < since).limit(1)
+    if connection.scalar(older) is None:
+        return
     for secret in settings.recall_webhook_secrets:
-        if secret.fingerprint not in used and is_long_enough:
-            words = f"secret {secret.fingerprint} verified none of the last {len(rows)}"
-            remedy = "if it was rotated out, remove it from RECALL_WEBHOOK_SECRETS"
+        if not _is_in_use(connection, secret.fingerprint, since):
+            words = f"secret {secret.fingerprint} has verified no webhook for two days"
+            remedy = "if it was rotated away, take it out of RECALL_WEBHOOK_SECRETS"
             yield Diagnosis("warning", "webhook secrets", words, remedy)
+
+
+def _is_in_use(connection: Connection, fingerprint: str, since: datetime) -> bool:
+    verified = select(Delivery.id).where(Delivery.received_at >= since)
+    verified = verified.where(Delivery.secret_fingerprint == fingerprint)
+    newest = verified.order_by(Delivery.received_at.desc()).limit(1)
+    return connection.scalar(newest) is not None

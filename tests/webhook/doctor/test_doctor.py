@@ -7,11 +7,12 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, insert, make_url, select, text
 
 from models.core.engine import make_engine
 from models.settings.environment import Settings
 from models.tables.base import db_now
+from models.tables.delivery import Delivery
 from models.tables.schema_version import HEAD
 from tests.conftest import API_KEY, SECRET, MakeSettings
 from tests.lab.faults.faults import Fault
@@ -171,6 +172,22 @@ def test_a_secret_that_proves_nothing_any_more_is_found(
         add_delivery(engine, BOT, "done", secret_fingerprint=PRINT, received_at=db_now(-ago))
     found = examined(engine, make_settings(RECALL_WEBHOOK_SECRETS=f"{SECRET},{new_secret()}"))
     assert ("webhook secrets" in found) == is_found
+
+
+def test_an_unused_secret_is_found_however_many_webhooks_arrive(
+    engine: Engine, make_settings: MakeSettings
+) -> None:
+    """More than a thousand within two days; the fingerprint of the one in use is not named."""
+    add_delivery(engine, BOT, "done", secret_fingerprint=PRINT, received_at=db_now(-3 * 86_400))
+    add_delivery(engine, BOT, "done", secret_fingerprint=PRINT)
+    with engine.begin() as connection:
+        one = connection.execute(select(Delivery.__table__).limit(1)).mappings().one()
+        many = [{**one, "id": f"msg_{n}", "received_at": datetime.now(UTC)} for n in range(1100)]
+        connection.execute(insert(Delivery), many)
+    old = new_secret()
+    found = examined(engine, make_settings(RECALL_WEBHOOK_SECRETS=f"{SECRET},{old}"))
+    assert "verified no webhook" in found["webhook secrets"].text
+    assert PRINT not in found["webhook secrets"].text
 
 
 # -- clocks --------------------------------------------------------------------
