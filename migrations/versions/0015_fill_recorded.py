@@ -47,7 +47,13 @@ FILL_LINKS = """UPDATE {0}links SET updated_at = last_seen_at
 INDEXES = {
     "ix_bots_recorded_first_seen_at_id": "bots (recorded, first_seen_at, id)",
     "ix_bots_ended_sub_code_first_seen_at_id": "bots (ended_sub_code, first_seen_at, id)",
-    "ix_calendar_meetings_meeting_key": "calendar_meetings (meeting_key)",
+    "ix_calendar_meetings_meeting_key": (
+        "calendar_meetings (meeting_key) WHERE meeting_key IS NOT NULL"
+    ),
+    # Those that a release before this one writes while both run.
+    "ix_calendar_meetings_keyless": (
+        "calendar_meetings (id) WHERE ical_uid <> '' AND meeting_key IS NULL"
+    ),
     "ix_calendar_users_email": "calendar_users (email)",
     "ix_calendar_users_seen_at_id": "calendar_users (seen_at, id)",
     "ix_links_updated_at_bot_id_meeting_id": "links (updated_at, bot_id, meeting_id)",
@@ -114,7 +120,7 @@ def _fill(bind: sa.Connection, schema: str) -> None:
 def _fill_keys(bind: sa.Connection, schema: str, batch: "list[str]") -> None:
     asked = sa.text(
         f"SELECT id, ical_uid, start_time FROM {schema}calendar_meetings"  # noqa: S608 - our own names
-        " WHERE id IN :ids AND ical_uid IS NOT NULL AND meeting_key IS NULL"
+        " WHERE id IN :ids AND ical_uid <> '' AND meeting_key IS NULL"
     ).bindparams(sa.bindparam("ids", expanding=True))
     rows = bind.execute(asked, {"ids": batch}).all()
     # Only where the row is as it was read: who writes it now writes its key as well.

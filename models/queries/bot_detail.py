@@ -12,6 +12,7 @@ from models.queries.filters import DeliveryFilter, LinkFilter
 from models.queries.link_summary import why
 from models.queries.lists import BOT_COLUMNS, deliveries, links
 from models.queries.rows import AttemptRow, BotRow, CallRow, Explained, StatusRow
+from models.queries.same_meeting import other_bots
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery
@@ -38,6 +39,7 @@ def explain(connection: Connection, bot_id: str) -> Explained | None:
         deliveries=received[::-1],
         attempts=_attempts(connection, bot_id),
         links=linked,
+        same_meeting=other_bots(connection, bot_id, linked, MAX_ROWS),
     )
 
 

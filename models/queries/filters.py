@@ -94,6 +94,7 @@ Email = Annotated[
 ]
 ExternalId = Annotated[str, column_text(Link.external_id), AfterValidator(_storable)]
 IcalUid = Annotated[str, column_text(CalendarMeeting.ical_uid), AfterValidator(_storable)]
+MeetingKey = Annotated[str, column_text(CalendarMeeting.meeting_key), AfterValidator(_storable)]
 StatusCode = Annotated[str, column_text(Bot.status), AfterValidator(_storable)]
 Platform = Annotated[str, column_text(CalendarMeeting.meeting_platform), AfterValidator(_storable)]
 MessageId = Annotated[str, column_text(Delivery.id), AfterValidator(_storable)]
@@ -123,6 +124,9 @@ class LinkFilter(Filter):
     email: Email | None = Field(None, description="organiser or attendee, in any case")
     title: Words | None = Field(None, description="words of the title, all required, in any case")
     ical_uid: IcalUid | None = Field(None, description="the calendar event's iCal UID")
+    meeting_key: MeetingKey | None = Field(
+        None, description="one meeting: every user's copy of it, and every bot"
+    )
     status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
     link_state: LinkStateName | None = Field(None, description="the bot's link state")
     platform: Platform | None = Field(None, description="meeting_platform, such as zoom")

@@ -113,6 +113,7 @@ _LINK_COLUMNS = {
     "meeting_id": BOT_LINKS.c.meeting_id,
     "external_id": BOT_LINKS.c.external_id,
     "ical_uid": BOT_LINKS.c.ical_uid,
+    "meeting_key": BOT_LINKS.c.meeting_key,
     "status": BOT_LINKS.c.bot_status,
     "link_state": BOT_LINKS.c.link_state,
     "platform": BOT_LINKS.c.meeting_platform,

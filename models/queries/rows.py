@@ -139,6 +139,8 @@ class Explained:
     deliveries: list[DeliveryRow]
     attempts: list[AttemptRow]
     links: list[LinkRow]
+    # Links of other bots to the same meetings.
+    same_meeting: list[LinkRow]
 
 
 @dataclass(frozen=True, slots=True)

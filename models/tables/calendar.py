@@ -1,7 +1,7 @@
 """Recall's Calendar V1 side, as it was last seen: users, meetings, people, tokens."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -52,7 +52,7 @@ class CalendarMeeting(Base):
     # An index of PostgreSQL takes 2,704 bytes, a character up to four; a sender picks this.
     ical_uid: Mapped[str | None] = mapped_column(index=True, info=at_most(600))
     # Equal for every user's copy of one meeting; None where nothing tells copies apart from others.
-    meeting_key: Mapped[str | None] = mapped_column(index=True, info=at_most(32))
+    meeting_key: Mapped[str | None] = mapped_column(info=at_most(32))
     organizer_email: Mapped[str | None]
     calendar_platform: Mapped[str | None]
     meeting_platform: Mapped[str | None] = mapped_column(info=at_most(LONGEST_TEXT))
@@ -64,6 +64,9 @@ class CalendarMeeting(Base):
     attendees: Mapped[list[dict[str, Any]] | None]
     details: Mapped[dict[str, Any] | None]
     fetched_at: Mapped[datetime | None]
+
+    # In the index's own words, or a question would not be known to imply its predicate.
+    IS_KEYLESS: ClassVar = "ical_uid <> '' AND meeting_key IS NULL"
 
     # On SQLite a full-text table beside this one is kept by triggers: see the migrations.
     __table_args__ = (
@@ -80,6 +83,18 @@ class CalendarMeeting(Base):
             "id",
             postgresql_where=text("title IS DISTINCT FROM indexed_title"),
             sqlite_where=text("title IS NOT indexed_title"),
+        ),
+        Index(
+            None,
+            "meeting_key",
+            postgresql_where=text("meeting_key IS NOT NULL"),
+            sqlite_where=text("meeting_key IS NOT NULL"),
+        ),
+        Index(
+            "ix_calendar_meetings_keyless",
+            "id",
+            postgresql_where=text(IS_KEYLESS),
+            sqlite_where=text(IS_KEYLESS),
         ),
     )
 

@@ -11,6 +11,7 @@ from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
+from models.tables.recording import Recording
 from tests.support.rows import later
 
 SUBJECTS = ("Roadmap", "Pricing", "Hiring", "Onboarding", "Renewal", "Incident", "Budget")
@@ -46,7 +47,7 @@ def populate(engine: Engine, bots: int, users: int = 200, seed: int = 1) -> None
             {"id": an_id(3, n), "external_id": f"person-{n:05d}"} for n in range(users)
         ],
         Bot: [], BotStatus: [], CalendarMeeting: [], MeetingPerson: [], Link: [],
-        LinkAttempt: [], Delivery: [],
+        LinkAttempt: [], Delivery: [], Recording: [],
     }  # fmt: skip
     for number in range(bots):
         for table, rows in _rows(number, users, rng).items():
@@ -70,6 +71,7 @@ def _rows(number: int, users: int, rng: random.Random) -> dict[type, list[Row]]:
         ],
         LinkAttempt: [_attempt(number, link_state)],
         Delivery: [_delivery(number, code) for code in CODES],
+        Recording: [_recording(number)] if number % 25 != 4 else [],
     }
     if link_state not in ("linked", "partial"):
         return found
@@ -86,6 +88,7 @@ def _rows(number: int, users: int, rng: random.Random) -> dict[type, list[Row]]:
             "state": state,
             "title": title,
             "ical_uid": f"{number:08x}@calendar.example",
+            "meeting_key": a_meeting_key(number),
             "organizer_email": f"person-{user:05d}@north.example",
             "calendar_platform": "google",
             "meeting_platform": rng.choice(("zoom", "google_meet", "microsoft_teams")),
@@ -108,6 +111,11 @@ def _rows(number: int, users: int, rng: random.Random) -> dict[type, list[Row]]:
         }
     ]
     return found
+
+
+def a_meeting_key(number: int) -> str:
+    """The key of the number-th bot's meeting: one in a hundred is the one before."""
+    return f"{number - (number % 100 == 11):032x}"
 
 
 def _link_state(number: int) -> str:
@@ -147,6 +155,24 @@ def _attempt(number: int, link_state: str) -> Row:
         "outcome": link_state,
         "error": None,
         "calls": [{**call, "error": None}],
+    }
+
+
+def _recording(number: int) -> Row:
+    start = later(60 * number)
+    has_failed = number % 40 == 6
+    return {
+        "id": an_id(5, number),
+        "bot_id": bot_id(number),
+        "status": "failed" if number % 45 == 8 else "done",
+        "started_at": start,
+        "completed_at": start + timedelta(minutes=30),
+        "expires_at": start + timedelta(days=7, minutes=30),
+        "transcript_id": an_id(6, number) if number % 3 else None,
+        "transcript_status": "failed" if has_failed else "done" if number % 3 else None,
+        "video_id": an_id(10, number),
+        "source": "bot",
+        "seen_at": start + timedelta(minutes=31),
     }
 
 

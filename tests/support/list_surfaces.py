@@ -149,6 +149,7 @@ def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
         (CalendarMeeting, {
             "id": meeting, **times, "state": "found", "title": text(CalendarMeeting.title),
             "ical_uid": text(CalendarMeeting.ical_uid), "organizer_email": email,
+            "meeting_key": text(CalendarMeeting.meeting_key),
             "meeting_platform": text(CalendarMeeting.meeting_platform),
         }),
         (MeetingPerson, {"meeting_id": meeting, "email": email}),

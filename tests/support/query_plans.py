@@ -17,7 +17,7 @@ def whole_scans(connection: Connection, statement: str, values: Any = ()) -> lis
     The statement is the driver's own, as `statements_of` gives it, or has no values.
     """
     if connection.dialect.name == "postgresql":
-        found = _postgresql_scans(_postgresql_plan(connection, statement, values))
+        found = _postgresql_scans(_postgresql_tree(connection, statement, values))
     else:
         found = _sqlite_scans(_sqlite_plan(connection, statement, values))
     return [table for table in found if table not in SMALL]
@@ -26,8 +26,8 @@ def whole_scans(connection: Connection, statement: str, values: Any = ()) -> lis
 def walks(connection: Connection, statement: str, values: Any = ()) -> list[str]:
     """The tables that a plan reads without looking anything up in an index, be it in its order."""
     if connection.dialect.name == "sqlite":
-        return [step for step in _sqlite_plan(connection, statement, values) if "SCAN" in step]
-    nodes = _postgresql_plan(connection, statement, values)
+        return [step for _, step in _sqlite_plan(connection, statement, values) if "SCAN" in step]
+    nodes = list(_nodes(_postgresql_tree(connection, statement, values)))
     scans = [node for node in nodes if node["Node Type"].endswith("Scan")]
     is_by_index = ("Bitmap Heap Scan", "Subquery Scan")
     return [
@@ -37,23 +37,27 @@ def walks(connection: Connection, statement: str, values: Any = ()) -> list[str]
     ]
 
 
-def _postgresql_plan(connection: Connection, statement: str, values: Any) -> list[dict[str, Any]]:
+def _postgresql_tree(connection: Connection, statement: str, values: Any) -> dict[str, Any]:
     explained = connection.exec_driver_sql("EXPLAIN (FORMAT JSON) " + statement, values)
     (plan,) = explained.scalar_one()
-    return list(_nodes(plan["Plan"]))
+    tree: dict[str, Any] = plan["Plan"]
+    return tree
 
 
-def _sqlite_plan(connection: Connection, statement: str, values: Any) -> list[str]:
+def _sqlite_plan(connection: Connection, statement: str, values: Any) -> list[tuple[int, str]]:
+    """Each step, after the number of the subquery that it belongs to."""
     explained = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)
-    return [row.detail for row in explained]
+    return [(row.parent, row.detail) for row in explained]
 
 
-def _postgresql_scans(nodes: list[dict[str, Any]]) -> Iterator[str]:
-    sorts = any(node["Node Type"].endswith("Sort") for node in nodes)
-    for node in nodes:
-        is_index = "Index" in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan"
-        if node["Node Type"] == "Seq Scan" or (is_index and sorts and "Index Cond" not in node):
-            yield str(node.get("Relation Name", node.get("Index Name")))
+def _postgresql_scans(node: dict[str, Any], *, is_sorted: bool = False) -> Iterator[str]:
+    is_index = "Index" in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan"
+    if node["Node Type"] == "Seq Scan" or (is_index and is_sorted and "Index Cond" not in node):
+        yield str(node.get("Relation Name", node.get("Index Name")))
+    # A sort in a subquery beside it, of the few rows that belong to one, does not count.
+    is_sorted = is_sorted or node["Node Type"].endswith("Sort")
+    for inner in node.get("Plans", []):
+        yield from _postgresql_scans(inner, is_sorted=is_sorted)
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -62,12 +66,12 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(inner)
 
 
-def _sqlite_scans(steps: list[str]) -> Iterator[str]:
-    sorts = any("TEMP B-TREE FOR ORDER BY" in step for step in steps)
-    for step in steps:
+def _sqlite_scans(steps: list[tuple[int, str]]) -> Iterator[str]:
+    sorted_in = {parent for parent, step in steps if "TEMP B-TREE FOR ORDER BY" in step}
+    for parent, step in steps:
         scan = re.match(r"SCAN (\w+)\b(.*)", step)
         # A full-text table says SCAN of what its own index finds.
-        if scan and "VIRTUAL" not in scan[2] and ("USING" not in scan[2] or sorts):
+        if scan and "VIRTUAL" not in scan[2] and ("USING" not in scan[2] or parent in sorted_in):
             yield scan[1]
 
 

@@ -28,13 +28,13 @@ from models.tables.hourly_count import HourlyCount
 from models.tables.reconcile_run import ReconcileRun
 from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
-from tests.support.bulk_data import bot_id, meeting_id, populate
+from tests.support.bulk_data import a_meeting_key, bot_id, meeting_id, populate
 from tests.support.fakes import START
 from tests.support.query_plans import statements_of, walks, whole_scans
 from tests.support.rows import later
 
 BOTS_WRITTEN = 20_000
-LINKED, FAILED = bot_id(10_000), bot_id(10_003)
+LINKED, FAILED = bot_id(10_010), bot_id(10_003)
 EXAMPLES = {
     # Somebody of few meetings: beside those of many a small table whole is as cheap.
     "ada@example.com": "guest1@south.example",
@@ -175,6 +175,7 @@ ASKED: list[tuple[ListKind, Filter]] = [
     (LINKS, LinkFilter(title="sync", external_id="person-00017")),
     (LINKS, LinkFilter(title="sync", since=later(60_000), until=later(90_000))),
     (LINKS, LinkFilter(ical_uid="00000014@calendar.example")),
+    (LINKS, LinkFilter(meeting_key=a_meeting_key(110))),
     (LINKS, LinkFilter(since=later(60_000), until=later(90_000))),
     (LINKS, LinkFilter(changed_since=later(60_000))),
     (BOTS, BotFilter()),

@@ -85,6 +85,8 @@ def _print_explained(found: Explained) -> None:
         ended = f", ended {visible(link.ended_at)} ({link.end_reason})" if link.ended_at else ""
         title = link.meeting_title or "(no title)"
         say((f"  → {link.external_id}: {title}, {link.meeting_state}{ended}", "green"))
+    for link in found.same_meeting:
+        say((f"  = in the same meeting: bot {link.bot_id}, for {link.external_id}", "yellow"))
 
 
 def _told(moment: Moment) -> str:

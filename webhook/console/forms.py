@@ -15,6 +15,7 @@ LABELS = {
     "email": "Email",
     "title": "Title",
     "ical_uid": "iCal UID",
+    "meeting_key": "Meeting key",
     "status": "Bot status",
     "link_state": "Link state",
     "platform": "Platform",

@@ -14,7 +14,8 @@ from models.queries.alerts import alarms
 from models.queries.bot_detail import explain, has_delivery
 from models.queries.filters import Filter, Limit
 from models.queries.findings import MOST_FINDINGS, calendar_findings
-from models.queries.registry import ListKind
+from models.queries.registry import LINKS, ListKind
+from models.queries.same_meeting import count_same
 from models.queries.search import look_up
 from models.queries.service_status import overview
 from models.queries.timeline import timeline
@@ -141,11 +142,13 @@ class Pages:
         name = f"{kind.name} by {listing.order[0]}"
         after = self._cursors.read(name, asked.cursor, listing)
 
-        def read(connection: Connection) -> tuple[Any, ...]:
-            return listing.page(connection, asked.limit, after), database_time(connection)
+        def read(connection: Connection) -> dict[str, Any]:
+            page = listing.page(connection, asked.limit, after)
+            found = {"rows": page.rows, "now": database_time(connection), "next": page.next}
+            return found | ({"same": count_same(connection, page.rows)} if kind is LINKS else {})
 
-        page, now = self._reader.read(read)
-        return {"rows": page.rows, "now": now, "next": self._cursors.write(name, page.next)}
+        found = self._reader.read(read)
+        return found | {"next": self._cursors.write(name, found["next"])}
 
     def _list(
         self,

@@ -59,8 +59,7 @@ def read_json(request: Request, model: type[M]) -> M:
         # A thousand brackets are no object either; Flask is silent about a ValueError alone.
         body = None
     if not isinstance(body, dict):
-        how = "" if request.is_json else ", sent with Content-Type: application/json"
-        raise BadParameterError("body", f"must be a JSON object{how}")
+        raise BadParameterError("body", "must be a JSON object")
     return checked(model, body)
 
 

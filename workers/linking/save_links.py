@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Delete, Table, Update, bindparam, case, delete, null, update
 
+from models.core.meeting_key import meeting_key
 from models.core.sanitize import storable
 from models.core.title_words import TITLE_COLUMNS
-from models.tables.base import db_now
+from models.tables.base import UtcDateTime, db_now
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.tables.link import Link
 from workers.db.upsert import Insert, insert_for, upsert
@@ -56,8 +57,9 @@ def write_meetings(
     columns = ("calendar_user_id", "start_time", "end_time", "state", "reason")
     # By id: if two bots of a batch share a meeting, it is written once, from the later answer.
     rows = [_found_row(meeting, body) for meeting, body in found.values()]
-    all_columns = (*columns, *_FROM_BODY, *TITLE_COLUMNS, "attendees", "fetched_at")
-    upsert(connection, _MEETINGS, rows, update=all_columns)
+    of_body = (*_FROM_BODY, *TITLE_COLUMNS, "meeting_key", "attendees")
+    upsert(connection, _MEETINGS, rows, update=(*columns, *of_body, "fetched_at"))
+    _drop_moved_keys(connection, others)
     # Without the columns of details: those that were found once stay.
     answered = [_meeting_row(m) for m in others if m.state != "owed"]
     upsert(connection, _MEETINGS, answered, update=(*columns, "fetched_at"))
@@ -86,15 +88,32 @@ def _meeting_row(meeting: MeetingResult) -> Row:
     }
 
 
+def _drop_moved_keys(connection: Connection, meetings: Iterable[MeetingResult]) -> None:
+    # A key contains the start. A worker makes the new one from the UID, see meeting_keys.py.
+    moved = [{"moved": m.ref.meeting_id, "to": m.ref.start_time} for m in meetings]
+    if moved:
+        connection.execute(_drop_moved_key(), sorted(moved, key=lambda row: str(row["moved"])))
+
+
+@cache
+def _drop_moved_key() -> Update:
+    columns = _MEETINGS.c
+    has_moved = columns.start_time != bindparam("to", type_=UtcDateTime())
+    theirs = update(_MEETINGS).where(columns.id == bindparam("moved"), has_moved)
+    return theirs.where(columns.meeting_key.is_not(None)).values(meeting_key=null())
+
+
 def _found_row(meeting: MeetingResult, body: MeetingBody) -> Row:
+    # After a reschedule the meeting's own time is newer than the copy in the bot's body.
+    start = body.start_time or meeting.ref.start_time
     return {
         **_meeting_row(meeting),
-        # After a reschedule the meeting has the new time, and the bot's copy the old one.
-        "start_time": body.start_time or meeting.ref.start_time,
+        "start_time": start,
         "end_time": body.end_time or meeting.ref.end_time,
         "attendees": list(body.attendees),
         **{name: getattr(body, name) for name in _FROM_BODY},
         "details": marked(body.details, meeting.ref.clamped),
+        "meeting_key": meeting_key(body.ical_uid, start, body.details),
     }
 
 

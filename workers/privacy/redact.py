@@ -19,6 +19,7 @@ from workers.privacy.tombstones import USER_ERASED, any_erased, has_pseudonym, p
 _DETAILS = (
     *TITLE_COLUMNS,
     "ical_uid",
+    "meeting_key",
     "organizer_email",
     "will_record_reason",
     "attendees",

@@ -14,11 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.core.database_errors import reason
 from models.core.database_remedies import describe, remedy
 from workers.calendars.nightly import NightlyCheck
+from workers.linking.backfill import Backfill
 from workers.linking.backlog import PendingWork, look
 from workers.linking.bot_outcomes import OutcomeFill
 from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
-from workers.linking.title_index import TitleIndex
+from workers.linking.meeting_keys import fill_meeting_keys
+from workers.linking.title_index import index_titles
 from workers.privacy.retention import Retention
 from workers.processes.heartbeat import Heartbeat
 from workers.queue.redis_news import RedisNews
@@ -49,7 +51,8 @@ class Poller:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._heartbeat = Heartbeat(tools)
         self._retention = Retention(tools.engine, tools.settings)
-        self._title_index = TitleIndex(tools.engine)
+        fills = (index_titles, fill_meeting_keys)
+        self._backfills = [Backfill(tools.engine, fill) for fill in fills]
         self._outcome_fill = OutcomeFill(tools.engine)
         self._calendars = NightlyCheck(tools, stop)
         self._unmoved_since: float | None = None
@@ -79,7 +82,8 @@ class Poller:
         # After the work: these are the only things here that can wait.
         self._heartbeat.beat_when_due()
         self._retention.purge_when_due()
-        self._title_index.fill_when_due()
+        for backfill in self._backfills:
+            backfill.fill_when_due()
         self._outcome_fill.fill_when_due()
         self._calendars.start_when_due()
         every = self._tools.settings.sweep_seconds

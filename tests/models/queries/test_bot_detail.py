@@ -122,6 +122,7 @@ def test_the_timeline_is_sorted_and_ends_with_the_next_attempt() -> None:
         deliveries=[_delivery(later(10), copies=2), _delivery(later(5), copies=1)],
         attempts=[AttemptRow(1, later(10), later(11), "partial", "http_503", [call])],
         links=[],
+        same_meeting=[],
     )
     moments = timeline(found)
     assert [(moment.kind, moment.at) for moment in moments] == [

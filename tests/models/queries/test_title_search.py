@@ -27,7 +27,8 @@ from tests.support.bulk_data import populate
 from tests.support.query_plans import statements_of
 from tests.support.rows import add_bot, later, rows
 from tests.support.title_writes import BY_AN_OLD_RELEASE, missing_words
-from workers.linking.title_index import EVERY_SECONDS, TitleIndex, index_titles
+from workers.linking.backfill import EVERY_SECONDS, Backfill
+from workers.linking.title_index import index_titles
 from workers.privacy.redact import redact_meetings
 
 TITLES = (
@@ -358,7 +359,7 @@ def test_a_worker_indexes_what_an_old_release_writes(engine: Engine) -> None:
         for statement in OLD_WRITES:
             connection.execute(text(BY_AN_OLD_RELEASE + statement))
     now = [1000.0]
-    worker = TitleIndex(engine, clock=lambda: now[0])
+    worker = Backfill(engine, index_titles, clock=lambda: now[0])
     assert worker.fill_when_due() == 3
     kept = {row.id: row.title_words for row in rows(engine, CalendarMeeting)}
     assert kept["erased"] is None
@@ -376,7 +377,7 @@ def test_a_worker_looks_for_unindexed_titles_once_a_minute(engine: Engine) -> No
     """Not at every turn."""
     write(engine, "m", "Weekly", 0)
     now = [1000.0]
-    worker = TitleIndex(engine, clock=lambda: now[0])
+    worker = Backfill(engine, index_titles, clock=lambda: now[0])
     assert worker.fill_when_due() == 0
     with engine.begin() as connection:
         connection.execute(text(BY_AN_OLD_RELEASE + RETITLE))

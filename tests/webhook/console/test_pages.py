@@ -265,6 +265,20 @@ def test_what_is_not_linked_shows_its_error_and_next_retry_in_place(reader: Flas
     assert ">linked<" not in html.partition("<tbody>")[2]
 
 
+def test_copies_and_bots_of_one_meeting_stand_together(reader: FlaskClient) -> None:
+    """A row says how many there are and leads to all of them; a bot's page shows the others."""
+    both = [bot_id(10), bot_id(11)]
+    html = reader.get("/console/links?limit=200").text
+    path = re.findall(r'href="(/console/links\?meeting_key=\w+)">2 copies, 2 bots', html)[-1]
+    assert sorted(_bots(reader.get(path).text)) == sorted(both)
+    for bot, other in (both, both[::-1]):
+        page = reader.get(f"/console/bots/{bot}").text
+        assert _bots(page.partition("Other bots in the same meeting")[2]) == [other]
+        assert path in page
+    alone = reader.get(f"/console/bots/{bot_id(20)}").text
+    assert "Other bots in the same meeting" not in alone
+
+
 # -- one bot ---------------------------------------------------------------------
 
 
