@@ -96,6 +96,7 @@ ExternalId = Annotated[str, column_text(Link.external_id), AfterValidator(_stora
 IcalUid = Annotated[str, column_text(CalendarMeeting.ical_uid), AfterValidator(_storable)]
 MeetingKey = Annotated[str, column_text(CalendarMeeting.meeting_key), AfterValidator(_storable)]
 StatusCode = Annotated[str, column_text(Bot.status), AfterValidator(_storable)]
+SubCode = Annotated[str, column_text(Bot.ended_sub_code), AfterValidator(_storable)]
 Platform = Annotated[str, column_text(CalendarMeeting.meeting_platform), AfterValidator(_storable)]
 MessageId = Annotated[str, column_text(Delivery.id), AfterValidator(_storable)]
 Action = Annotated[str, column_text(Audit.action), AfterValidator(_storable)]
@@ -104,6 +105,8 @@ Time = Annotated[datetime, BeforeValidator(_time)]
 # Literals, from which OpenAPI, the command line and the console list the choices.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]
 OutcomeName = Literal["accepted", "ignored", "malformed"]
+RECORDED_WORDS = "true: the bot recorded; false: its call ended and it recorded nothing"
+SUB_CODE_WORDS = "ended_sub_code, such as timeout_exceeded_waiting_room"
 BOT_ID_WORDS = "the bot's id, or its first 8 characters or more"
 Limit = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 
@@ -128,6 +131,8 @@ class LinkFilter(Filter):
         None, description="one meeting: every user's copy of it, and every bot"
     )
     status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
+    recorded: bool | None = Field(None, description=RECORDED_WORDS)
+    sub_code: SubCode | None = Field(None, description=SUB_CODE_WORDS)
     link_state: LinkStateName | None = Field(None, description="the bot's link state")
     platform: Platform | None = Field(None, description="meeting_platform, such as zoom")
     since: Time | None = Field(None, description="meeting_start at or after")
@@ -144,6 +149,8 @@ class BotFilter(Filter):
         None, description="the link state; unlinked is every state but linked"
     )
     status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
+    recorded: bool | None = Field(None, description=RECORDED_WORDS)
+    sub_code: SubCode | None = Field(None, description=SUB_CODE_WORDS)
     since: Time | None = Field(None, description="first_seen_at at or after")
     until: Time | None = Field(None, description="first_seen_at before")
 

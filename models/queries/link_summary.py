@@ -1,9 +1,10 @@
-"""One sentence that explains why a bot is or is not linked."""
+"""Sentences that explain why a bot is or is not linked, and what it recorded."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from models.core.humanize import duration
+from models.core.sub_codes import describe_end
 from models.queries.circuit import Circuit
 from models.queries.error_messages import describe_error
 from models.queries.rows import BotRow, LinkRow
@@ -18,14 +19,24 @@ _CLOSED = Circuit(0.0)
 
 
 def why(bot: BotRow, links: Sequence[LinkRow], now: datetime, circuit: Circuit = _CLOSED) -> str:
-    """Return the sentence: the link's state, what is missing, and when the next attempt is."""
+    """Return what is known: the link's state, the next attempt, and what was recorded."""
     # During a deploy, a newer release may have stored a state unknown here.
     summarize = _STATES.get(bot.link_state, _unknown)
     sentence = summarize(bot, [link for link in links if link.ended_at is None])
     ended = sum(link.ended_at is not None for link in links)
     if ended:
         sentence += f"; {_count(ended, 'earlier link')} ended"
-    return f"{sentence}{_next_try(bot, now, circuit)}."
+    return f"{sentence}{_next_try(bot, now, circuit)}.{_recording(bot)}"
+
+
+def _recording(bot: BotRow) -> str:
+    told = describe_end(bot.bot_status, bot.ended_sub_code, recorded=bot.recorded)
+    if told is None:
+        return ""
+    length = ""
+    if bot.recorded and bot.recorded_from and bot.recorded_until:
+        length = f" for {duration((bot.recorded_until - bot.recorded_from).total_seconds())}"
+    return f" {told[0].upper()}{told[1:]}{length}."
 
 
 def _unknown(bot: BotRow, _links: list[LinkRow]) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    func,
     literal_column,
+    null,
     select,
 )
 
@@ -24,7 +26,7 @@ from models.tables.rejection import Rejection
 def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
     """List links, the newest first; filtered by title or time, the latest meeting first."""
     columns = BOT_LINKS.c
-    query = _links(wanted)
+    query = _links(wanted, dialect)
     if wanted.title:
         query, order = filter_by_title(query, wanted.title, dialect)
         return Listing(_between(query, order[0], wanted.since, wanted.until), order, LinkRow)
@@ -39,8 +41,9 @@ def _link_order(wanted: LinkFilter) -> ColumnElement[Any]:
     return BOT_LINKS.c.updated_at if wanted.changed_since else BOT_LINKS.c.linked_at
 
 
-def _links(wanted: LinkFilter) -> Query:
+def _links(wanted: LinkFilter, dialect: str) -> Query:
     query: Query = select(BOT_LINKS).where(*_equal(wanted, _LINK_COLUMNS))
+    query = query.where(*_equal(wanted, _LINK_BOT_COLUMNS[dialect == "sqlite"]))
     if wanted.email:
         # A join would repeat the meeting for each of its people.
         meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
@@ -114,16 +117,30 @@ _LINK_COLUMNS = {
     "external_id": BOT_LINKS.c.external_id,
     "ical_uid": BOT_LINKS.c.ical_uid,
     "meeting_key": BOT_LINKS.c.meeting_key,
-    "status": BOT_LINKS.c.bot_status,
-    "link_state": BOT_LINKS.c.link_state,
     "platform": BOT_LINKS.c.meeting_platform,
 }
+_OF_BOTS = {
+    "status": BOT_LINKS.c.bot_status,
+    "recorded": BOT_LINKS.c.recorded,
+    "sub_code": BOT_LINKS.c.ended_sub_code,
+    "link_state": BOT_LINKS.c.link_state,
+}
+# SQLite knows of no value how common it is: by the bots' index it would sort every link of them.
+_LINK_BOT_COLUMNS = (
+    _OF_BOTS,
+    {name: func.ifnull(one, null(), type_=one.type) for name, one in _OF_BOTS.items()},
+)
 _DELIVERY_COLUMNS = {
     "bot_id": DELIVERY_LOG.c.bot_id,
     "message_id": DELIVERY_LOG.c.delivery_id,
     "outcome": DELIVERY_LOG.c.outcome,
 }
-_BOT_COLUMNS: Mapping[str, Any] = {"bot_id": Bot.id, "status": Bot.status}
+_BOT_COLUMNS: Mapping[str, Any] = {
+    "bot_id": Bot.id,
+    "status": Bot.status,
+    "recorded": Bot.recorded,
+    "sub_code": Bot.ended_sub_code,
+}
 
 
 def _column(attribute: Any) -> ColumnElement[Any]:

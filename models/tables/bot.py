@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.core.bot_status import LONGEST_CODE
+from models.core.bot_status import LONGEST_CODE, LONGEST_WORD
 from models.tables.base import Base, at_most
 
 LinkState = Literal["pending", "linked", "no_meetings", "partial", "failed"]
@@ -49,7 +49,7 @@ class Bot(Base):
     recorded_from: Mapped[datetime | None]
     recorded_until: Mapped[datetime | None]
     # Why the bot left or never got in: of `call_ended` or `fatal`, not of a later `done`.
-    ended_sub_code: Mapped[str | None]
+    ended_sub_code: Mapped[str | None] = mapped_column(info=at_most(LONGEST_WORD))
     # Of what the last `bot.ended` told: the same end is told once.
     ended_digest: Mapped[str | None]
 

@@ -1,7 +1,7 @@
 """A database full of rows, as years of work would leave it: written past the code."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -142,6 +142,20 @@ def _bot(number: int, link_state: str) -> Row:
         "bot_name": "Scribe",
         "meeting_platform": "zoom",
         "settled_at": start,
+        **_outcome(number, start),
+    }
+
+
+def _outcome(number: int, start: datetime) -> Row:
+    """Bots that are fatal, or that nobody let in, recorded nothing; of a few it is not known."""
+    is_fatal, is_barred = number % 25 == 4, number % 10 == 6
+    recorded = not (is_fatal or is_barred)
+    sub_code = "timeout_exceeded_waiting_room" if is_barred else "call_ended_by_host"
+    return {
+        "recorded": None if number % 61 == 59 else recorded,
+        "recorded_from": start if recorded else None,
+        "recorded_until": start + timedelta(minutes=28) if recorded else None,
+        "ended_sub_code": "meeting_not_found" if is_fatal else sub_code,
     }
 
 

@@ -140,7 +140,8 @@ def _add_oddities(engine: Engine) -> None:
 def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
     """Add a bot of which each text is made for its column."""
     bot, meeting, seen = an_id(7, number), an_id(8, number), later(number)
-    add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen)
+    ended = {"recorded": False, "ended_sub_code": text(Bot.ended_sub_code)}
+    add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen, **ended)
     message_id = text(Delivery.id)
     add_delivery(engine, bot, None, id=message_id, event="bot.log", outcome="ignored")
     email = text(MeetingPerson.email).strip()

@@ -27,12 +27,14 @@ COLUMNS = {
     ("links", "email"): "organizer_email",
     ("links", "title"): "meeting_title",
     ("links", "status"): "bot_status",
+    ("links", "sub_code"): "ended_sub_code",
     ("links", "platform"): "meeting_platform",
     ("links", "since"): "meeting_start",
     ("links", "until"): "meeting_start",
     ("links", "changed_since"): "updated_at",
     ("links", "current"): "ended_at",
     ("bots", "status"): "bot_status",
+    ("bots", "sub_code"): "ended_sub_code",
     ("bots", "since"): "first_seen_at",
     ("bots", "until"): "first_seen_at",
     ("deliveries", "message_id"): "delivery_id",
@@ -62,7 +64,8 @@ class Question:
     def options(self) -> list[str]:
         """The filter as the command line has it."""
         flag = "--" + self.field.replace("_", "-")
-        return [flag] if self.value == "true" else [f"{flag}={self.value}"]
+        is_switch = self.kind.wanted.model_fields[self.field].annotation is bool
+        return [flag] if is_switch else [f"{flag}={self.value}"]
 
     def expected(self, rows: list[Row]) -> list[Row]:
         """The rows of the whole list that it should hold."""
@@ -92,7 +95,7 @@ def _values(forms: list[Row], field: str, kept: list[Any]) -> list[str]:
     if choices:
         return choices
     if kinds == {"boolean"}:
-        return ["true"]
+        return ["true", "false"] if {"type": "null"} in forms else ["true"]
     if kinds == {"date-time"}:
         return [kept[len(kept) // 2], _beyond(kept, field)]
     if kinds == {"uuid"}:
@@ -129,6 +132,8 @@ def _awkward(kept: list[str]) -> Iterator[str]:
 
 def _holds(forms: list[Row], field: str, column: str) -> Holds:
     kinds = _kinds(forms)
+    if "boolean" in kinds and {"type": "null"} in forms:
+        return lambda row, value: row[column] is (value == "true")
     if "boolean" in kinds:
         return lambda row, _value: row[column] is None
     if "date-time" in kinds:

@@ -21,9 +21,19 @@ SHOWN = {
         "meeting_title",
         "meeting_start",
         "bot_status",
+        "recorded",
         "meeting_state",
     ),
-    "bots": ("bot_id", "bot_status", "link_state", "attempts", "due_at", "last_error"),
+    "bots": (
+        "bot_id",
+        "bot_status",
+        "recorded",
+        "link_state",
+        "attempts",
+        "due_at",
+        "ended_sub_code",
+        "last_error",
+    ),
     "deliveries": ("received_at", "event", "outcome", "reason", "bot_id", "copies"),
     "rejections": ("id", "received_at", "reason", "remote_addr", "message_id", "resolved_at"),
 }
@@ -75,6 +85,9 @@ def _option(name: str, field: FieldInfo) -> click.Option:
 
 
 def _choices(annotation: Any) -> list[str]:
+    if annotation is bool:
+        # Of three values: what is not asked is neither.
+        return ["true", "false"]
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
     inner = [one for one in get_args(annotation) if one is not NoneType]

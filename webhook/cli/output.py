@@ -161,7 +161,9 @@ def _print_table(screen: Console, rows: Sequence[Any], shown: Sequence[str]) -> 
     if not fits(columns, screen.width):
         columns = [_column(name, kept, _short) for name, kept in values.items()]
     for part in fitting_table(columns, screen.width):
-        screen.print(part, no_wrap=True, overflow="ellipsis")
+        # What had no room is named whole, on more lines where it must be.
+        is_table = isinstance(part, Table)
+        screen.print(part, no_wrap=is_table, overflow="ellipsis" if is_table else "fold")
 
 
 def _column(name: str, values: Sequence[Any], text: Callable[[object], str]) -> Column:

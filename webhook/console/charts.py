@@ -14,15 +14,19 @@ WIDTH = 200
 TONES = {
     "accepted": "good",
     "linked": "good",
+    "recorded": "good",
     "duplicate": "wait",
+    "not_admitted": "wait",
     "ignored": "idle",
     "no_meetings": "idle",
     "waiting": "wait",
     "pending": "wait",
     "partial": "warn",
     "retry": "warn",
+    "not_recorded": "warn",
     "malformed": "bad",
     "failed": "bad",
+    "fatal": "bad",
 }
 
 

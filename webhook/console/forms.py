@@ -17,6 +17,8 @@ LABELS = {
     "ical_uid": "iCal UID",
     "meeting_key": "Meeting key",
     "status": "Bot status",
+    "recorded": "Recorded",
+    "sub_code": "Why it ended (sub code)",
     "link_state": "Link state",
     "platform": "Platform",
     "since": "From (UTC)",
@@ -77,6 +79,8 @@ def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
     if "const" in schema:
         yield schema["const"]
     for one in schema.get("anyOf", []):
+        if one.get("type") == "boolean":
+            yield from ("true", "false")
         yield from _choices(one)
 
 

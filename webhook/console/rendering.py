@@ -9,8 +9,11 @@ from typing import Any
 from flask import Flask, Response, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 
+from models.core.bot_outcome import EndKind, end_kind
 from models.core.humanize import duration
+from models.core.sub_codes import describe_sub_code
 from models.queries.reconcile import describe_reconcile
+from models.queries.rows import BotRow, LinkRow
 from models.queries.service_status import MOST_COUNTED
 from webhook.console.charts import TONES
 from webhook.web.auth import Access
@@ -39,12 +42,12 @@ HEADERS = {
 }
 _STATE_TONES = TONES | {
     "found": "good",
-    "done": "good",
+    # What came of it has a chip of its own: a bot that only waited is done as well.
+    "done": "idle",
     "owed": "warn",
     "gone": "idle",
     "forbidden": "bad",
     "unfetchable": "bad",
-    "fatal": "bad",
     "read": "idle",
     "write": "wait",
 }
@@ -78,6 +81,8 @@ class Renderer:
             label=label,
             has_label=has_label,
             status_tone=status_tone,
+            end_kind=end_of,
+            sub_code_words=describe_sub_code,
             capped=capped,
             words=duration,
             missed=describe_reconcile,
@@ -122,6 +127,11 @@ def ago(moment: datetime, now: datetime) -> str:
 def tone(state: str | None) -> str:
     """Return the colour of a state; one that came from outside has none of its own."""
     return _STATE_TONES.get(state or "", "idle")
+
+
+def end_of(row: BotRow | LinkRow) -> EndKind | None:
+    """Return how a row's bot ended; None while its call goes on."""
+    return end_kind(row.bot_status, row.ended_sub_code, recorded=row.recorded)
 
 
 def status_tone(status: int | None) -> str:

@@ -12,6 +12,9 @@ _LABELS = {
     "in_call_recording": "recording",
     "in_waiting_room": "waiting to be let in",
     "joining_call": "joining",
+    # How a bot ended.
+    "not_admitted": "not let in",
+    "not_recorded": "nothing recorded",
     # Link states.
     "failed": "no more retries",
     "no_meetings": "no calendar meeting",

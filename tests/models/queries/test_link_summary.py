@@ -93,6 +93,21 @@ SOON = later(3600 + 720)
          " (crash_loop: 8 workers in a row died linking this bot).")),
         (a_bot("failed"), [], "Linking failed; no more retries: no error was recorded."),
         (a_bot("half_way"), [], "The link is half_way."),
+        (a_bot("linked", recorded=True), [a_link()], "Linked to 1 meeting. The bot recorded."),
+        (a_bot("linked", recorded=True, recorded_from=START, recorded_until=later(1260)),
+         [a_link()], "Linked to 1 meeting. The bot recorded for 21 min."),
+        (a_bot("linked", recorded=None, recorded_from=START), [a_link()], "Linked to 1 meeting."),
+        (a_bot("linked", recorded=False, ended_sub_code="timeout_exceeded_waiting_room"),
+         [a_link()],
+         ("Linked to 1 meeting. The bot recorded nothing: it waited in the lobby and was not let"
+          " in.")),
+        (a_bot("linked", bot_status="fatal", recorded=False, ended_sub_code="meeting_full"),
+         [a_link()],
+         ("Linked to 1 meeting. The bot failed and recorded nothing: it could not join because the"
+          " meeting was full.")),
+        (a_bot("pending", due_at=NOW, recorded=False, ended_sub_code="a_new_one"), [],
+         ("Not linked yet: waiting for the first attempt; the next attempt is due now."
+          " The bot recorded nothing: it ended with a_new_one.")),
     ],
 )  # fmt: skip
 def test_every_link_state_has_a_sentence(bot: BotRow, links: list[LinkRow], sentence: str) -> None:

@@ -351,8 +351,10 @@ def test_a_hundred_thousand_rows_stream_in_flat_memory(full: Engine, app: Flask)
 def test_a_bot_is_explained_whole(client: FlaskClient, full: Engine) -> None:
     """Statuses, deliveries, attempts with each call, links, and one sentence."""
     found = get(client, f"/api/bots/{bot_id(20).upper()}").get_json()
-    assert list(found) == ["bot", "why", "statuses", "deliveries", "attempts", "links"]
-    assert found["why"] == "Linked to 1 meeting."
+    assert list(found) == [
+        *("bot", "why", "statuses", "deliveries", "attempts", "links", "same_meeting"),
+    ]
+    assert found["why"] == "Linked to 1 meeting. The bot recorded for 28 min."
     assert [status["code"] for status in found["statuses"]] == ["joining_call", "done"]
     assert [row["code"] for row in found["deliveries"]] == ["joining_call", "done"]
     assert found["attempts"][0]["calls"][0] == {
@@ -376,7 +378,10 @@ def test_why_is_one_plain_sentence(
     client: FlaskClient, full: Engine, number: int, why: str
 ) -> None:
     """It says what an operator would ask next."""
-    assert get(client, f"/api/bots/{bot_id(number)}").get_json()["why"] == why
+    assert (
+        get(client, f"/api/bots/{bot_id(number)}").get_json()["why"]
+        == f"{why} The bot recorded for 28 min."
+    )
 
 
 def test_why_tells_of_the_next_try(client: FlaskClient, engine: Engine) -> None:

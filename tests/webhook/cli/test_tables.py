@@ -51,8 +51,10 @@ def test_every_list_is_readable_on_every_terminal(ada: Typist, kind: ListKind) -
     for width in WIDTHS:
         head, rule, *lines = lines_of(ada, width, kind.name, "--limit", "12")
         left_out = set()
-        if lines[-1].startswith("not shown, no room: "):
-            left_out = set(lines.pop().removeprefix("not shown, no room: ").split(", "))
+        if words := " ".join(map(str.strip, lines[len(rows) :])):
+            assert words.startswith("not shown, no room: ")
+            left_out = set(words.removeprefix("not shown, no room: ").split(", "))
+            del lines[len(rows) :]
         assert head.split() == [name for name in names if name not in left_out], width
         assert set(rule.strip()) == {"─"}
         assert len(lines) == len(rows), width
@@ -70,7 +72,10 @@ def test_a_wide_terminal_shows_ids_whole_and_a_narrow_one_says_what_it_lacks(ada
     """So that they can be copied; and nobody takes a part for the whole."""
     assert len(ID.findall("\n".join(lines_of(ada, 132, "links", "--limit", "5")))) == 5
     assert ID.findall("\n".join(lines_of(ada, 80, "links", "--limit", "5"))) == []
-    assert lines_of(ada, 40, "links", "--limit", "5")[-1].startswith("not shown, no room: ")
+    assert any(
+        line.startswith("not shown, no room: ")
+        for line in lines_of(ada, 40, "links", "--limit", "5")
+    )
 
 
 def test_bots_are_shown_on_one_line_each_before_they_are_put_back(ada: Typist) -> None:
