@@ -1,1 +1,1 @@
-"""Everything that faces a sender or a person; Flask lives here alone."""
+"""Everything that faces a sender or a person. Only this package uses Flask."""

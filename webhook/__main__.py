@@ -3,8 +3,8 @@
 import os
 import sys
 
-# Where it is installed, httpx and structlog import it, for what neither does here: six megabytes a
-# process, and tracebacks that show the values of variables.
+# If rich is installed, httpx and structlog import it: six megabytes a process that nothing here
+# uses, and tracebacks that show the values of variables.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
 from flask import Flask
@@ -17,13 +17,13 @@ from webhook.serving.waitress_server import WebServer
 
 
 def main() -> int:
-    """Serve until SIGTERM; 2 when a setting is malformed."""
+    """Serve until SIGTERM; returns 2 if a setting is malformed."""
     try:
         settings = Settings.read(os.environ)
         set_up_logging(settings)
-        # This process never forks: its threads may start right away.
+        # This process never forks, so Sentry's threads may start right away.
         set_up_sentry(settings)
-        # Some parts need a setting that others leave out; that too stops the boot.
+        # Some parts require settings that are optional elsewhere; that also stops the start.
         app = create_app(settings)
         server = _listen(app, settings)
     except SettingsError as error:
@@ -38,7 +38,7 @@ def _listen(app: Flask, settings: Settings) -> WebServer:
         return WebServer(app, settings)
     except (OSError, ValueError) as error:
         resources_of(app).close()
-        # The library's own ValueError is for a host that has no address.
+        # waitress raises ValueError for a host that has no address.
         reason = getattr(error, "strerror", None) or "it has no address"
         raise SettingsError(f"HOST, PORT: nothing can listen there: {reason}") from None
 

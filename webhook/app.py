@@ -1,4 +1,4 @@
-"""The one application factory."""
+"""The application factory."""
 
 import time
 from collections.abc import Callable
@@ -29,25 +29,25 @@ READ_CONNECTIONS = 2
 
 
 class Resources:
-    """What an application holds open, and closes."""
+    """What an application opens and has to close."""
 
     def __init__(self, settings: Settings) -> None:
         self.redis = client = quick_redis(settings)
         self.inbox = Inbox(settings)
         self.bell = Bell(client, queue_name(settings))
-        self.ringer = WakeupNotifier(self.bell)
-        # Read-only by the server's own word: no bug of a page can change anything.
+        self.wakeup = WakeupNotifier(self.bell)
+        # The server enforces read-only, so a bug in a page cannot change anything.
         self.reads = make_engine(settings, "read", pool_size=READ_CONNECTIONS)
-        # One connection: relinks and the scribe are rare, and a small plan has twenty in all.
+        # One connection: relinks and rejections are rare, and a small plan has twenty in all.
         self.writes = make_engine(settings, "write")
-        self.scribe = RejectionWriter(self.writes)
+        self.rejections = RejectionWriter(self.writes)
         self.write_check = WriteCheck(self.writes, self.inbox.last_write)
         self.health = health.Health(self.reads, client, self.write_check)
 
     def close(self) -> None:
-        """Close everything; only when no request is under way."""
-        self.ringer.close()
-        self.scribe.close()
+        """Close everything; call it only when no request is being served."""
+        self.wakeup.close()
+        self.rejections.close()
         self.write_check.close()
         self.inbox.close()
         self.reads.dispose()
@@ -55,38 +55,45 @@ class Resources:
 
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Flask:
-    """Return the application; nothing is connected before the first request."""
-    # The one static folder is the console's, under its own address.
+    """Return the application; it connects to nothing before the first request."""
+    # The only static files are the console's and the calendar's, each under its own path.
     app = Flask("webhook", static_folder=None)
-    # Else a doubled slash is redirected, which to Recall's sender is a failed delivery.
+    # Otherwise a doubled slash is redirected, and Recall counts that as a failed delivery.
     app.url_map.merge_slashes = False
     resources = Resources(settings)
     app.extensions["recall-links"] = resources
     problems.init_app(app)
-    taking = receiver.Receiver(settings, resources.inbox, resources.ringer, resources.scribe, clock)
-    app.register_blueprint(receiver.blueprint(taking))
+    _add_receiver(app, settings, resources, clock)
     app.register_blueprint(health.blueprint(resources.health))
     access, reader = Access(settings), Reader(resources.reads)
     relink_service = RelinkService(reader, resources.writes, resources.bell)
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, relink_service), access))
-    care = CalendarActions(settings, resources.writes, resources.redis)
-    console.init_app(app, settings, access, console.Means(reader, relink_service, care))
+    actions = CalendarActions(settings, resources.writes, resources.redis)
+    console.init_app(app, settings, access, console.Services(reader, relink_service, actions))
     calendar.init_app(app, settings, resources.writes, resources.redis)
     app.after_request(_add_headers)
     return app
 
 
+def _add_receiver(
+    app: Flask, settings: Settings, resources: Resources, clock: Callable[[], float]
+) -> None:
+    inbox, wakeup, rejections = resources.inbox, resources.wakeup, resources.rejections
+    views = receiver.Receiver(settings, inbox, wakeup, rejections, clock)
+    app.register_blueprint(receiver.blueprint(views))
+
+
 def _add_headers(response: Response) -> Response:
-    # A browser must not find a page in JSON or CSV that holds words of strangers.
+    # A browser must not render JSON or CSV as a page: they hold text from outside.
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # Nothing of the service is for a cache, where another person at the same machine could find
-    # it; static files alone say otherwise by themselves.
+    # Nothing may be cached where another person on the same machine could find it. Static files
+    # set their own header.
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 
 def resources_of(app: Flask) -> Resources:
-    """Return what this application holds open."""
+    """Return the resources of an application."""
     resources: Resources = app.extensions["recall-links"]
     return resources

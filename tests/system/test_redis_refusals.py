@@ -192,7 +192,7 @@ def test_a_refusal_is_told_in_rediss_words(
     monkeypatch.setattr("workers.queue.redis_news.logger", heard)
     wait_once(tools.settings)
     Poller(tools, Stop()).sweep()
-    resources_of(app).ringer.wake()
+    resources_of(app).wakeup.wake()
     until(lambda: EVENTS[-1] in [call.args[0] for call in heard.calls], "the web's line")
     for event in EVENTS:
         [call] = [call for call in heard.calls if call.args[0] == event]

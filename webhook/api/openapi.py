@@ -1,4 +1,4 @@
-"""The API's description (OpenAPI 3.1), made from the same types that the routes use."""
+"""The API's description (OpenAPI 3.1), generated from the types that the routes use."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What every error says (RFC 9457); `parameter` where one is at fault."""
+    """An error (RFC 9457); `parameter` names an invalid parameter."""
 
     title: str
     status: int
@@ -27,21 +27,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Status(Overview):
-    """How the service stands, and what should worry somebody."""
+    """The state of the service and its active alarms."""
 
     alarms: list[Alarm]
 
 
 @dataclass(frozen=True, slots=True)
 class RelinkOneRequest:
-    """One bot was put back."""
+    """One bot was queued for retry."""
 
     bot_id: str
     relinked: int
 
 
 def document() -> Json:
-    """Return the whole description."""
+    """Return the OpenAPI document."""
     schemas: Json = {}
     bot_id = _path_parameter("bot_id", "the bot's id, a UUID")
     paths: Json = {f"/api/{kind.name}": {"get": _list(kind, schemas)} for kind in LISTS}
@@ -138,7 +138,7 @@ def _query_parameters(model: type[BaseModel], schemas: Json) -> list[Json]:
 
 def _parameter(name: str, schema: Json) -> Json:
     schema = {key: value for key, value in schema.items() if key not in ("title", "default")}
-    # In a query string nothing is told from null by leaving it out.
+    # In a query string, null means leaving the parameter out.
     choices = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]
     schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
     words = schema.pop("description", "")

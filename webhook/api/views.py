@@ -1,4 +1,4 @@
-"""The JSON and CSV API: typed reads out, and the one change that operators make: relink."""
+"""The JSON and CSV API: reads, and the one change that operators make, relink."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -27,11 +27,11 @@ View = Callable[..., Response]
 
 
 class Api:
-    """What the routes do; each answers with JSON, CSV or a problem document."""
+    """The views; each returns JSON, CSV or a problem document."""
 
     def __init__(self, settings: Settings, reader: Reader, relink_service: RelinkService) -> None:
         self._reader = reader
-        self._put_back = relink_service
+        self._relink_service = relink_service
         self._cursors = Cursors(settings)
 
     def listing(self, kind: ListKind) -> View:
@@ -57,7 +57,7 @@ class Api:
         return _json(found) if found else _unknown(bot_id)
 
     def status(self) -> Response:
-        """Say how the service stands, and what should worry somebody."""
+        """Return the state of the service and its active alarms."""
 
         def read(connection: Any) -> dict[str, Any]:
             found = overview(connection)
@@ -67,20 +67,20 @@ class Api:
         return _json({**plain(found["overview"]), "alarms": found["alarms"]})
 
     def relink_one(self, bot_id: str) -> Response:
-        """Make one bot due again, whole."""
-        done = self._put_back.one(_known_form(bot_id), current_caller().name)
+        """Retry linking one bot."""
+        done = self._relink_service.one(_known_form(bot_id), current_caller().name)
         return _json({"bot_id": bot_id, "relinked": 1}, 202) if done else _unknown(bot_id)
 
     def relink_many(self) -> Response:
-        """Make the bots of a filter due again, or preview which they are."""
+        """Retry linking the bots that match a filter, or preview them."""
         wanted = read_json(request, RelinkRequest)
         if wanted.preview:
-            return _json(self._put_back.preview(wanted))
-        return _json(self._put_back.many(wanted, current_caller().name), 202)
+            return _json(self._relink_service.preview(wanted))
+        return _json(self._relink_service.many(wanted, current_caller().name), 202)
 
 
 def blueprint(api: Api, access: Access) -> Blueprint:
-    """Return the routes, every one behind a token."""
+    """Return the routes; each requires a token."""
     routes = Blueprint("api", __name__, url_prefix=PREFIX)
     routes.before_request(access.guard)
     for kind in LISTS:

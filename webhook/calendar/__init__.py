@@ -1,1 +1,1 @@
-"""The calendar companion: connecting calendars in the browser."""
+"""The calendar routes: tokens, and connecting calendars in the browser."""

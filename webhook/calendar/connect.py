@@ -1,7 +1,7 @@
-"""Connecting a calendar: a proved caller gets a link, a browser follows it once, and comes back.
+"""Connecting a calendar: an authenticated caller gets a link, and a browser follows it once.
 
-A navigated GET can carry no proof of who asks; without one anybody could attach a calendar to
-anybody. So the proof is given by POST, and the GET takes nothing but the link.
+A browser navigation cannot carry a JWT, and without one anybody could connect a calendar to any
+user. So the POST authenticates, and the GET accepts nothing but the link.
 """
 
 import json
@@ -15,7 +15,7 @@ from models.settings.redirect_urls import WebAddress, is_allowed
 from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks, ConnectRequest
 from webhook.calendar.oauth import PROVIDERS, consent_url, recall_callback, state_text
 from webhook.calendar.oauth_state import StateCookies
-from webhook.calendar.requests import RequestGuard, of_recall
+from webhook.calendar.requests import RequestGuard, recall_problem
 from webhook.calendar.responses import Forward, note
 from webhook.web.problems import problem
 from workers.calendar_tokens.gateway import RecallGateway
@@ -27,61 +27,63 @@ _YES = (True, 1, "1", "true")
 
 
 class BadTargetError(ValueError):
-    """A return target that CALENDAR_RETURN_URLS does not hold, or that is no clean address."""
+    """A return target that is malformed or not under CALENDAR_RETURN_URLS."""
 
 
 class Connecting:
-    """Makes links and follows them; what would clear a calendar's data is refused by name."""
+    """Makes links and follows them; refuses to replace a calendar unless asked to."""
 
-    def __init__(self, settings: Settings, door: RecallGateway, links: ConnectLinks) -> None:
+    def __init__(self, settings: Settings, gateway: RecallGateway, links: ConnectLinks) -> None:
         self._settings = settings
-        self._door = door
+        self._gateway = gateway
         self._links = links
         self._cookies = StateCookies(settings)
 
-    def errand(
+    def request(
         self, external_id: str, platform: Platform, return_to: str | None, *, replace: bool
     ) -> ConnectRequest:
-        """Return what a link is to be made for; BadTargetError for a target that is not allowed."""
+        """Return the request for a link; BadTargetError if the target is not allowed."""
         if return_to is not None:
             return_to = self._target(return_to)
         return ConnectRequest(external_id, platform, return_to, replace)
 
-    def link(self, errand: ConnectRequest) -> str:
-        """Return a link's address, good once and for 5 minutes."""
-        secret = self._links.make(errand)
-        return f"{self._settings.public_url}/calendar/connect/{errand.platform}?link={secret}"
+    def link(self, wanted: ConnectRequest) -> str:
+        """Return a link that works once, within 5 minutes."""
+        secret = self._links.make(wanted)
+        return f"{self._settings.public_url}/calendar/connect/{wanted.platform}?link={secret}"
 
-    def in_the_way(self, errand: ConnectRequest) -> CalendarConnection | None:
-        """Return the calendar that connecting would clear against the caller's will; RecallError.
+    def conflict(self, wanted: ConnectRequest) -> CalendarConnection | None:
+        """Return the calendar that would be replaced without the caller's consent; RecallError.
 
-        https://docs.recall.ai/docs/calendar-v1-faq: the latest of a platform clears the former.
+        https://docs.recall.ai/docs/calendar-v1-faq: a new calendar replaces the platform's old one.
         """
-        if errand.replace:
+        if wanted.replace:
             return None
         try:
-            with self._door.open() as visit:
-                user = visit.users.act(errand.external_id, visit.client.user)
+            with self._gateway.open() as recall:
+                user = recall.users.act(wanted.external_id, recall.client.user)
         except UserErasedError:
-            # Nothing of theirs is left at Recall, and asking would make the user too early.
+            # Nothing of theirs is left at Recall, and asking would re-create the user too early.
             return None
-        return user.connected_to(errand.platform)
+        return user.connected_to(wanted.platform)
 
     def follow(self, secret: str, platform: Platform) -> Response:
-        """Send a browser to the provider with a fresh token, if the link is still good."""
-        errand = self._links.errand(secret, platform)
-        if errand is None:
-            return _over()
-        # Looked at again: another calendar may have come in the link's five minutes. What fails
-        # before the link is used up leaves it good for another click.
-        with self._door.open() as visit:
-            token = visit.users.mint(errand.external_id)
-            standing = visit.client.user(token).connected_to(platform)
-        if standing and not errand.replace:
-            return note(409, "A calendar is already connected", why_in_the_way(platform, standing))
-        trip = self._links.follow(secret, errand)
+        """Send a browser to the provider with a fresh token, if the link is still valid."""
+        wanted = self._links.find(secret, platform)
+        if wanted is None:
+            return _expired()
+        # Checked again, because another calendar may have been connected since. If this fails, the
+        # link is not used up and can be clicked again.
+        with self._gateway.open() as recall:
+            token = recall.users.mint(wanted.external_id)
+            existing = recall.client.user(token).connected_to(platform)
+        if existing and not wanted.replace:
+            return note(
+                409, "A calendar is already connected", conflict_message(platform, existing)
+            )
+        trip = self._links.follow(secret, wanted)
         if trip is None:
-            return _over()
+            return _expired()
         state = state_text(self._settings, platform, token.token, trip)
         answer = Forward(consent_url(self._settings, platform, state))
         self._cookies.remember(request, answer, state)
@@ -97,20 +99,20 @@ class Connecting:
         return str(address)
 
 
-def why_in_the_way(platform: Platform, standing: CalendarConnection) -> str:
-    """Say why a second calendar of a platform is not connected just so."""
+def conflict_message(platform: Platform, existing: CalendarConnection) -> str:
+    """Explain why a second calendar of a platform is not connected without `replace`."""
     name = PROVIDERS[platform].name
     return (
-        f"The {name} calendar {standing.email or ''} is already connected. A user has one"
+        f"The {name} calendar {existing.email or ''} is already connected. A user has one"
         f" {name} calendar: connecting another one clears the bots and calendar data of the first."
         " To do that, use replace=1."
     )
 
 
 def add_connecting(
-    routes: Blueprint, settings: Settings, connecting: Connecting, desk: RequestGuard
+    routes: Blueprint, settings: Settings, connecting: Connecting, guard: RequestGuard
 ) -> None:
-    """Add POST, where there is a way to tell who asks, and GET /calendar/connect/{platform}."""
+    """Add POST (only if callers can be authenticated) and GET /calendar/connect/{platform}."""
     methods = ["POST", "OPTIONS"]
 
     @routes.route("/calendar/connect/<platform>", methods=methods, provide_automatic_options=False)
@@ -118,35 +120,35 @@ def add_connecting(
         named = known_platform(settings, platform)
         if not settings.knows_callers:
             abort(404)
-        return desk.serve(request, lambda user, body: _link(connecting, user, named, body))
+        return guard.serve(request, lambda user, body: _link(connecting, user, named, body))
 
     @routes.get("/calendar/connect/<platform>", provide_automatic_options=False)
     def follow(platform: str) -> Response:
         named = known_platform(settings, platform)
-        if _is_only_looking(request):
+        if _is_prefetch(request):
             return Response(status=204)
         try:
             return connecting.follow(request.args.get("link", ""), named)
         except RecallError as error:
-            return _not_now(error)
+            return _unavailable(error)
 
 
 def add_callbacks(routes: Blueprint, settings: Settings) -> None:
-    """Add GET /calendar/callback/{platform}, which Google wants on a domain of one's own."""
+    """Add GET /calendar/callback/{platform}; Google requires it on the operator's own domain."""
     cookies = StateCookies(settings)
 
     @routes.get("/calendar/callback/<platform>")
     def callback(platform: str) -> Response:
         named = known_platform(settings, platform)
-        # Raw: a code that is decoded and encoded again is another code.
+        # The raw query string, because decoding and encoding again could change the code.
         query = request.environ.get("QUERY_STRING", "")
         if not cookies.knows(request, query):
-            return _not_begun_here()
+            return _started_elsewhere()
         return Forward(recall_callback(settings, named, query))
 
 
 def known_platform(settings: Settings, platform: str) -> Platform:
-    """Return a platform that has an OAuth client; 404 for any other."""
+    """Return the platform if it has an OAuth client; otherwise 404."""
     found = next((one for one in settings.oauth_platforms if one == platform), None)
     return found or abort(404)
 
@@ -159,23 +161,23 @@ def _link(
     if return_to is not None and not isinstance(return_to, str):
         return problem(400, "returnTo must be a string", parameter="returnTo")
     try:
-        errand = connecting.errand(external_id, platform, return_to, replace=replace)
+        wanted = connecting.request(external_id, platform, return_to, replace=replace)
     except BadTargetError as error:
         return problem(400, str(error), parameter="returnTo")
-    if standing := connecting.in_the_way(errand):
-        words = why_in_the_way(platform, standing)
-        return problem(409, words, reason="already_connected", email=standing.email)
-    answer = {"url": connecting.link(errand), "expires_in": int(LINK_SECONDS)}
+    if existing := connecting.conflict(wanted):
+        words = conflict_message(platform, existing)
+        return problem(409, words, reason="already_connected", email=existing.email)
+    answer = {"url": connecting.link(wanted), "expires_in": int(LINK_SECONDS)}
     return Response(json.dumps(answer), 201, mimetype="application/json")
 
 
-def _is_only_looking(asked: Request) -> bool:
-    # Chat programs and browsers look ahead; that must not use a link up.
+def _is_prefetch(asked: Request) -> bool:
+    # Chat apps and browsers prefetch links, which must not use one up.
     purpose = asked.headers.get("sec-purpose", "") + asked.headers.get("purpose", "")
     return asked.method == "HEAD" or "prefetch" in purpose
 
 
-def _over() -> Response:
+def _expired() -> Response:
     return note(
         410,
         "This link has expired",
@@ -184,7 +186,7 @@ def _over() -> Response:
     )
 
 
-def _not_begun_here() -> Response:
+def _started_elsewhere() -> Response:
     return note(
         403,
         "This was started in another browser",
@@ -198,13 +200,13 @@ def _not_begun_here() -> Response:
     )
 
 
-def _not_now(error: RecallError) -> Response:
-    told = of_recall(error)
+def _unavailable(error: RecallError) -> Response:
+    refusal = recall_problem(error)
     answer = note(
-        told.status_code,
+        refusal.status_code,
         "Temporarily unavailable",
         "Recall, which reads the calendars, did not answer. Reload this page in a minute.",
     )
-    if "Retry-After" in told.headers:
-        answer.headers["Retry-After"] = told.headers["Retry-After"]
+    if "Retry-After" in refusal.headers:
+        answer.headers["Retry-After"] = refusal.headers["Retry-After"]
     return answer

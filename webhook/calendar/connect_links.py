@@ -1,4 +1,4 @@
-"""Connect links in SQL: made, looked up, followed once by whichever web process is first."""
+"""Connect links in SQL; each can be followed once, whichever web process gets the click."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from workers.db.audit import audit
 from workers.privacy.tombstones import lift_tombstone
 
 LINK_SECONDS = 300.0
-# How long somebody may take at the provider's page, and look at the result.
+# How long the consent at the provider may take, and the result stays visible.
 TRIP_SECONDS = 3600.0
 _SECRET_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequest:
-    """What a link was made for: whose calendar, of which platform, and where to go afterwards.
+    """What a link is for: whose calendar, which platform, and where to return afterwards.
 
-    `replace` says that a calendar of the same platform may be connected over the former one.
+    With `replace`, it may replace a connected calendar of the same platform.
     """
 
     external_id: str
@@ -34,51 +34,54 @@ class ConnectRequest:
 
 
 class ConnectLinks:
-    """The links; whoever reads the table learns neither a link nor whom it is for."""
+    """Stores links so that the table reveals neither a link nor its user.
+
+    A trip is one passage through the provider's consent page, from the link to the result.
+    """
 
     def __init__(self, engine: Engine, vault: Vault) -> None:
         self._engine = engine
         self._vault = vault
 
-    def make(self, errand: ConnectRequest) -> str:
-        """Return the secret of a fresh link, good for 5 minutes."""
+    def make(self, wanted: ConnectRequest) -> str:
+        """Return the secret of a new link, valid for 5 minutes."""
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         row = {
             "link_hash": _hash(secret),
-            "platform": errand.platform,
-            "sealed": self._vault.seal(json.dumps(asdict(errand))),
+            "platform": wanted.platform,
+            "sealed": self._vault.seal(json.dumps(asdict(wanted))),
         }
         with self._engine.begin() as connection:
             expires_at = db_now(LINK_SECONDS)
             connection.execute(insert(ConnectLink).values(**row, expires_at=expires_at))
         return secret
 
-    def errand(self, secret: str, platform: Platform) -> ConnectRequest | None:
-        """Return what an unused link of this platform is for; None for any other."""
-        return self._read(*_good(secret, platform))
+    def find(self, secret: str, platform: Platform) -> ConnectRequest | None:
+        """Return the request of a valid link of this platform; None for any other."""
+        return self._read(*_valid(secret, platform))
 
-    def follow(self, secret: str, errand: ConnectRequest) -> str | None:
-        """Use a link up and return the name of the trip; None where somebody was faster.
+    def follow(self, secret: str, wanted: ConnectRequest) -> str | None:
+        """Use up a link and return the trip's secret; None if another click was faster.
 
-        An erased user's tombstone is lifted with it: this is what connecting anew means.
+        This also lifts an erased user's tombstone, because they are reconnecting.
         """
         trip = secrets.token_urlsafe(_SECRET_BYTES)
         with self._engine.begin() as connection:
             used = connection.execute(
                 update(ConnectLink)
-                # One statement decides, so that of two clicks at once one finds no row.
-                .where(*_good(secret, errand.platform))
+                # One statement, so that only one of two simultaneous clicks succeeds.
+                .where(*_valid(secret, wanted.platform))
                 .values(used_at=db_now(), trip_hash=_hash(trip))
             )
             if not used.rowcount:
                 return None
-            if lift_tombstone(connection, errand.external_id):
-                details = {"platform": errand.platform}
-                audit(connection, "connect link", "lift tombstone", errand.external_id, details)
+            if lift_tombstone(connection, wanted.external_id):
+                details = {"platform": wanted.platform}
+                audit(connection, "connect link", "lift tombstone", wanted.external_id, details)
         return trip
 
     def trip(self, trip: str) -> ConnectRequest | None:
-        """Return what a trip under way is for; None for an unknown one, or after an hour."""
+        """Return the request of a current trip; None if unknown or older than an hour."""
         is_it = ConnectLink.trip_hash == _hash(trip)
         is_fresh = ConnectLink.used_at > db_now(-TRIP_SECONDS)
         return self._read(is_it, is_fresh)
@@ -90,7 +93,7 @@ class ConnectLinks:
         return ConnectRequest(**json.loads(text)) if text is not None else None
 
 
-def _good(secret: str, platform: Platform) -> tuple[ColumnElement[bool], ...]:
+def _valid(secret: str, platform: Platform) -> tuple[ColumnElement[bool], ...]:
     return (
         ConnectLink.link_hash == _hash(secret),
         ConnectLink.platform == platform,
@@ -100,5 +103,5 @@ def _good(secret: str, platform: Platform) -> tuple[ColumnElement[bool], ...]:
 
 
 def _hash(secret: str) -> str:
-    # 24 random bytes cannot be guessed from their hash, so it needs no salt.
+    # 24 random bytes cannot be guessed from their hash, so no salt is needed.
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,28 +1,27 @@
-"""Which pages may read our answers: those of CALENDAR_ALLOWED_ORIGINS, and our own."""
+"""CORS: pages of CALENDAR_ALLOWED_ORIGINS and of PUBLIC_URL may read the responses."""
 
 from flask import Request, Response
 
 from models.settings.environment import Settings
 from webhook.web.problems import problem
 
-# Chromium keeps none for longer.
+# The longest that Chromium caches a preflight.
 PREFLIGHT_SECONDS = 7200
 METHODS = "POST, OPTIONS"
 HEADERS = "Authorization, Content-Type"
 
 
 class Cors:
-    """Answers preflights, turns foreign pages away, and names the origin that may read."""
+    """Answers preflights, refuses other origins and sets the CORS headers."""
 
     def __init__(self, settings: Settings) -> None:
         ours = {settings.public_url} if settings.public_url else set()
         self._allowed = frozenset(settings.calendar_allowed_origins) | ours
 
     def before(self, request: Request) -> Response | None:
-        """Answer a preflight or a foreign page; None lets the request through.
+        """Answer a preflight or refuse an origin; None lets the request through.
 
-        A request without Origin comes from no page: a server or a script, which CORS is no guard
-        against and no hindrance for.
+        A request without Origin comes from a server or a script, which CORS does not concern.
         """
         origin = request.headers.get("origin")
         if origin is not None and origin not in self._allowed:
@@ -37,9 +36,9 @@ class Cors:
         return answer
 
     def after(self, request: Request, answer: Response) -> Response:
-        """Let an allowed page read the answer, and caches know that it is for this page."""
+        """Let an allowed page read the response, and tell caches that it depends on the origin."""
         origin = request.headers.get("origin")
-        # Never *: whoever may read is named, errors included, so that a page can tell why.
+        # The exact origin, never *; on errors too, so that a page can read the reason.
         if origin in self._allowed and origin is not None:
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Expose-Headers"] = "Retry-After"

@@ -1,4 +1,4 @@
-"""Who asks about a calendar: the user that a short-lived JWT of the operator's own names."""
+"""Authenticates a calendar user by a short-lived JWT that the operator's backend signs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ from models.settings.calendar import JwtKey
 from models.settings.environment import Settings
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
-# An hour is long for a page to fetch its token, and short for one that was left in a log.
+# Long enough for a page to fetch its token, and short if a JWT leaks into a log.
 LONGEST_LIFE_SECONDS = 3600
 LEEWAY_SECONDS = 30
 LONGEST_JWT = 8192
 
 
 class RefusedError(Exception):
-    """A request that is turned away: with the status, and a reason that may be shown."""
+    """A refused request: its status, and a reason that the caller may see."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
 
 class Proof:
-    """Reads who makes a request; the user an operator's key vouches for, and no other."""
+    """Reads the user of a request from its verified JWT."""
 
     def __init__(self, settings: Settings) -> None:
         self._key = settings.calendar_jwt_key
@@ -34,31 +34,31 @@ class Proof:
         self._audience = settings.public_url
 
     def user(self, request: Request, body: Mapping[str, Any]) -> str:
-        """Return the caller's external_id; RefusedError when it is not proved.
+        """Return the caller's external_id; RefusedError if it cannot be verified.
 
-        `userId` in the body may be left out where a JWT tells it; it may not differ.
+        With a JWT, `userId` in the body may be left out, but it may not differ.
         """
         asked = body.get("userId")
         if asked is not None and not isinstance(asked, str):
-            # Not coerced: the text of a number may be somebody else's id.
+            # Not converted: a number as text may be somebody else's id.
             raise RefusedError(400, "userId must be a string")
         if self._key is None:
             return _usable(asked, 400)
         claims = read_claims(_given(request, body), self._key, self._audience)
-        proved = _usable(claims.get(self._claim), 401)
-        if asked not in (None, proved):
+        verified = _usable(claims.get(self._claim), 401)
+        if asked not in (None, verified):
             raise RefusedError(403, f"userId is not the JWT's {self._claim}")
-        return proved
+        return verified
 
 
 def read_claims(token: str, key: JwtKey, audience: str | None) -> Mapping[str, Any]:
-    """Return a JWT's claims; RefusedError unless it is signed, short-lived and for us."""
+    """Return a JWT's claims; RefusedError unless it is signed, short-lived and for this service."""
     try:
         claims = jwt.decode(
             token,
             key.key,
-            # One, from the key: a header that could choose would choose `none`, or HS256 over a
-            # public key.
+            # Only the key's algorithm: a header that could choose might choose `none`, or HS256
+            # with a public key.
             algorithms=[key.algorithm],
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iat"], "verify_aud": False},
@@ -66,7 +66,7 @@ def read_claims(token: str, key: JwtKey, audience: str | None) -> Mapping[str, A
         life = int(claims["exp"]) - int(claims["iat"])
     except jwt.PyJWTError as error:
         raise RefusedError(401, f"the JWT is refused: {_REASONS.get(type(error), error)}") from None
-    # A header of a thousand brackets, an exp of 1e999: whatever a stranger can write.
+    # Hostile input, such as deeply nested JSON or an exp of 1e999.
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise RefusedError(401, "the JWT cannot be read") from None
     if life > LONGEST_LIFE_SECONDS:
@@ -87,7 +87,7 @@ _REASONS: dict[type[Exception], str] = {
 
 def _given(request: Request, body: Mapping[str, Any]) -> str:
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
-    # A cross-site page that must stay a simple client has no header to set.
+    # A page that has to avoid a preflight cannot set a header.
     token = rest.strip() if scheme.lower() == "bearer" else body.get("jwt")
     if not isinstance(token, str) or not token:
         raise RefusedError(401, "a JWT is required: Authorization: Bearer …, or jwt in the JSON")
@@ -97,14 +97,14 @@ def _given(request: Request, body: Mapping[str, Any]) -> str:
 
 
 def _is_for(audience: str | None, named: object) -> bool:
-    # Without `aud` it is for whoever holds the key; with one, for those it names alone.
+    # Without `aud` it is for anyone with the key; with one, only for those it names.
     if named is None:
         return True
     return audience is not None and audience in (named if isinstance(named, list) else [named])
 
 
 def _usable(external_id: object, status: int) -> str:
-    # Recall cuts blanks around an id: with them it would be another user's token in disguise.
+    # Recall strips blanks around an id, so an id with blanks would get another user's token.
     if (
         not isinstance(external_id, str)
         or external_id != external_id.strip()

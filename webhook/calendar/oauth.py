@@ -1,4 +1,4 @@
-"""The addresses of connecting: a provider's consent page, our way back, Recall's callback.
+"""The OAuth URLs: a provider's consent page, our redirect URI, Recall's callback.
 
 https://docs.recall.ai/docs/calendar-v1-google-calendar and …-microsoft-outlook
 """
@@ -13,7 +13,7 @@ from models.settings.environment import Settings
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """How one platform's consent is asked for, and what Recall calls it."""
+    """A platform's OAuth parameters, and Recall's names for it."""
 
     name: str
     page: str
@@ -33,7 +33,7 @@ PROVIDERS: dict[Platform, Provider] = {
         ),
         redirect_key="google_oauth_redirect_url",
         callback="google_oauth_callback",
-        # Without offline access and a new consent Google sends no refresh token along.
+        # Without offline access and a new consent, Google sends no refresh token.
         extra={
             "access_type": "offline",
             "prompt": "consent",
@@ -49,15 +49,15 @@ PROVIDERS: dict[Platform, Provider] = {
         ),
         redirect_key="ms_oauth_redirect_url",
         callback="ms_oauth_callback",
-        # No prompt=consent: it sends users of managed tenants round to their administrator.
+        # No prompt=consent: it sends users of managed tenants to their administrator.
         extra={"response_mode": "query"},
     ),
 }
 
 
 def state_text(settings: Settings, platform: Platform, token: str, trip: str) -> str:
-    """Return the OAuth state that Recall reads; its token opens the user's calendar for 24 h."""
-    # Nothing of a caller's goes into it: the trip's name stands for all of it.
+    """Return the OAuth state for Recall; its token opens the user's calendar for 24 h."""
+    # It has no caller input; the trip's secret identifies the request.
     state = {
         "recall_calendar_auth_token": token,
         PROVIDERS[platform].redirect_key: redirect_uri(settings, platform),
@@ -68,7 +68,7 @@ def state_text(settings: Settings, platform: Platform, token: str, trip: str) ->
 
 
 def consent_url(settings: Settings, platform: Platform, state: str) -> str:
-    """Return the provider's page, which sends the browser back with this state."""
+    """Return the URL of the consent page, which sends the browser back with this state."""
     provider = PROVIDERS[platform]
     query = {
         "client_id": settings.oauth_client_id(platform) or "",
@@ -82,11 +82,11 @@ def consent_url(settings: Settings, platform: Platform, state: str) -> str:
 
 
 def redirect_uri(settings: Settings, platform: Platform) -> str:
-    """Return where the provider sends the browser: it must be entered at the provider as is."""
+    """Return the redirect URI; it has to be registered at the provider exactly like this."""
     return f"{settings.public_url}/calendar/callback/{platform}"
 
 
 def recall_callback(settings: Settings, platform: Platform, query: str) -> str:
-    """Return Recall's own callback in the region, with the query string as it came."""
+    """Return Recall's callback URL in the region, with the query string unchanged."""
     path = f"/api/v1/calendar/{PROVIDERS[platform].callback}/"
     return f"{settings.api_url}{path}?{query}" if query else f"{settings.api_url}{path}"

@@ -1,7 +1,7 @@
-"""Why connecting fails, in plain words: what people see, what to do, what an operator mends.
+"""Why connecting fails, in plain words, and what the user and the operator can do.
 
-The failures are those of https://docs.recall.ai/docs/calendar-v1-faq. What Recall adds to
-error_url is not documented, so they are known by words anywhere in it.
+The failures are those of https://docs.recall.ai/docs/calendar-v1-faq. Recall does not document
+what it adds to error_url, so failures are recognized by words anywhere in it.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from models.settings.calendar import Platform
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One way to fail, and the words that give it away, in lower case."""
+    """One kind of failure, and the lower-case words that identify it."""
 
     title: str
     what: str
@@ -21,8 +21,8 @@ class Failure:
     words: tuple[str, ...]
     platforms: tuple[Platform, ...] = ("google", "microsoft")
 
-    def is_told_by(self, text: str, platform: Platform | None) -> bool:
-        """Whether this is what a text of Recall's or the provider's speaks of."""
+    def matches(self, text: str, platform: Platform | None) -> bool:
+        """Whether an error text of Recall or the provider is about this failure."""
         return platform in (None, *self.platforms) and any(word in text for word in self.words)
 
 
@@ -89,16 +89,16 @@ SEVEN_DAYS = Failure(
     words=("invalid_rapt", "expired or revoked", "seven days"),
     platforms=("google",),
 )
-# The particular before the general: a scope's complaint may speak of tokens as well.
+# Specific failures first: an error about scopes may also mention tokens.
 FAILURES = (SCOPE, TENANT, REDIRECT, TOKEN, SEVEN_DAYS, REFRESH, GRANT, DENIED)
 
 
-def known_failure(told: Iterable[str], platform: Platform | None) -> Failure | None:
-    """Return the failure that what was told speaks of; None when it is none we know."""
-    text = " ".join(told).lower()
-    return next((one for one in FAILURES if one.is_told_by(text, platform)), None)
+def known_failure(errors: Iterable[str], platform: Platform | None) -> Failure | None:
+    """Return the failure that the error texts describe; None if it is unknown."""
+    text = " ".join(errors).lower()
+    return next((one for one in FAILURES if one.matches(text, platform)), None)
 
 
 def possible_failures(platform: Platform | None) -> list[Failure]:
-    """Return every failure that may befall a platform's calendars."""
+    """Return the failures that can occur on a platform."""
     return [one for one in FAILURES if platform in (None, *one.platforms)]

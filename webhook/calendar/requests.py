@@ -1,4 +1,4 @@
-"""Requests of browsers' pages for the calendar companion: whose, from where, how often."""
+"""Guards the calendar routes for pages: origin, authentication and request rate."""
 
 import json
 import math
@@ -23,7 +23,7 @@ Answer = Callable[[str, dict[str, Any]], Response]
 
 
 class RequestGuard:
-    """Takes JSON from browsers' pages: checks the origin, who asks, and how often."""
+    """Accepts JSON from pages; checks the origin, the user and the request rate."""
 
     def __init__(self, settings: Settings) -> None:
         self._cors = Cors(settings)
@@ -31,12 +31,12 @@ class RequestGuard:
         self._limit = CallerLimit()
 
     def serve(self, asked: Request, answer: Answer) -> Response:
-        """Answer one request by the proved user's id and the JSON; every refusal is a problem."""
+        """Answer a request with the verified user's id and the JSON; refusals are problems."""
         return self._cors.before(asked) or self._answered(asked, answer)
 
     def let_read(self, answer: Response) -> Response:
-        """Let the page that asks read an answer, whoever gave it: for after_request."""
-        # The pages of ours that people look at are nobody's to read.
+        """Add CORS headers to a response; for after_request."""
+        # Other origins may not read the pages that people see.
         return answer if request.method in SAFE_METHODS else self._cors.after(request, answer)
 
     def _answered(self, asked: Request, answer: Answer) -> Response:
@@ -45,7 +45,7 @@ class RequestGuard:
             external_id = self._proof.user(asked, body)
         except RefusedError as error:
             return _refused(error)
-        # A page in a loop asks hundreds of times: nobody else is to pay for it.
+        # A page in a loop sends hundreds of requests, which must not slow others down.
         if wait := self._limit.wait(external_id):
             return later(429, "too many requests for this user", wait)
         try:
@@ -53,11 +53,11 @@ class RequestGuard:
         except UserErasedError:
             return problem(403, "this user was erased; reconnecting a calendar ends that")
         except RecallError as error:
-            return of_recall(error)
+            return recall_problem(error)
 
 
-def of_recall(error: RecallError) -> Response:
-    """Say that Recall gave no answer, and whether the same may succeed later."""
+def recall_problem(error: RecallError) -> Response:
+    """Return a problem for a failed call to Recall, and whether to retry."""
     if error.waiting_helps:
         wait = RETRY_SECONDS if error.retry_after is None else error.retry_after
         return later(503, f"Recall does not answer right now ({error.fault})", wait)
@@ -65,14 +65,14 @@ def of_recall(error: RecallError) -> Response:
 
 
 def later(status: int, detail: str, seconds: float) -> Response:
-    """Return a problem that says when to come back."""
+    """Return a problem with Retry-After."""
     response = problem(status, detail)
     response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     return response
 
 
 def _read(asked: Request) -> dict[str, Any]:
-    # Also what keeps foreign pages' forms out: they cannot send this type.
+    # This also keeps out forms of other sites, which cannot send this type.
     if asked.mimetype != "application/json":
         raise RefusedError(415, "the body must be application/json")
     if (asked.content_length or 0) > MOST_BYTES:

@@ -1,10 +1,10 @@
-"""What every page and redirect of the calendar companion carries along."""
+"""Pages and redirects of the calendar routes, with their security headers."""
 
 from typing import Any
 
 from flask import Response, render_template
 
-# Pages that strangers reach by links: nothing runs, nothing is framed, nothing is sent on.
+# Public pages: no scripts, no frames, no forms.
 POLICY = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -13,7 +13,7 @@ POLICY = (
 
 def page(template: str, status: int = 200, **values: Any) -> Response:
     """Render one of templates/calendar."""
-    # Undefined names raise in this application's templates, so what may be missing is said here.
+    # Undefined names raise in templates, so optional values have defaults here.
     shown = {"target": None, **values}
     answer = Response(render_template(f"calendar/{template}", **shown), status)
     answer.headers["Content-Security-Policy"] = POLICY
@@ -22,19 +22,19 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
 
 
 def note(status: int, title: str, *words: str) -> Response:
-    """Render a page that says one thing."""
+    """Render a page with one message."""
     return page("note.html", status, title=title, words=words)
 
 
 def guarded(answer: Response) -> Response:
-    """Keep an answer's address out of Referer headers."""
-    # The address may hold a link or a trip; the next site has no use for it.
+    """Keep the URL of a response out of Referer headers."""
+    # The URL may contain the secret of a link or a trip.
     answer.headers["Referrer-Policy"] = "no-referrer"
     return answer
 
 
 class Forward(Response):
-    """A redirect whose address goes out exactly as it is written."""
+    """A redirect that sends its URL unchanged."""
 
     def __init__(self, address: str) -> None:
         super().__init__(status=302)
@@ -42,7 +42,7 @@ class Forward(Response):
         guarded(self)
 
     def get_wsgi_headers(self, environ: Any) -> Any:
-        """Return the headers; Werkzeug would quote an address anew, and codes hold %2B."""
+        """Return the headers; Werkzeug would re-quote the URL and change %2B in codes."""
         headers = super().get_wsgi_headers(environ)
         headers["Location"] = self._address
         return headers

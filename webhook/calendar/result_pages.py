@@ -1,6 +1,6 @@
-"""Where a browser ends: what Recall itself says of the connection, and what went wrong.
+"""The result pages: the connection as Recall has it, or what went wrong.
 
-That a browser came to one of these addresses proves nothing: anybody can type them.
+Anybody can open these URLs, so a visit proves nothing; Recall is asked every time.
 """
 
 from flask import Blueprint, Response, request
@@ -18,25 +18,25 @@ from workers.recall_api.errors import RecallError
 
 # Long enough to read whose calendar it is.
 GO_ON_SECONDS = 3
-LONGEST_TOLD = 300
+LONGEST_ERROR = 300
 
 
 class Results:
-    """Looks trips up, and asks Recall how they ended."""
+    """Looks up trips, and asks Recall for their result."""
 
-    def __init__(self, door: RecallGateway, links: ConnectLinks) -> None:
-        self._door = door
+    def __init__(self, gateway: RecallGateway, links: ConnectLinks) -> None:
+        self._gateway = gateway
         self._links = links
 
-    def errand(self, trip: str) -> ConnectRequest | None:
-        """Return what a trip was for; None for one we do not know, or that is over."""
+    def request(self, trip: str) -> ConnectRequest | None:
+        """Return the request of a trip; None if it is unknown or expired."""
         return self._links.trip(trip)
 
-    def standing(self, errand: ConnectRequest) -> CalendarConnection | None:
+    def connection(self, wanted: ConnectRequest) -> CalendarConnection | None:
         """Return the connection as Recall has it now; RecallError, UserErasedError."""
-        with self._door.open() as visit:
-            user = visit.users.act(errand.external_id, visit.client.user)
-        return user.connected_to(errand.platform)
+        with self._gateway.open() as recall:
+            user = recall.users.act(wanted.external_id, recall.client.user)
+        return user.connected_to(wanted.platform)
 
 
 def add_results(routes: Blueprint, results: Results) -> None:
@@ -44,66 +44,68 @@ def add_results(routes: Blueprint, results: Results) -> None:
 
     @routes.get("/calendar/connected")
     def connected() -> Response:
-        errand = results.errand(request.args.get("trip", ""))
-        if errand is None:
+        wanted = results.request(request.args.get("trip", ""))
+        if wanted is None:
             return _unknown()
         try:
-            standing = results.standing(errand)
+            connection = results.connection(wanted)
         except (RecallError, UserErasedError):
             return _unchecked()
-        # Recall's word against the redirect's: without a connection it has failed after all.
-        return _failed(errand, None) if standing is None else _connected(errand, standing)
+        # Recall decides, not the redirect: without a connection, connecting has failed.
+        return _failed(wanted, None) if connection is None else _connected(wanted, connection)
 
     @routes.get("/calendar/failed")
     def failed() -> Response:
-        errand = results.errand(request.args.get("trip", ""))
-        if errand is None:
+        wanted = results.request(request.args.get("trip", ""))
+        if wanted is None:
             return _help()
         try:
-            standing = results.standing(errand)
+            connection = results.connection(wanted)
         except (RecallError, UserErasedError):
-            standing = None
-        return _failed(errand, standing)
+            connection = None
+        return _failed(wanted, connection)
 
 
-def _connected(errand: ConnectRequest, standing: CalendarConnection) -> Response:
-    name, target = PROVIDERS[errand.platform].name, _target(errand, "connected")
-    answer = page("connected.html", name=name, email=standing.email, target=target)
+def _connected(wanted: ConnectRequest, connection: CalendarConnection) -> Response:
+    name, target = PROVIDERS[wanted.platform].name, _target(wanted, "connected")
+    answer = page("connected.html", name=name, email=connection.email, target=target)
     if target:
-        # By header: no script runs here.
+        # By header, because the page runs no script.
         answer.headers["Refresh"] = f"{GO_ON_SECONDS}; url={target}"
     return answer
 
 
-def _failed(errand: ConnectRequest, standing: CalendarConnection | None) -> Response:
-    told = [value for key, value in request.args.items(multi=True) if key != "trip"]
-    failure = known_failure(told, errand.platform)
+def _failed(wanted: ConnectRequest, connection: CalendarConnection | None) -> Response:
+    errors = [value for key, value in request.args.items(multi=True) if key != "trip"]
+    failure = known_failure(errors, wanted.platform)
     return page(
         "failed.html",
-        name=PROVIDERS[errand.platform].name,
-        failures=[failure] if failure else possible_failures(errand.platform),
+        name=PROVIDERS[wanted.platform].name,
+        failures=[failure] if failure else possible_failures(wanted.platform),
         is_known=failure is not None,
-        # Shown to whoever made this very trip, escaped: support asks for it.
-        told=" ".join(told)[:LONGEST_TOLD],
-        standing=standing,
-        target=_target(errand, "failed"),
+        # Shown, escaped, only to the browser of this trip: support asks for it.
+        error=" ".join(errors)[:LONGEST_ERROR],
+        connection=connection,
+        target=_target(wanted, "failed"),
     )
 
 
 def _help() -> Response:
-    # Nothing of the address is shown here: a stranger may have written it.
+    # Show nothing from the URL here: anybody may have written it.
     asked = request.args.get("platform")
     platform = next((one for one in PLATFORMS if one == asked), None)
     name = PROVIDERS[platform].name if platform else "Google or Microsoft"
     failures = possible_failures(platform)
-    return page("failed.html", name=name, failures=failures, is_known=False, told="", standing=None)
+    return page(
+        "failed.html", name=name, failures=failures, is_known=False, error="", connection=None
+    )
 
 
-def _target(errand: ConnectRequest, result: str) -> str | None:
-    if errand.return_to is None:
+def _target(wanted: ConnectRequest, result: str) -> str | None:
+    if wanted.return_to is None:
         return None
-    added = f"calendar={result}&platform={errand.platform}"
-    return WebAddress.parse(errand.return_to).with_query(added)
+    added = f"calendar={result}&platform={wanted.platform}"
+    return WebAddress.parse(wanted.return_to).with_query(added)
 
 
 def _unknown() -> Response:

@@ -1,4 +1,4 @@
-"""One call for all who ask the same at once: the first one makes it, the others get its answer."""
+"""Single flight: concurrent calls with one key share the first one's result."""
 
 import threading
 from collections.abc import Callable
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Shares one call's answer, or its error, among those who ask by the same key meanwhile.
+    """Shares one call's result, or its error, among concurrent callers with the same key.
 
-    Each waits `patience` seconds; `most` of them at most may wait on for `longest`, since whoever
-    waits holds a thread that others need.
+    Each waits `patience` seconds. Only `most` of them may then wait for `longest` more, because a
+    waiting caller holds a thread that others need.
     """
 
     def __init__(self, *, patience: float, longest: float, most: int) -> None:
@@ -21,40 +21,40 @@ class SingleFlight(Generic[T]):
         self._longest = longest
         self._places = threading.BoundedSemaphore(most)
         self._lock = threading.Lock()
-        self._flying: dict[str, Future[T]] = {}
+        self._in_progress: dict[str, Future[T]] = {}
 
     def share(self, key: str, call: Callable[[], T]) -> T:
-        """Make the call, or wait for the one that is made; TimeoutError where that takes long."""
+        """Make the call or wait for the one in progress; TimeoutError if that takes too long."""
         with self._lock:
-            flying = self._flying.get(key)
+            running = self._in_progress.get(key)
             own: Future[T] = Future()
-            if flying is None:
-                self._flying[key] = own
-        return self._make(key, own, call) if flying is None else self._wait(flying)
+            if running is None:
+                self._in_progress[key] = own
+        return self._make(key, own, call) if running is None else self._wait(running)
 
     def _make(self, key: str, own: "Future[T]", call: Callable[[], T]) -> T:
         try:
             answer = call()
         except BaseException as error:
-            self._land(key)
+            self._forget(key)
             own.set_exception(error)
             raise
-        self._land(key)
+        self._forget(key)
         own.set_result(answer)
         return answer
 
-    def _land(self, key: str) -> None:
-        # Before the answer is told: whoever asks after it gets a fresh one.
+    def _forget(self, key: str) -> None:
+        # Before the result is set, so that later callers make a new call.
         with self._lock:
-            del self._flying[key]
+            del self._in_progress[key]
 
-    def _wait(self, flying: "Future[T]") -> T:
+    def _wait(self, running: "Future[T]") -> T:
         try:
-            return flying.result(self._patience)
+            return running.result(self._patience)
         except WaitedTooLongError:
-            if flying.done() or not self._places.acquire(blocking=False):
+            if running.done() or not self._places.acquire(blocking=False):
                 raise
         try:
-            return flying.result(self._longest)
+            return running.result(self._longest)
         finally:
             self._places.release()

@@ -1,4 +1,4 @@
-"""How often one caller may ask: a burst for a page that loads, a steady rate after it."""
+"""A rate limit per caller: a burst while a page loads, then a steady rate."""
 
 import threading
 import time
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 BURST = 20
 PER_SECOND = 1.0
-# A caller who is forgotten gets a burst again: no loss, and memory has an end.
+# A forgotten caller gets a new burst, which does no harm; memory stays bounded.
 MOST_CALLERS = 10_000
 
 
 class CallerLimit:
-    """Counts per caller in this process: what is guarded is this process's own threads."""
+    """Counts per caller in this process, because it protects this process's threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,7 +20,7 @@ class CallerLimit:
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, caller: str) -> float:
-        """Return 0 and count the request, or the seconds until one may come."""
+        """Return 0 and count the request, or return the seconds to wait."""
         with self._lock:
             now = self._clock()
             level, at = self._levels.pop(caller, (float(BURST), now))

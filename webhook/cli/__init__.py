@@ -1,1 +1,1 @@
-"""The commands of recall-links, a file for each kind."""
+"""The commands of recall-links, one module for each group."""

@@ -1,4 +1,4 @@
-"""`python -m webhook.cli`: the command line where the package is not installed."""
+"""`python -m webhook.cli`: runs the command line without an installed package."""
 
 from webhook.cli.main import main
 

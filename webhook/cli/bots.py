@@ -1,4 +1,4 @@
-"""explain and relink: one bot whole, and putting bots back."""
+"""explain and relink: show one bot, retry bots."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ PREVIEWED = ("bot_id", "bot_status", "link_state", "attempts", "last_error")
 
 
 class BotId(click.ParamType[str]):
-    """A bot's id."""
+    """A bot id, as a parameter type."""
 
     name = "bot"
 
@@ -110,8 +110,8 @@ def _relink(
     **given: Any,
 ) -> None:
     wanted = _asked(bots, given)
-    back = session.relink_service()
-    found = back.preview(wanted)
+    service = session.relink_service()
+    found = service.preview(wanted)
     if preview or not yes:
         _show(found, as_json=as_json and preview)
     if not found.count:
@@ -121,7 +121,9 @@ def _relink(
     confirm("Retry them?", yes=yes)
     with progress() as bar:
         task = bar.add_task("queued for retry", total=found.count)
-        done = back.many(wanted, session.actor(), lambda count: bar.update(task, completed=count))
+        done = service.many(
+            wanted, session.actor(), lambda count: bar.update(task, completed=count)
+        )
     if as_json:
         print_json(done)
     else:
@@ -132,7 +134,7 @@ def _show(found: Preview, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    # What is asked before a change is for a person; the pipe is kept for the answer.
+    # The preview goes to standard error; standard output is only for the result.
     print_sample(found.sample, PREVIEWED)
     more = " or more" if found.is_more else ""
     click.echo(f"{plural(found.count, 'bot')}{more} would be retried", err=True)

@@ -1,4 +1,4 @@
-"""calendar: act for one calendar user. Other files add their commands to the same group."""
+"""calendar connect-url and token. Another module adds commands to the same group."""
 
 from typing import Any, NoReturn
 
@@ -6,7 +6,7 @@ import click
 
 from models.settings.calendar import PLATFORMS, Platform
 from models.settings.environment import Settings, SettingsError
-from webhook.calendar.connect import BadTargetError, Connecting, why_in_the_way
+from webhook.calendar.connect import BadTargetError, Connecting, conflict_message
 from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks
 from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, print_json
@@ -22,7 +22,7 @@ def calendar() -> None:
 
 
 def _external_id(_context: click.Context, _param: click.Parameter, value: str) -> str:
-    # Asking with an altered id would make another user at Recall.
+    # An altered id would create another user at Recall.
     if not is_usable_external_id(value) or value != value.strip():
         raise click.BadParameter(f"must be 1 to {EXTERNAL_ID_LIMIT} plain characters")
     return value
@@ -41,19 +41,19 @@ external_id = click.argument("external_id", callback=_external_id)
 def connect_url(session: Session, /, external_id: str, platform: Platform, **asked: Any) -> None:
     """Print a link for the user to connect a calendar; it works once, within five minutes."""
     settings = _connectable(session.settings, platform)
-    door, writes = session.recall_gateway(), session.writes()
-    connecting = Connecting(settings, door, ConnectLinks(writes, door.vault))
+    gateway, writes = session.recall_gateway(), session.writes()
+    connecting = Connecting(settings, gateway, ConnectLinks(writes, gateway.vault))
     try:
-        errand = connecting.errand(
+        wanted = connecting.request(
             external_id, platform, asked["return_to"], replace=asked["replace"]
         )
     except BadTargetError as error:
         raise click.BadParameter(str(error), param_hint="--return-to") from None
-    if standing := connecting.in_the_way(errand):
-        _refuse(f"{why_in_the_way(platform, standing)} On the command line: --replace.")
-    url = connecting.link(errand)
+    if existing := connecting.conflict(wanted):
+        _refuse(f"{conflict_message(platform, existing)} On the command line: --replace.")
+    url = connecting.link(wanted)
     with writes.begin() as connection:
-        details = {"platform": platform, "replace": errand.replace}
+        details = {"platform": platform, "replace": wanted.replace}
         audit(connection, session.actor(), "calendar connect-url", external_id, details)
     if asked["as_json"]:
         print_json({"url": url, "expires_in": int(LINK_SECONDS)})
@@ -68,12 +68,12 @@ def connect_url(session: Session, /, external_id: str, platform: Platform, **ask
 @click.pass_obj
 def token(session: Session, external_id: str, *, create: bool, as_json: bool) -> None:
     """Print a calendar token, which opens the user's calendars for hours (exit 1 for none)."""
-    # A slip of the hand would make an empty user at Recall, for good.
+    # A typo would create an empty user at Recall that stays.
     if not create and not session.read(lambda c: is_known(c, external_id)):
         _refuse("this user is not known here; --create creates them at Recall")
     try:
-        with session.recall_gateway().open() as visit:
-            found = visit.users.proved(external_id)
+        with session.recall_gateway().open() as recall:
+            found = recall.users.proved(external_id)
     except UserErasedError:
         _refuse("this user was erased; reconnecting a calendar ends that")
     with session.writes().begin() as connection:

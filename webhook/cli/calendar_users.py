@@ -1,4 +1,4 @@
-"""calendar user, meetings, refresh, disconnect, delete-user, check: acting on one calendar user."""
+"""calendar user, meetings, refresh, disconnect, delete-user and check: manage one calendar user."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 
 PATIENCE_SECONDS = 60.0
-# Big calendars take their time: others wait three minutes for them.
+# Recall may need minutes for a large calendar.
 CALL_SECONDS = 180.0
 RARELY_NEEDED = (
     "Recall reads calendars by itself, and updates its bots when preferences or an event change:"
@@ -36,7 +36,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @dataclass(frozen=True, slots=True)
 class MeetingLine:
-    """One meeting of a calendar, as it is listed."""
+    """One meeting in the list of a calendar."""
 
     id: str
     title: str | None
@@ -51,7 +51,7 @@ class MeetingLine:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLine:
-    """One platform of a user."""
+    """A user's connection to one platform."""
 
     platform: str
     connected: bool
@@ -67,7 +67,7 @@ class _Window(BaseModel):
 
 
 @contextmanager
-def _caring(session: Session) -> Iterator[tuple[CalendarUserActions, CalendarClient]]:
+def _calendar_actions(session: Session) -> Iterator[tuple[CalendarUserActions, CalendarClient]]:
     client = session.calendar(patience=PATIENCE_SECONDS, seconds=CALL_SECONDS)
     vault = Vault(session.settings.api_key)
     try:
@@ -89,8 +89,8 @@ def _refuse(words: str) -> None:
 @click.pass_obj
 def user(session: Session, external_id: str, *, as_json: bool) -> None:
     """Show a calendar user's connections and recording preferences."""
-    with _caring(session) as (care, _):
-        _print_user(care.user(external_id), as_json=as_json)
+    with _calendar_actions(session) as (actions, _):
+        _print_user(actions.user(external_id), as_json=as_json)
 
 
 @calendar.command("meetings")
@@ -108,8 +108,8 @@ def meetings(
         window = checked(_Window, {name: v for name, v in given.items() if v is not None})
     except BadParameterError as error:
         raise click.BadParameter(error.detail, param_hint=f"--{error.parameter}") from None
-    with _caring(session) as (care, _):
-        found = care.meetings(external_id, window.since, window.until)
+    with _calendar_actions(session) as (actions, _):
+        found = actions.meetings(external_id, window.since, window.until)
     _print_meetings(found, as_json=as_json)
     if not found:
         raise click.exceptions.Exit(NOTHING_FOUND)
@@ -121,10 +121,10 @@ def meetings(
 @click.pass_obj
 def refresh(session: Session, external_id: str, *, as_json: bool) -> None:
     """Have Recall read a user's calendars again; rarely needed, since it does so by itself."""
-    # Before the call: who reads it may not wait for the answer.
+    # Before the call, so that people can still stop it.
     click.echo(RARELY_NEEDED, err=True)
-    with _caring(session) as (care, _):
-        _print_meetings(care.refresh(external_id), as_json=as_json)
+    with _calendar_actions(session) as (actions, _):
+        _print_meetings(actions.refresh(external_id), as_json=as_json)
 
 
 @calendar.command("disconnect")
@@ -138,10 +138,10 @@ def disconnect(
 ) -> None:
     """Disconnect one calendar; the user and a calendar of the other platform are kept."""
     confirm(f"Remove the {platform} calendar from Recall, with its scheduled bots?", yes=yes)
-    with _caring(session) as (care, client):
-        left = care.disconnect(external_id, platform)
-        # What Recall cleared with it is known at once, and not only next night.
-        result = Check(session.writes(), client).one(external_id, care)
+    with _calendar_actions(session) as (actions, client):
+        left = actions.disconnect(external_id, platform)
+        # Check now, so that what Recall removed is known before the nightly check.
+        result = Check(session.writes(), client).one(external_id, actions)
     click.echo(f"{result.ended} links ended, {result.annotated} annotated", err=True)
     _print_user(left, as_json=as_json)
 
@@ -155,8 +155,8 @@ def delete_user(session: Session, external_id: str, *, yes: bool, as_json: bool)
     """Delete a user from Recall with every calendar; links are kept and marked."""
     words = "Delete this calendar user from Recall, with every calendar and scheduled bot?"
     confirm(words, yes=yes)
-    with _caring(session) as (care, _):
-        done = care.delete(external_id)
+    with _calendar_actions(session) as (actions, _):
+        done = actions.delete(external_id)
     if as_json:
         print_json(done)
     else:
@@ -171,8 +171,8 @@ def delete_user(session: Session, external_id: str, *, yes: bool, as_json: bool)
 @click.pass_obj
 def check(session: Session, external_id: str, *, as_json: bool) -> None:
     """Check a user's links against their calendar and report problems (exit 1 if there are any)."""
-    with _caring(session) as (care, client):
-        result = Check(session.writes(), client).one(external_id, care)
+    with _calendar_actions(session) as (actions, client):
+        result = Check(session.writes(), client).one(external_id, actions)
     if as_json:
         print_json(result)
     else:
@@ -199,7 +199,7 @@ def _print_user(found: CalendarUser, *, as_json: bool) -> None:
         print_json(found)
         return
     click.echo(f"{found.id} {visible(found.external_id)}")
-    # Both platforms are always listed, the unconnected one as well.
+    # Recall always lists both platforms, including an unconnected one.
     lines = [ConnectionLine(c.platform, c.connected, c.email) for c in found.connections]
     print_rows(lines, ConnectionLine, ("platform", "connected", "email"), "table")
     wanted = [label(name) for name, value in (found.preferences or {}).items() if value is True]

@@ -1,4 +1,4 @@
-"""Asking before a command takes something away, or changes many things at once."""
+"""Asks before a command removes something or changes many things."""
 
 import sys
 
@@ -10,10 +10,10 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmati
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless --yes was said; ends with exit code 1 at a no, 2 where nobody can be asked."""
+    """Ask unless --yes was given; exits with 1 on no, with 2 if there is no terminal."""
     if yes:
         return
-    # Whoever answers sits at the input: what is printed may go into a pipe all the same.
+    # Only the input has to be a terminal; the output may be a pipe.
     if not sys.stdin.isatty():
         raise click.UsageError("pass --yes to confirm: there is no terminal to ask on")
     if not click.confirm(question, err=True):

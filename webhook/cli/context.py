@@ -1,4 +1,4 @@
-"""What a command works with: settings, and connections that are opened when they are needed."""
+"""What a command uses: settings, and connections that are opened on demand."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -33,12 +33,12 @@ T = TypeVar("T")
 
 
 class Session:
-    """One call of the command line; nothing is read or opened before a command asks for it."""
+    """One run of the command line; nothing is read or opened before a command needs it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._given = environ
         self._engines: dict[Mode, Engine] = {}
-        self._wires: list[HttpClient] = []
+        self._http_clients: list[HttpClient] = []
 
     @cached_property
     def _environ(self) -> Mapping[str, str]:
@@ -46,55 +46,55 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings; SettingsError only now, so that --help works where one is malformed."""
+        """The settings, read on demand so that --help works when one is malformed."""
         settings = Settings.read(self._environ)
-        # Whoever types a command wants its answer, not what a service would log.
+        # A command prints its result; the service's log lines would only be noise.
         set_up_logging(settings.model_copy(update={"log_level": "ERROR"}))
         return settings
 
     def reads(self) -> Engine:
-        """Return connections that only read."""
+        """Return the read-only engine."""
         return self._engine("read")
 
     def reader(self) -> Reader:
-        """Return what reads."""
+        """Return a reader."""
         return Reader(self.reads())
 
     def writes(self, *, creates: bool = False) -> Engine:
-        """Return what writes; only what makes the tables makes SQLite's file."""
+        """Return the engine that writes; it creates an SQLite file only with `creates`."""
         return self._engine("write", creates=creates)
 
     def inbox(self) -> Inbox:
-        """Return what takes deliveries in."""
+        """Return the store of deliveries."""
         return Inbox(self.settings)
 
     def redis(self) -> redis.Redis | None:
-        """Return a client that answers or fails within a second; None where no Redis is set."""
+        """Return a client that answers or fails within a second; None without REDIS_URL."""
         return quick_redis(self.settings)
 
     def bell(self) -> Bell:
-        """Return the workers' bell."""
+        """Return what wakes the workers."""
         return Bell(self.redis(), queue_name(self.settings))
 
     def relink_service(self) -> RelinkService:
-        """Return what puts bots back."""
+        """Return the relink service."""
         return RelinkService(self.reader(), self.writes(), self.bell())
 
     def calendar(self, *, patience: float, seconds: float) -> CalendarClient:
-        """Return a client of Recall; a turn is waited for `patience` s, a call takes `seconds`."""
-        wire = HttpClient(make_ssl_context(self._environ.get("SSL_CERT_FILE")), LIST_BYTES)
-        self._wires.append(wire)
+        """Return a Recall client; it waits `patience` s for its turn and `seconds` for a call."""
+        http = HttpClient(make_ssl_context(self._environ.get("SSL_CERT_FILE")), LIST_BYTES)
+        self._http_clients.append(http)
         settings = self.settings
-        recall = Recall(wire, settings.api_url, settings.api_key, seconds=seconds)
+        recall = Recall(http, settings.api_url, settings.api_key, seconds=seconds)
         limits = make_limits(settings, self.redis())
         return CalendarClient(recall, limits, self.buckets(), patience=patience)
 
     def buckets(self) -> Buckets:
-        """Return Recall's rate limits, as far as they are ours."""
+        """Return Recall's rate limits, scaled to this deployment's share."""
         return Buckets(self.settings.recall_rate_share / 100)
 
     def recall_gateway(self) -> RecallGateway:
-        """Return the way to Recall's calendars; SettingsError without RECALL_API_KEY."""
+        """Return the gateway to Recall's calendars; SettingsError without RECALL_API_KEY."""
         return RecallGateway(self.settings, self.writes(), self.redis())
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -102,7 +102,7 @@ class Session:
         return self.reader().read(work)
 
     def gap(self) -> str | None:
-        """Return what to run where the database is at another release than this program."""
+        """Return what to run if the database belongs to another release; None if it does not."""
         with suppress(SQLAlchemyError):
             found = self.read(version)
             if found is not None and found > HEAD:
@@ -112,7 +112,7 @@ class Session:
         return None
 
     def actor(self) -> str:
-        """Return what the audit calls whoever types this."""
+        """Return the actor's name in the audit log."""
         name = self._environ.get("USER") or self._environ.get("DYNO") or "unknown"
         return f"cli {storable(name, 100)}"
 
@@ -120,8 +120,8 @@ class Session:
         """Close what was opened."""
         for engine in self._engines.values():
             engine.dispose()
-        for wire in self._wires:
-            wire.close()
+        for http in self._http_clients:
+            http.close()
 
     def _engine(self, mode: Mode, *, creates: bool = False) -> Engine:
         if mode not in self._engines:

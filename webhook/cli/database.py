@@ -1,4 +1,4 @@
-"""db: the database's tables brought to this release, or compared with it."""
+"""db: upgrade the tables to this release, or compare them with it."""
 
 import io
 import logging
@@ -31,7 +31,7 @@ def db() -> None:
 def upgrade(session: Session, *, as_json: bool) -> None:
     """Run the missing migrations, as the Procfile's release command does."""
     with _alembic(session, creates=True) as config:
-        # Each step is told on standard error: one of them may take minutes.
+        # Each step is logged on standard error, because one may take minutes.
         logging.getLogger("alembic.runtime.migration").setLevel("INFO")
         command.upgrade(config, "head")
     if as_json:
@@ -47,7 +47,7 @@ def check(session: Session, *, as_json: bool) -> None:
     """Compare the tables with what this release expects (exit 1 if they differ)."""
     differs = None
     with _alembic(session) as config, warnings.catch_warnings():
-        # It says which indexes it cannot compare; a test of ours compares those.
+        # Alembic warns about indexes that it cannot compare; a test compares those.
         warnings.simplefilter("ignore")
         try:
             command.check(config)
@@ -64,7 +64,7 @@ def check(session: Session, *, as_json: bool) -> None:
 @contextmanager
 def _alembic(session: Session, *, creates: bool = False) -> Iterator[Config]:
     config = Config(stdout=io.StringIO())
-    # A % in the path would be read as an interpolation.
+    # A % in the path would be taken for an interpolation.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with session.writes(creates=creates).connect() as connection:
         config.attributes["connection"] = connection

@@ -1,4 +1,4 @@
-"""Where the command line's settings come from: the environment, and in a checkout its .env."""
+"""The command line's settings: the environment, and in a checkout also .env."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -7,27 +7,27 @@ from pathlib import Path
 import click
 from dotenv import dotenv_values
 
-# What `./dev up` reads; bin/recall-links stands in the checkout when it asks.
+# The file of `./dev up`; bin/recall-links changes to the checkout before this looks for it.
 ENV_FILE = Path(".env")
 SIGNS_OF_A_CHECKOUT = ("dev", "Procfile")
 
 
 def with_env_file(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment, and what .env adds to it; a dyno has its config vars alone."""
+    """Return the environment with what .env adds; a dyno uses only its config vars."""
     if environ.get("DYNO") or not ENV_FILE.is_file():
         return environ
     folder = ENV_FILE.absolute().parent
     if not all((folder / name).is_file() for name in SIGNS_OF_A_CHECKOUT):
         return environ
     written = {name: value for name, value in dotenv_values(ENV_FILE).items() if value}
-    # Empty counts as unset, as everywhere.
+    # Empty counts as unset, as everywhere else.
     added = {name: value for name, value in written.items() if not environ.get(name)}
     if added:
-        _tell(ENV_FILE.absolute())
+        _announce(ENV_FILE.absolute())
     return {**environ, **added}
 
 
 @cache
-def _tell(path: Path) -> None:
-    # Once, and on standard error: what a command prints may be piped.
+def _announce(path: Path) -> None:
+    # Once, and on standard error, because standard output may be piped.
     click.echo(f"recall-links: also reading settings from {path}", err=True)

@@ -1,4 +1,4 @@
-"""links, bots, deliveries, rejections …: each list, with the API's own filters."""
+"""links, bots, deliveries, rejections, audit: the lists, with the API's filters."""
 
 from itertools import islice
 from types import NoneType
@@ -13,7 +13,7 @@ from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, fields_of, print_rows
 from webhook.web.params import BadParameterError, checked
 
-# What fits beside each other on a terminal; JSON and CSV have every column.
+# The columns that fit a terminal; JSON and CSV have every column.
 SHOWN = {
     "links": (
         "bot_id",
@@ -40,7 +40,7 @@ SHOWN = {
 
 
 def list_command(kind: ListKind) -> click.Command:
-    """Return the command of one list: an option for each field of its filter."""
+    """Return the command of a list, with an option for each field of its filter."""
 
     def run(session: Session, form: str, limit: int, **given: Any) -> None:
         wanted = as_filter(kind.wanted, given)
@@ -62,7 +62,7 @@ def filter_options(wanted: type[Filter]) -> list[click.Parameter]:
 
 
 def as_filter(wanted: type[Filter], given: dict[str, Any]) -> Any:
-    """Read options into a filter; a wrong one is a usage error that names its option."""
+    """Return a filter from options; an invalid one is a usage error that names the option."""
     try:
         return checked(wanted, {name: v for name, v in given.items() if v not in (None, False)})
     except BadParameterError as error:
@@ -70,7 +70,7 @@ def as_filter(wanted: type[Filter], given: dict[str, Any]) -> Any:
 
 
 def wrong_option(error: BadParameterError) -> click.BadParameter:
-    """Return the usage error that names the option of a filter's field."""
+    """Return a usage error that names the option of a filter's field."""
     name = "--" + error.parameter.replace("_", "-")
     return click.BadParameter(error.detail, param_hint=name)
 

@@ -28,7 +28,7 @@ from workers.recall_api.errors import RecallError
 
 NAME = "recall-links"
 SHELLS = ("bash", "zsh", "fish")
-# A further module of commands is added here, and nowhere else.
+# Add a new module of commands here.
 MODULES = (lists, bots, status, database, calendar_connect, calendar_users, privacy, reconciling)
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -63,7 +63,7 @@ for module in MODULES:
 
 
 def main() -> None:
-    """Run one command, and end with its exit code; errors are one line, never a traceback."""
+    """Run one command and exit with its code; an expected error is one line."""
     try:
         cli.main(prog_name=NAME)
     except (SettingsError, BadParameterError) as error:
@@ -74,11 +74,11 @@ def main() -> None:
         _end(f"Recall: {error}", AWAY)
     except NotStoredError:
         _end("the database does not answer", AWAY)
-    except Exception as error:  # noqa: BLE001 - the last resort of a program
-        _end(*_unforeseen(error))
+    except Exception as error:  # noqa: BLE001 - the last resort
+        _end(*_unexpected(error))
 
 
-def _unforeseen(error: Exception) -> tuple[str, int]:
+def _unexpected(error: Exception) -> tuple[str, int]:
     if is_too_slow(error):
         return TOO_SLOW, NOTHING_FOUND
     if words := describe(error):
@@ -86,7 +86,7 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
     if isinstance(error, SQLAlchemyError) and (words := Session(os.environ).gap()):
         return words, AWAY
     bug = secrets.token_hex(8)
-    logger.exception("a command failed", id=bug, reason=reason(error))  # noqa: LOG004 - in one
+    logger.exception("a command failed", id=bug, reason=reason(error))  # noqa: LOG004 - called in an except block
     words = f"internal error ({type(error).__name__}): see the lines above with the id {bug}"
     return words, NOTHING_FOUND
 

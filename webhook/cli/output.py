@@ -1,4 +1,4 @@
-"""How commands print: a table on a terminal, plain text when piped, JSON or CSV when asked."""
+"""Output: a table on a terminal, tab-separated lines in a pipe, JSON or CSV on request."""
 
 import dataclasses
 import json
@@ -24,21 +24,21 @@ USAGE = 2
 AWAY = 3
 PIPED_WIDTH = 200
 LONGEST_ID = 36
-# What comes from outside must not move the cursor, hide text, or turn its direction.
-_TURNS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
-_UNSEEN = re.compile(f"[\x00-\x1f{_TURNS}]")
-# JSON writes out the others by itself, and both forms have line ends of their own.
-_UNSEEN_IN_JSON = re.compile(f"[{_TURNS}]")
-_UNSEEN_IN_CSV = re.compile(f"[\x00-\x09\x0b\x0c\x0e-\x1f{_TURNS}]")
+# Text from outside must not move the cursor, hide text or change its direction.
+_DIRECTION_MARKS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+_INVISIBLE = re.compile(f"[\x00-\x1f{_DIRECTION_MARKS}]")
+# JSON escapes the others itself, and both formats use line ends.
+_INVISIBLE_IN_JSON = re.compile(f"[{_DIRECTION_MARKS}]")
+_INVISIBLE_IN_CSV = re.compile(f"[\x00-\x09\x0b\x0c\x0e-\x1f{_DIRECTION_MARKS}]")
 
 
 def is_terminal() -> bool:
-    """Whether a person is looking."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def console() -> Console:
-    """Return where tables and words go; piped, lines are never wrapped."""
+    """Return the console for tables and text; in a pipe, lines are not wrapped."""
     wide = None if is_terminal() else PIPED_WIDTH
     return Console(
         width=wide, highlight=False, markup=False, emoji=False, soft_wrap=wide is not None
@@ -46,26 +46,26 @@ def console() -> Console:
 
 
 def visible(value: object) -> str:
-    """Return a value as one line of text: times to the second in UTC, controls written out."""
+    """Return a value as one line: times in UTC to the second, control characters escaped."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
-    return _UNSEEN.sub(_written_out, str(value))
+    return _INVISIBLE.sub(_escaped, str(value))
 
 
 def say(*parts: tuple[object, str]) -> None:
-    """Print one line of (value, style) parts; what is not one line's is written out."""
+    """Print (value, style) parts on one line, with control characters escaped."""
     console().print(Text.assemble(*((visible(value), style) for value, style in parts)))
 
 
 def print_rows(rows: Iterable[Any], row: type, shown: Sequence[str], form: str) -> int:
-    """Print a list in the form asked for; returns how many rows there were."""
+    """Print a list in the given form; returns the number of rows."""
     counted = _Counted(rows)
     if form == "csv":
         for text in csv_lines(counted, row):
-            # A file gets every byte; a terminal would obey some of them.
-            sys.stdout.write(_UNSEEN_IN_CSV.sub(_written_out, text) if is_terminal() else text)
+            # Files get the exact text; a terminal would obey control characters.
+            sys.stdout.write(_INVISIBLE_IN_CSV.sub(_escaped, text) if is_terminal() else text)
     elif form == "json":
         _print_items(counted)
     elif is_terminal():
@@ -76,7 +76,7 @@ def print_rows(rows: Iterable[Any], row: type, shown: Sequence[str], form: str) 
 
 
 def print_sample(rows: Sequence[Any], shown: Sequence[str]) -> None:
-    """Print some rows beside what is piped, for whoever is asked about them."""
+    """Print some rows on standard error, for a person who is asked to confirm."""
     if rows and sys.stderr.isatty():
         screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
         _print_table(screen, rows, shown)
@@ -86,7 +86,7 @@ def print_sample(rows: Sequence[Any], shown: Sequence[str]) -> None:
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
-    """Print names and values: aligned on a terminal, between tabs when piped."""
+    """Print names and values: aligned on a terminal, tab-separated in a pipe."""
     if not is_terminal():
         for name, value in facts:
             click.echo(f"{name}\t{visible(value)}")
@@ -103,7 +103,7 @@ def print_json(value: object) -> None:
 
 
 def progress() -> Progress:
-    """Return a progress bar on standard error, so that what is printed can be piped."""
+    """Return a progress bar on standard error, so that standard output can be piped."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
@@ -114,7 +114,7 @@ def fields_of(row: type) -> list[str]:
 
 
 class _Counted:
-    """Rows, counted as they pass: how many there were is known only at the end."""
+    """Counts rows as they are iterated, because a stream's length is known only at the end."""
 
     def __init__(self, rows: Iterable[Any]) -> None:
         self._rows = rows
@@ -127,7 +127,7 @@ class _Counted:
 
 
 def _print_plainly(rows: _Counted, shown: Sequence[str]) -> None:
-    # The head with the first row: an answer that fails prints nothing.
+    # Print the header with the first row, so that a failing query prints nothing.
     lines = ("\t".join(visible(getattr(one, name)) for name in shown) for one in rows)
     head = "\t".join(shown)
     for line in lines:
@@ -137,7 +137,7 @@ def _print_plainly(rows: _Counted, shown: Sequence[str]) -> None:
 
 
 def _print_items(rows: Iterable[Any]) -> None:
-    # Row by row: a list may be longer than the memory.
+    # Row by row, because a list may not fit in memory.
     before = '{"items": ['
     for one in rows:
         click.echo(f"{before}\n{_json(one)}", nl=False)
@@ -147,11 +147,11 @@ def _print_items(rows: Iterable[Any]) -> None:
 
 def _json(value: object, indent: int | None = None) -> str:
     text = json.dumps(plain(value), indent=indent, ensure_ascii=False)
-    # Such characters stand in strings alone, where the escape means the same.
-    return _UNSEEN_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    # These characters occur only inside strings, where the escape is equivalent.
+    return _INVISIBLE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _written_out(found: re.Match[str]) -> str:
+def _escaped(found: re.Match[str]) -> str:
     return repr(found[0])[1:-1]
 
 
@@ -168,7 +168,7 @@ def _print_table(screen: Console, rows: Sequence[Any], shown: Sequence[str]) -> 
 
 def _column(name: str, values: Sequence[Any], text: Callable[[object], str]) -> Column:
     cells = [text(value) for value in values]
-    # Part of an id is no id; what a stranger sent for one may be longer than a line.
+    # A cut id is useless, so ids stay whole, unless one from outside is longer than a line.
     is_named_id = name == "id" or (name.endswith("_id") and name != "external_id")
     is_id = is_named_id or any(plain_uuid(value) for value in values)
     is_short_id = is_id and max(map(len, cells), default=0) <= LONGEST_ID
@@ -179,5 +179,5 @@ def _short(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%MZ")
     text = visible(value)
-    # As `explain` and the filters take it.
+    # `explain` and the filters accept this form.
     return text[:SHORTEST_PREFIX] if plain_uuid(text) else text

@@ -1,4 +1,4 @@
-"""erase and export: what is held about a person, out of the way or out to them."""
+"""erase and export: what is stored about a person."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ from workers.privacy.export import sections
 
 
 def _addresses(_context: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> object:
-    # What none can be would erase nothing, and seem to.
+    # An impossible address would erase nothing and look like success.
     if any(not 0 < len(email_address(one)) <= longest(MeetingPerson.email) for one in given):
         most = longest(MeetingPerson.email)
         raise click.BadParameter(f"must be an email address of 1 to {most} characters")
@@ -53,7 +53,7 @@ def erase(
     Recall: `calendar delete-user` does that.
     """
     held = session.read(lambda connection: holdings(connection, external_id, emails))
-    # Always looked up first: what cannot be taken back is shown before it is done.
+    # Always look first: an irreversible change is shown before it is made.
     as_json, only_shows = how["as_json"], how["preview"]
     if only_shows or not yes:
         _preview(held, as_json=as_json and only_shows)
@@ -91,7 +91,7 @@ def _preview(held: Holdings, *, as_json: bool) -> None:
 def _erase(session: Session, external_id: str, emails: Iterable[str]) -> Erased:
     eraser = Eraser(session.writes(), session.actor())
     eraser.add_tombstone(external_id)
-    # Looked up again behind the tombstone: what was linked meanwhile counts too.
+    # Look again after the tombstone, to include what was linked in the meantime.
     held = session.read(lambda connection: holdings(connection, external_id, emails))
     done = Erased()
     with progress() as bar:
@@ -132,7 +132,7 @@ def _print_all(connection: Any, external_id: str, emails: Iterable[str]) -> int:
     held = holdings(connection, external_id, emails)
     count = 0
     head = {"external_id": external_id, "exported_at": database_time(connection)}
-    # Written as it is read: a busy person's payloads are more than fits in memory.
+    # Written while it is read, because a person's payloads may not fit in memory.
     sys.stdout.write(_json(head).removesuffix("}"))
     for name, rows in sections(connection, held):
         sys.stdout.write(f",\n{json.dumps(name)}:[")

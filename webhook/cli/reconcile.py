@@ -1,4 +1,4 @@
-"""reconcile: what webhooks missed, found by List Bots."""
+"""reconcile: find what webhooks missed with List Bots."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from workers.recall_api.retry_policy import BACKOFF_CAP
 from workers.reconcile.reconciler import Reconciler
 from workers.reconcile.runs import RunProgress, RunUnderWayError, unfinished
 
-# A page holds a hundred whole bots, and Recall is slow to list them.
+# A page has a hundred complete bots, and Recall is slow to list them.
 CALL_SECONDS = 60.0
 
 
@@ -47,15 +47,15 @@ def reconcile(
         wake=session.bell().ring,
     )
     try:
-        begun = reconciler.open(wanted, afresh=restart)
+        run = reconciler.open(wanted, afresh=restart)
     except RunUnderWayError:
         click.echo("another process is running this; --restart starts a new run", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND) from None
-    _say(_run(reconciler, begun), as_json=as_json)
+    _report(_run(reconciler, run), as_json=as_json)
 
 
 def _wanted(session: Session, since: str | None, *, every: bool) -> datetime | None:
-    # A wrong window would list everything or nothing, and both look like an answer.
+    # A wrong window would list everything or nothing, and both look like a result.
     if every and since is not None:
         raise click.UsageError("give --since or --all, not both")
     if every:
@@ -86,12 +86,12 @@ def _run(reconciler: Reconciler, begun: RunProgress) -> RunProgress:
         try:
             return reconciler.run(begun, show)
         except KeyboardInterrupt:
-            # Said at once, or the next call would wait two minutes for a run nobody is at.
+            # Recorded at once; otherwise the next command would wait two minutes for this run.
             reconciler.interrupt(latest, "interrupted")
             raise
 
 
-def _say(done: RunProgress, *, as_json: bool) -> None:
+def _report(done: RunProgress, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {

@@ -1,4 +1,4 @@
-"""status, doctor, reverify: looking after the service."""
+"""status, doctor and reverify: operating the service."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -33,14 +33,14 @@ def status(session: Session, *, as_json: bool) -> None:
     Exit 1 if an alarm is active, as doctor does.
     """
     found = session.read(overview)
-    wrong = session.read(lambda connection: alarms(connection, found))
+    active = session.read(lambda connection: alarms(connection, found))
     if as_json:
-        print_json({**plain(found), "alarms": wrong})
+        print_json({**plain(found), "alarms": active})
     else:
         print_facts(_facts(found))
-        for alarm in wrong:
+        for alarm in active:
             _say_alarm(alarm)
-    if wrong:
+    if active:
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
@@ -95,7 +95,7 @@ def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
     for finding in _examine(session, offline=offline):
         found.append(finding)
         if not as_json:
-            # At once: a call to Recall may take ten seconds.
+            # Printed at once, because a call to Recall may take ten seconds.
             _say_finding(finding)
     if as_json:
         print_json({"findings": found})

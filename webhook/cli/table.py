@@ -1,4 +1,4 @@
-"""A table that fits the terminal: one line a row, cells cut where they may be, if at all."""
+"""A table that fits the terminal: one line per row, with cells cut where allowed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-# Less than this of a text says nothing.
+# Fewer characters of a text say nothing.
 _LEAST = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's head and cells; whole, each is shown or none is."""
+    """A column's header and cells; the cells of a `whole` column are never cut."""
 
     name: str
     cells: Sequence[str]
@@ -22,28 +22,28 @@ class Column:
 
     @property
     def natural(self) -> int:
-        """How wide it is by itself."""
+        """Its width without cutting."""
         return max(map(cell_len, [self.name, *self.cells]))
 
     @property
     def least(self) -> int:
-        """How narrow it may be: a head that is cut could read as its neighbour's."""
+        """Its smallest width; the header is never cut, because two could then look alike."""
         return self.natural if self.is_whole else max(len(self.name), min(self.natural, _LEAST))
 
 
 def fits(columns: Sequence[Column], width: int) -> bool:
-    """Whether they all have room beside each other."""
+    """Whether all columns fit side by side."""
     return _least(columns) <= width
 
 
 def fitting_table(columns: Sequence[Column], width: int) -> Iterator[Table | Text]:
-    """Lay columns out in the width of a terminal; what has no room is left out, and named."""
+    """Lay out columns in a width; columns that do not fit are left out and named."""
     fitting = _fitting(list(columns), width)
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     for column, wide in zip(fitting, _widths(fitting, width), strict=True):
         table.add_column(column.name, width=wide, no_wrap=True, overflow="ellipsis")
     for cells in zip(*(column.cells for column in fitting), strict=True):
-        # Text, because rich reads [bold] in a title as an order.
+        # Text, because rich would interpret [bold] in a title.
         table.add_row(*map(Text, cells))
     yield table
     if left_out := [column.name for column in columns if column not in fitting]:
@@ -56,7 +56,7 @@ def _least(columns: Sequence[Column]) -> int:
 
 
 def _fitting(columns: list[Column], width: int) -> list[Column]:
-    """Leave out as few as can be, the last ones first."""
+    """Leave out as few columns as possible, the last ones first."""
     while not fits(columns, width) and len(columns) > 1:
         missing = _least(columns) - width
         enough = [one for one in columns[1:] if one.least + 1 >= missing]
@@ -65,7 +65,7 @@ def _fitting(columns: list[Column], width: int) -> list[Column]:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Share what is left among those that are cut, the one that needs least first."""
+    """Share the spare width among the cut columns, the smallest need first."""
     spare = max(0, width - _least(columns))
     widths = [column.least for column in columns]
     needs = [column.natural - column.least for column in columns]

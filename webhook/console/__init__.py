@@ -1,1 +1,1 @@
-"""The console's pages."""
+"""The console: pages for operators."""

@@ -1,4 +1,4 @@
-"""The console's routes under /console/: pages for people, behind the same tokens as the API."""
+"""The console's routes under /console/: pages behind the same tokens as the API."""
 
 from dataclasses import dataclass
 
@@ -26,15 +26,15 @@ BUG = "Internal error. Look for the id {} in the log."
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What pages read by, and what their forms change things with."""
+class Services:
+    """What the pages read with and what their forms make changes with."""
 
     reader: Reader
     relink_service: RelinkService
-    care: CalendarActions
+    calendar_actions: CalendarActions
 
 
-def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> None:
+def init_app(app: Flask, settings: Settings, access: Access, services: Services) -> None:
     """Add the console to an application."""
     renderer = Renderer(app, access)
     sessions = Sessions(access, renderer)
@@ -42,10 +42,10 @@ def init_app(app: Flask, settings: Settings, access: Access, means: Means) -> No
     routes.before_request(sessions.guard)
     routes.after_request(add_headers)
     _add_sessions(routes, sessions)
-    _add_relinking(routes, Relinking(settings, means.reader, means.relink_service, renderer))
-    _add_calendar(routes, CalendarPages(means.reader, means.care, renderer))
-    # Last, because the last of its pages answers for every address that is none.
-    _add_pages(routes, Pages(settings, means.reader, renderer))
+    _add_relinking(routes, Relinking(settings, services.reader, services.relink_service, renderer))
+    _add_calendar(routes, CalendarPages(services.reader, services.calendar_actions, renderer))
+    # Last, because its last route matches every unknown path.
+    _add_pages(routes, Pages(settings, services.reader, renderer))
 
     @routes.errorhandler(Exception)
     def of_any(error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""One calendar user in the console: what is held here, what Recall has, and what can be done."""
+"""One calendar user in the console: stored data, Recall's data, and actions."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from models.queries.lists import links
 from models.settings.calendar import PLATFORMS
 from models.tables.base import database_time
 from webhook.console.rendering import Renderer
-from webhook.services.calendar_actions import DEEDS, ActionResult, CalendarActions
+from webhook.services.calendar_actions import ACTIONS, ActionResult, CalendarActions
 from webhook.services.reader import Reader
 from webhook.web.auth import current_caller
 from workers.calendars.actions import UnknownUserError
@@ -21,8 +21,8 @@ from workers.recall_api.errors import RecallError
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
 
 ROWS = 20
-# These take something away at Recall: what it is stands on a page of its own first.
-ASKED_FIRST = {
+# These remove something at Recall, so a page explains it and asks first.
+CONFIRMED = {
     "disconnect": "Recall removes this calendar with its meetings and scheduled bots. The user and"
     " a calendar of the other platform are kept, and so are the links of recorded meetings.",
     "delete": "Recall deletes this user with every calendar and scheduled bot. Links are kept and"
@@ -32,19 +32,19 @@ ASKED_FIRST = {
 
 
 class CalendarPages:
-    """Shows one calendar user to whoever may read, and acts for whoever may write."""
+    """Shows a calendar user to anyone with a read token; actions need a write token."""
 
-    def __init__(self, reader: Reader, care: CalendarActions, renderer: Renderer) -> None:
+    def __init__(self, reader: Reader, actions: CalendarActions, renderer: Renderer) -> None:
         self._reader = reader
-        self._care = care
+        self._actions = actions
         self._renderer = renderer
 
     def search(self) -> Response:
-        """Ask for an external_id."""
+        """Show the form that asks for an external_id."""
         return self._renderer.page("calendar.html", "calendar")
 
     def user(self) -> Response:
-        """Show what is held of one user; Recall is not asked, since that may mint a token."""
+        """Show what is stored about a user, without a call to Recall, which might mint a token."""
         external_id = request.args.get("external_id", "")
         if not is_usable_external_id(external_id):
             return self._renderer.error(
@@ -53,32 +53,32 @@ class CalendarPages:
         return self._page(external_id)
 
     def act(self) -> Response:
-        """Do what a form asks, once that was confirmed where it takes something away."""
-        deed, platform = request.form.get("deed", ""), request.form.get("platform", "")
+        """Run the action that a form asks for; one that removes something needs a confirmation."""
+        action, platform = request.form.get("action", ""), request.form.get("platform", "")
         external_id = request.form.get("external_id", "")
-        if deed not in DEEDS or not is_usable_external_id(external_id):
+        if action not in ACTIONS or not is_usable_external_id(external_id):
             return self._renderer.error(400, "Invalid form.")
-        if deed == "disconnect" and platform not in PLATFORMS:
+        if action == "disconnect" and platform not in PLATFORMS:
             return self._renderer.error(400, f"The platform is one of {', '.join(PLATFORMS)}.")
-        if not self._care.is_open:
+        if not self._actions.is_open:
             return self._renderer.error(503, "RECALL_API_KEY is not set in the web process.")
-        if deed in ASKED_FIRST and "confirm" not in request.form:
-            return self._ask_first(deed, external_id, platform)
-        return self._do(deed, external_id, platform)
+        if action in CONFIRMED and "confirm" not in request.form:
+            return self._confirm(action, external_id, platform)
+        return self._do(action, external_id, platform)
 
-    def _ask_first(self, deed: str, external_id: str, platform: str) -> Response:
+    def _confirm(self, action: str, external_id: str, platform: str) -> Response:
         return self._renderer.page(
             "calendar_confirm.html",
             "calendar",
-            deed=deed,
+            action=action,
             external_id=external_id,
             platform=platform,
-            words=ASKED_FIRST[deed],
+            words=CONFIRMED[action],
         )
 
-    def _do(self, deed: str, external_id: str, platform: str) -> Response:
+    def _do(self, action: str, external_id: str, platform: str) -> Response:
         try:
-            outcome = self._care.do(deed, external_id, platform, current_caller().name)
+            outcome = self._actions.do(action, external_id, platform, current_caller().name)
         except UnknownUserError:
             words = "Recall has no calendar user with this external_id; a token would create one."
             return self._page(external_id, 404, wrong=words)
@@ -86,7 +86,7 @@ class CalendarPages:
             words = "This user is erased: no token is requested for them until they reconnect."
             return self._page(external_id, 409, wrong=words)
         except RecallError as error:
-            # Busy and away heal by themselves; what Recall refuses it refuses again.
+            # 503 if waiting helps; what Recall refuses it will refuse again.
             status = 503 if error.waiting_helps else 502
             return self._page(
                 external_id, status, wrong=f"The request to Recall failed ({error.reason})."
@@ -122,7 +122,7 @@ class CalendarPages:
             wrong=wrong,
             outcome=outcome,
             platforms=PLATFORMS,
-            can_ask=self._care.is_open,
+            can_ask=self._actions.is_open,
             **held,
         )
 

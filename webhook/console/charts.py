@@ -1,4 +1,4 @@
-"""Small charts for the overview, as numbers that an SVG is made of; no script draws them."""
+"""Small charts for the overview, as the numbers for an SVG; they need no script."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ HEIGHT = 64
 BAR, GAP = 10, 2
 WIDTH = 200
 
-# What a label is drawn as: a colour from the stylesheet, since codes come from outside.
+# The colour of a label, by its name in the style sheet; codes come from outside.
 TONES = {
     "accepted": "good",
     "linked": "good",
@@ -32,7 +32,7 @@ TONES = {
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One rectangle, in the chart's own units; `words` say what it stands for."""
+    """One rectangle in the chart's units; `words` describe it."""
 
     x: float
     y: float
@@ -44,7 +44,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One label of a chart, and how often it happened in all."""
+    """One label of a chart and its total count."""
 
     label: str
     tone: str
@@ -53,7 +53,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars of a day, an hour each, with what they add up to."""
+    """A day's bars, one per hour, with their total and peak."""
 
     name: str
     bars: list[Bar]
@@ -70,12 +70,12 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long from a bot's first webhook to its first link: a bar a bucket, and two quantiles."""
+    """The time from first webhook to first link: one bar per bucket, the median and p95."""
 
     bars: list[tuple[str, int, float]]
     total: int
-    half: str | None
-    most: str | None
+    median: str | None
+    p95: str | None
 
 
 def chart(
@@ -84,7 +84,7 @@ def chart(
     counts_of: Callable[[Hour], Mapping[str, int]],
     tone: str = "idle",
 ) -> Chart:
-    """Stack what each hour counted, by label; `tone` is for labels that no colour is known of."""
+    """Stack each hour's counts by label; `tone` is the colour of unknown labels."""
     totals = [sum(counts_of(hour).values()) for hour in hours]
     peak = max(totals, default=0)
     series = [
@@ -101,7 +101,7 @@ def chart(
 
 
 def latency(counts: Mapping[str, int]) -> Latency:
-    """Draw the buckets, and say within which the half and 95 % of the bots were linked."""
+    """Draw the buckets; the median and p95 are the buckets that contain them."""
     names = [*map(str, LATENCY_BUCKETS), "+Inf"]
     found = [counts.get(name, 0) for name in names]
     total, most = sum(found), max(found, default=0)
@@ -115,7 +115,7 @@ def latency(counts: Mapping[str, int]) -> Latency:
 
 def _labels(counted: Iterable[Mapping[str, int]]) -> list[str]:
     found = {label for counts in counted for label in counts}
-    # In one order at every load, the good ones at the bottom: a chart is compared with itself.
+    # The same order at every load, good ones at the bottom, so that charts can be compared.
     known = [label for label in TONES if label in found]
     return known + sorted(found - set(known))
 
@@ -127,7 +127,7 @@ def _stack(
     for one in series:
         if not (count := counts.get(one.label, 0)):
             continue
-        # One among thousands is still a pixel: it is what the chart is looked at for.
+        # At least one pixel, because a single failure among thousands is what people look for.
         height = max(1.0, round(HEIGHT * count / peak, 2))
         y = max(0.0, round(y - height, 2))
         said = f"{words} {one.label}: {count}"

@@ -1,4 +1,4 @@
-"""Search forms, made from the same filter models that the API reads."""
+"""Search forms, generated from the filter models that the API uses."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """One field of a search form: what it is called, what it holds, what is wrong with it."""
+    """One field of a search form: its label, its value and its error."""
 
     name: str
     label: str
@@ -47,7 +47,7 @@ class FormField:
 def form_fields(
     wanted: type[Filter], given: Mapping[str, str], wrong: str = "", detail: str = ""
 ) -> list[FormField]:
-    """Return a field for each thing that can be asked; `wrong` names the one at fault."""
+    """Return a field for each filter; `wrong` names the one with an error."""
     fields = wanted.model_json_schema()["properties"]
     return [
         _field(name, schema, given.get(name, ""), detail if name == wrong else None)
@@ -61,7 +61,7 @@ def _field(name: str, schema: Mapping[str, Any], value: str, error: str | None) 
     if kind == "time" and error is None:
         value = _for_time_input(value)
     elif kind == "time":
-        # A browser shows nothing in a time field that it cannot read, and what is wrong is there.
+        # A time field would hide an invalid value, so the error needs a text field.
         kind = "text"
     hint = str(schema.get("description", ""))
     return FormField(name, LABELS.get(name, name), hint, kind, choices, value, error)

@@ -1,4 +1,4 @@
-"""Who may see the console: a token is traded for a cookie, which then has its say."""
+"""Console login: exchanges a token for a session cookie."""
 
 import re
 from urllib.parse import urlencode
@@ -10,21 +10,21 @@ from webhook.web.auth import SESSION_SECONDS, Access, Refusal, current_caller
 
 HOME = "/console/"
 LOGIN = "/console/login"
-# No dot, percent, backslash or second slash in the path: a browser or a proxy could walk out by it.
+# No dot, percent, backslash or double slash in the path: they could lead to another site.
 _OWN_PATH = re.compile(r"/console/(?:[\w-]+/)*[\w-]*(?:\?[!-\[\]-~]*)?\Z", re.ASCII)
-# What a stranger may load: the way in, and how it looks.
+# Open without a session: the login page and its static files.
 OPEN_ENDPOINTS = frozenset({"console.login", "console.log_in", "console.static"})
 
 
 class Sessions:
-    """The way in and the way out."""
+    """Login, logout, and the check of every other request."""
 
     def __init__(self, access: Access, renderer: Renderer) -> None:
         self._access = access
         self._renderer = renderer
 
     def guard(self) -> Response | None:
-        """Let a request through (None), or send whoever makes it to the login page."""
+        """Let a request through (None), or redirect to the login page."""
         if request.endpoint in OPEN_ENDPOINTS:
             return None
         is_logout = request.endpoint == "console.log_out"
@@ -42,7 +42,7 @@ class Sessions:
         return self._form(HOME, 401, "Session expired: log in again.")
 
     def login(self) -> Response:
-        """Show the form; whoever is in already goes on."""
+        """Show the form; a caller who is logged in is redirected."""
         if not self._access.is_set:
             return self._closed()
         wanted = _within(request.args.get("next", HOME))
@@ -51,11 +51,11 @@ class Sessions:
         return self._form(wanted, 200)
 
     def log_in(self) -> Response:
-        """Trade a token for a cookie; 401 and the form again for a wrong one."""
+        """Exchange a token for a cookie; shows the form again with 401 if it is wrong."""
         if not self._access.is_set:
             return self._closed()
         wanted = _within(request.form.get("next", HOME))
-        # Another site must not log people in under a token of its own choice.
+        # Another site must not be able to log people in with a token of its choice.
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return self._form(wanted, 403, "Invalid form: log in here.")
         caller = self._access.by_token(request.form.get("token", "").strip())
@@ -66,7 +66,7 @@ class Sessions:
             self._access.cookie_name(request),
             self._access.session(caller),
             max_age=SESSION_SECONDS,
-            # Browsers refuse a `__Host-` cookie without it, and with it over plain HTTP.
+            # Browsers reject a `__Host-` cookie without Secure, and a Secure one over plain HTTP.
             secure=self._access.is_secure(request),
             httponly=True,
             samesite="Strict",
@@ -88,10 +88,10 @@ class Sessions:
     def _to_login(self) -> Response:
         path = _within(request.full_path.rstrip("?"))
         if request.headers.get("sec-fetch-site") == "cross-site":
-            # A strict cookie stays at home when a link elsewhere was followed. Coming from a page
-            # of ours the next request has it, so nobody logs in twice for a link in a chat.
+            # Browsers send no strict cookie for a link on another site. This page makes the next
+            # request from here, so a link in a chat needs no second login.
             return self._renderer.page("bounce.html", "", 200, path=path)
-        # A person's browser follows it; the login page brings them back to what they asked for.
+        # The login page returns to the requested page afterwards.
         return _go(LOGIN if path == HOME else f"{LOGIN}?{urlencode({'next': path})}", 302)
 
     def _form(self, wanted: str, status: int, wrong: str = "") -> Response:
@@ -102,7 +102,7 @@ class Sessions:
 
 
 def _within(path: str) -> str:
-    # Only to a page of ours: a login form that leads elsewhere serves those who fish for tokens.
+    # Only to the console's own pages: an open redirect would help phishing.
     return path if _OWN_PATH.match(path) else HOME
 
 

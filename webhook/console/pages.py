@@ -1,4 +1,4 @@
-"""The pages that show: how the service stands, the lists, one bot explained. None changes."""
+"""The read-only pages: the overview, the lists and one bot."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,14 +32,14 @@ NOT_FOUND = (
     "Nothing has this id. You can open a bot by its id, or the first 8 characters of it or more,"
     " and a webhook by its message id."
 )
-# What is not a filter, and so has no place in another rendering of the same list.
+# Not filters, so they are left out of links to the same list in another format.
 _PAGING = ("cursor", "limit", "format")
 
 View = Callable[..., AnyResponse]
 
 
 class Pages:
-    """Reads what the API reads, and renders it for people."""
+    """Reads the same data as the API and renders it as pages."""
 
     def __init__(self, settings: Settings, reader: Reader, renderer: Renderer) -> None:
         self._reader = reader
@@ -47,7 +47,7 @@ class Pages:
         self._cursors = Cursors(settings)
 
     def overview(self) -> Response:
-        """Show how the service stands, and what should worry somebody."""
+        """Show the state of the service and its active alarms."""
 
         def read(connection: Connection) -> dict[str, Any]:
             found = overview(connection)
@@ -70,7 +70,7 @@ class Pages:
         )
 
     def listing(self, kind: ListKind) -> View:
-        """Return the page of one list: its search form, its rows, the way to the next page."""
+        """Return the view of one list: search form, rows and paging."""
         model = _page_model(kind.wanted)
 
         def view() -> Response:
@@ -85,9 +85,9 @@ class Pages:
         return view
 
     def open_bot(self) -> AnyResponse:
-        """Go to what an id means that somebody has pasted: a bot, some bots, or a message."""
+        """Redirect to what a pasted id names: a bot, several bots, or a message."""
         text = request.args.get("bot_id", "").strip()
-        # Its own page knows more of a bot that is not here yet.
+        # The bot's page can also say that its webhook is not processed yet.
         if (bot_id := plain_uuid(text)) is not None:
             return redirect(f"/console/bots/{bot_id}", 303)
         found = self._reader.read(lambda connection: look_up(connection, text))
@@ -124,7 +124,7 @@ class Pages:
         )
 
     def findings(self) -> Response:
-        """List what the last look at each user's calendar found."""
+        """List the findings of the latest calendar checks."""
 
         def read(connection: Connection) -> dict[str, Any]:
             return {"rows": calendar_findings(connection), "now": database_time(connection)}
@@ -133,12 +133,12 @@ class Pages:
         return self._renderer.page("findings.html", "calendar", most=MOST_FINDINGS, **found)
 
     def missing(self, rest: str) -> Response:
-        """Answer for an address that is no page."""
+        """Answer 404 for an unknown path."""
         return self._renderer.error(404, f"There is no page /console/{rest}.")
 
     def _found(self, kind: ListKind, asked: Any) -> dict[str, Any]:
         listing = kind.listing(asked, self._reader.dialect)
-        # The same name as the API's, so that a page's JSON twin begins where the page does.
+        # The API's cursor name, so that the JSON link of a page starts where the page does.
         name = f"{kind.name} by {listing.order[0]}"
         after = self._cursors.read(name, asked.cursor, listing)
 
@@ -160,8 +160,8 @@ class Pages:
     ) -> Response:
         parameter, detail = (wrong.parameter, wrong.detail) if wrong else ("", "")
         fields = form_fields(kind.wanted, given, parameter, detail)
-        # An error that has no field to stand beside: a cursor, or a name nobody knows.
-        is_homeless = wrong is not None and parameter not in {field.name for field in fields}
+        # An error without a form field to show it beside: a cursor, or an unknown name.
+        has_no_field = wrong is not None and parameter not in {field.name for field in fields}
         filters = {name: value for name, value in given.items() if value and name not in _PAGING}
         return self._renderer.page(
             f"{kind.name}.html",
@@ -169,7 +169,7 @@ class Pages:
             status,
             kind=kind,
             fields=fields,
-            error=str(wrong) if is_homeless else None,
+            error=str(wrong) if has_no_field else None,
             query=urlencode(filters),
             paging=urlencode(
                 {n: v for n, v in given.items() if v and n not in ("cursor", "format")}

@@ -1,4 +1,4 @@
-"""Putting bots back from the console: what would be touched, then the doing, then what was done."""
+"""Retrying bots from the console: a preview, the change, and its result."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,10 +18,10 @@ from webhook.web.auth import current_caller
 from webhook.web.params import BadParameterError, checked
 from webhook.web.signing import DONE, Signer
 
-# How long the page that tells of a result may be looked at again.
+# How long the result page stays available.
 RESULT_SECONDS = 3600
 RECENT = 5
-_NOT_ASKED = {"form_token", "confirm"}
+_NOT_FILTERS = {"form_token", "confirm"}
 
 
 class Relinking:
@@ -31,16 +31,16 @@ class Relinking:
         self, settings: Settings, reader: Reader, relink_service: RelinkService, renderer: Renderer
     ) -> None:
         self._reader = reader
-        self._put_back = relink_service
+        self._relink_service = relink_service
         self._renderer = renderer
         self._results = Signer(settings, DONE)
 
     def preview(self) -> Response:
-        """Show which bots the filter in the URL holds; nothing changes on GET."""
+        """Show which bots match the filter in the URL; GET changes nothing."""
         return self._preview(request.args)
 
     def relink(self) -> Response:
-        """Preview what a form has chosen; put it back once that was confirmed."""
+        """Preview the selection of a form; retry it once that is confirmed."""
         if "confirm" not in request.form:
             return self._preview(request.form)
         try:
@@ -48,12 +48,12 @@ class Relinking:
         except BadParameterError as error:
             return self._renderer.error(400, str(error))
         result = self._results.sign([done.relinked, done.over_seconds, done.is_more])
-        # A reload of what this leads to shows the result again, and changes nothing.
+        # Redirect, so that a reload shows the result again and changes nothing.
         where = f"/console/relink/done?{urlencode({'result': result})}"
         return Response("", 303, {"Location": where})
 
     def done(self) -> Response:
-        """Tell what was put back, with the audit's latest rows."""
+        """Show what was queued for retry, with the latest rows of the audit log."""
         kept = self._results.read(request.args.get("result", ""), RESULT_SECONDS)
         if not isinstance(kept, list):
             return self._renderer.error(400, "Unknown or expired result.")
@@ -69,7 +69,7 @@ class Relinking:
 
     def _preview(self, given: MultiDict[str, str]) -> Response:
         try:
-            found = self._put_back.preview(_wanted(given))
+            found = self._relink_service.preview(_wanted(given))
         except BadParameterError as error:
             detail = "Select some bots first." if error.parameter == "body" else str(error)
             return self._renderer.error(400, detail)
@@ -81,14 +81,14 @@ class Relinking:
         actor = current_caller().name
         filters = wanted.model_dump(include=set(BotFilter.model_fields), exclude_none=True)
         if filters or wanted.bot_ids is None or len(wanted.bot_ids) > 1:
-            return self._put_back.many(wanted, actor)
-        # The audit then names the bot itself, and its own page can be found by it.
-        is_done = self._put_back.one(wanted.bot_ids[0], actor)
+            return self._relink_service.many(wanted, actor)
+        # The audit row then names the bot, so that it can be found by its id.
+        is_done = self._relink_service.one(wanted.bot_ids[0], actor)
         return Relinked(int(is_done), 0.0, is_more=False)
 
 
 def _given(given: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
-    yield from ((name, v) for name, v in given.items(multi=True) if name not in _NOT_ASKED)
+    yield from ((name, v) for name, v in given.items(multi=True) if name not in _NOT_FILTERS)
 
 
 def _wanted(given: MultiDict[str, str]) -> RelinkRequest:

@@ -1,4 +1,4 @@
-"""How the console's pages are made: Jinja's filters, the headers of every page, the error page."""
+"""Renders the console's pages: Jinja filters, response headers and the error page."""
 
 import json
 from datetime import datetime
@@ -19,7 +19,7 @@ from webhook.console.charts import TONES
 from webhook.web.auth import Access
 from webhook.web.labels import has_label, label
 
-# Nothing from elsewhere, nothing inline: a title that gets past the escaping still runs nothing.
+# Nothing from other sites and nothing inline: even text that escapes the escaping runs nothing.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -64,11 +64,11 @@ _NAVIGATION = (
 
 
 class Renderer:
-    """Makes pages; each knows who looks at it, and carries what its forms need."""
+    """Renders pages; each gets the caller, the navigation and a form token."""
 
     def __init__(self, app: Flask, access: Access) -> None:
         self._access = access
-        # A misspelt name in a template is an error in a test, not a gap in a page.
+        # A misspelt name in a template raises an error instead of leaving a gap.
         app.jinja_options = {
             "undefined": StrictUndefined,
             "trim_blocks": True,
@@ -86,7 +86,7 @@ class Renderer:
             capped=capped,
             words=duration,
             missed=describe_reconcile,
-            # Not Jinja's tojson, which is made for scripts and spells every quote as a number.
+            # Not Jinja's tojson: it is made for scripts and escapes every quote.
             compact=partial(json.dumps, ensure_ascii=False),
         )
 
@@ -99,7 +99,7 @@ class Renderer:
         return make_response(html, status)
 
     def error(self, status: int, detail: str) -> Response:
-        """Render what went wrong."""
+        """Render an error page."""
         title = HTTPStatus(status).phrase
         response = self.page("error.html", "", status, title=title, detail=detail)
         if status == 503:
@@ -108,24 +108,24 @@ class Renderer:
 
 
 def add_headers(response: Response) -> Response:
-    """Give an answer of the console the headers that all of them have."""
+    """Add the console's headers to a response."""
     response.headers.update(HEADERS)
     return response
 
 
 def stamp(moment: datetime) -> str:
-    """Return a UTC time to the second, as tables show it."""
+    """Format a UTC time to the second."""
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """Return how far a time is from now, in words."""
+    """Return the distance between a time and now in words."""
     seconds = (now - moment).total_seconds()
     return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
 
 
 def tone(state: str | None) -> str:
-    """Return the colour of a state; one that came from outside has none of its own."""
+    """Return the colour of a state; an unknown one is idle."""
     return _STATE_TONES.get(state or "", "idle")
 
 
@@ -135,12 +135,12 @@ def end_of(row: BotRow | LinkRow) -> EndKind | None:
 
 
 def status_tone(status: int | None) -> str:
-    """Return the colour of Recall's HTTP status; no status is a call that was not answered."""
+    """Return the colour of an HTTP status from Recall; None means no answer."""
     if status is None:
         return "bad"
     return "good" if status < 300 else "warn" if status == 429 else "bad"
 
 
 def capped(count: int) -> str:
-    """Return a count with its thousands apart; counting ends at 10,000."""
+    """Format a count with thousands separators; counting stops at 10,000."""
     return f"{count:,}+" if count >= MOST_COUNTED else f"{count:,}"

@@ -1,1 +1,1 @@
-"""What `recall-links doctor` examines."""
+"""The checks of `recall-links doctor`."""

@@ -1,4 +1,4 @@
-"""What a doctor looks at of the calendar companion: who may ask, and where browsers go."""
+"""Checks the calendar settings: who may request tokens, and where browsers are sent."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from webhook.doctor.result import Diagnosis
 
 
 def examine_calendar(settings: Settings) -> Iterator[Diagnosis]:
-    """Look at what is set; while nothing is, the companion is off and nothing is wrong."""
+    """Check the settings; with none of them, the calendar part is off, which is fine."""
     if not settings.knows_callers and not settings.oauth_platforms:
         yield Diagnosis("ok", "calendar companion", "off: its routes answer 404")
         return
@@ -17,7 +17,7 @@ def examine_calendar(settings: Settings) -> Iterator[Diagnosis]:
         remedy = "set RECALL_API_KEY: the web process does not start without it"
         yield Diagnosis("failed", "calendar tokens", "RECALL_API_KEY is not set", remedy)
     for platform in settings.oauth_platforms:
-        # Word for word what has to be entered there, so that it can be copied.
+        # The exact text to enter there, ready to copy.
         provider, uri = PROVIDERS[platform].name, redirect_uri(settings, platform)
         text = f"on; the redirect URI to register at {provider} is {uri}"
         yield Diagnosis("ok", f"{platform} calendars", text)

@@ -1,4 +1,4 @@
-"""How many PostgreSQL connections are taken of those that are ours to use."""
+"""Checks how many of the available PostgreSQL connections are in use."""
 
 from sqlalchemy import Connection, Row, text
 
@@ -6,8 +6,8 @@ from models.core.postgresql import is_pooled
 from webhook.doctor.result import Diagnosis
 
 TIGHT = 0.8
-# Every limit that can be met first: the role's, the database's, the server's without what it
-# keeps for others.
+# The limits of the role, the database and the server (without reserved connections); the tightest
+# one counts.
 _LIMITS = text("""
 SELECT most, used FROM (
   SELECT role.rolconnlimit AS most, count(*) FILTER (WHERE usename = current_user) AS used
@@ -29,18 +29,18 @@ ORDER BY most - used LIMIT 1
 
 
 def examine_connections(connection: Connection) -> Diagnosis:
-    """Look at the limit that will be met first."""
+    """Check the limit that will be reached first."""
     found: Row[tuple[int, int]] = connection.execute(_LIMITS).one()
     words = f"{found.used} of {found.most} in use"
     if found.used < TIGHT * found.most:
         return Diagnosis("ok", "connections", words)
     remedy = (
-        "a web process takes up to 7 and a worker 2, 3 during the nightly calendar sweep:"
+        "a web process takes up to 7 and a worker 2, 3 during the nightly calendar check:"
         " scale down, or take a larger plan"
     )
     return Diagnosis("warning", "connections", words, remedy)
 
 
 def way(connection: Connection) -> str:
-    """Return how the server is reached, where that is not directly."""
+    """Return a note if the server is reached through a pooler."""
     return ", through a pooler" if is_pooled(connection) else ""

@@ -1,4 +1,4 @@
-"""Whether deliveries arrive, and are signed with a secret that is set here."""
+"""Checks that webhooks arrive and are signed with a configured secret."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ ROTATED_SECONDS = 2 * 86_400.0
 def examine_deliveries(
     connection: Connection, settings: Settings, now: datetime
 ) -> Iterator[Diagnosis]:
-    """Look at the last delivery, and at which of the secrets still prove any."""
+    """Check the last delivery, and which secrets are still in use."""
     kept = select(Delivery.received_at, Delivery.scheme, Delivery.secret_fingerprint)
     newest = kept.order_by(Delivery.received_at.desc(), Delivery.id.desc()).limit(1)
     last = connection.execute(newest).one_or_none()
@@ -45,7 +45,7 @@ def _last(last: Row[*tuple[Any, ...]], settings: Settings, now: datetime) -> Dia
 def _unused(
     connection: Connection, last: Row[*tuple[Any, ...]], settings: Settings
 ) -> Iterator[Diagnosis]:
-    # Measured in time and not in rows: two days can be ten webhooks or a million.
+    # By time and not by rows, because two days can bring ten webhooks or a million.
     since = last.received_at - timedelta(seconds=ROTATED_SECONDS)
     older = select(Delivery.id).where(Delivery.received_at < since).limit(1)
     if connection.scalar(older) is None:

@@ -1,4 +1,4 @@
-"""What a doctor asks Recall itself: whether the key opens it, in which region, at what time."""
+"""Checks the API key, the region and the clock against Recall."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,21 +22,21 @@ UrlOf = Callable[[str], str]
 
 
 def examine_recall(settings: Settings, url_of: UrlOf = region_url) -> Iterator[Diagnosis]:
-    """Try the API key, and where it is refused, in which other region it is known."""
+    """Try the API key; if it is refused, find the region that accepts it."""
     if settings.recall_api_key is None:
         remedy = "set RECALL_API_KEY: workers do not start without it"
         yield Diagnosis("failed", "API key", "RECALL_API_KEY is not set", remedy)
         return
-    wire = HttpClient(make_ssl_context(os.environ.get("SSL_CERT_FILE")))
+    http = HttpClient(make_ssl_context(os.environ.get("SSL_CERT_FILE")))
     try:
-        yield from _try_key(settings, wire, url_of)
+        yield from _try_key(settings, http, url_of)
     finally:
-        wire.close()
+        http.close()
 
 
-def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Diagnosis]:
+def _try_key(settings: Settings, http: HttpClient, url_of: UrlOf) -> Iterator[Diagnosis]:
     base_url = settings.recall_api_base_url or url_of(settings.recall_region)
-    answer = probe(wire, base_url, settings.api_key)
+    answer = probe(http, base_url, settings.api_key)
     if isinstance(answer, str):
         remedy = "check the network between here and Recall"
         words = f"{base_url} does not answer: {answer}"
@@ -46,19 +46,19 @@ def _try_key(settings: Settings, wire: HttpClient, url_of: UrlOf) -> Iterator[Di
         yield Diagnosis("ok", "API key", f"accepted by {base_url}")
     else:
         found = f"{base_url} answers {answer.status}"
-        yield _refused(settings, wire, answer.status, found, url_of)
+        yield _refused(settings, http, answer.status, found, url_of)
     if (moment := _time_of(answer)) is not None:
         yield moment
 
 
 def _refused(
-    settings: Settings, wire: HttpClient, status: int, text: str, url_of: UrlOf
+    settings: Settings, http: HttpClient, status: int, text: str, url_of: UrlOf
 ) -> Diagnosis:
     remedy = _REMEDIES.get(status, "see Recall's status page")
-    # A base URL that was set by hand says that the key is meant for that place alone.
+    # A base URL that was set by hand means that the key is for that address only.
     if status == 401 and settings.recall_api_base_url is None:
         for region in get_args(Region):
-            other = probe(wire, url_of(region), settings.api_key)
+            other = probe(http, url_of(region), settings.api_key)
             if isinstance(other, Answer) and other.status == 200:
                 remedy = f"the key belongs to {region}: set RECALL_REGION={region}"
                 break

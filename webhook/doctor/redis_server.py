@@ -1,4 +1,4 @@
-"""What a doctor looks at in Redis: links come without it, only later."""
+"""Checks Redis; without it links still appear, but later."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ from models.core.redis_errors import describe, remedy
 from webhook.doctor.result import Diagnosis
 from workers.queue.redis_clients import write_probe
 
-# Policies that throw away what was never asked to expire: a queue's jobs, a bucket's level.
+# Policies that evict keys without an expiry: the queue's jobs and the rate limits' levels.
 EVICTS_ANYTHING = "allkeys"
 
 
 def examine_redis(client: redis.Redis | None) -> Iterator[Diagnosis]:
-    """Look whether it answers, takes what is written, and keeps it."""
+    """Check that Redis answers, accepts writes and keeps them."""
     if client is None:
         todo = "set REDIS_URL: without it links wait for the next poll"
         yield Diagnosis("warning", "Redis", "REDIS_URL is not set", todo)

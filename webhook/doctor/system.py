@@ -1,4 +1,4 @@
-"""What a doctor looks at on our side: settings, database, deliveries; and what to do."""
+"""Checks the settings, the database and the alarms."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,12 +17,12 @@ from webhook.doctor.connections import examine_connections, way
 from webhook.doctor.deliveries import examine_deliveries
 from webhook.doctor.result import Diagnosis
 
-# Beyond this the signed timestamps of half the tolerance are already spent.
+# Beyond this, a fifth of the default timestamp tolerance is used up.
 MOST_SKEW_SECONDS = 60.0
 
 
 def examine_settings(settings: Settings) -> Iterator[Diagnosis]:
-    """Look at what is set; secrets are told by their fingerprints."""
+    """Check the settings; secrets are shown as fingerprints."""
     prints = ", ".join(secret.fingerprint for secret in settings.recall_webhook_secrets)
     if prints:
         yield Diagnosis("ok", "webhook secrets", f"fingerprints {prints}")
@@ -48,7 +48,7 @@ def examine_settings(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def examine_database(reads: Engine, settings: Settings) -> Iterator[Diagnosis]:
-    """Look at the database, its migrations, its connections, and what has come in."""
+    """Check the database, its migrations and connections, and the webhooks received."""
     try:
         with reads.connect() as connection:
             yield Diagnosis("ok", "database", _describe(connection))
@@ -87,7 +87,7 @@ def _work(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
     found = overview(connection)
     yield from examine_deliveries(connection, settings, found.at)
     for alarm in alarms(connection, found):
-        # Failed, so that doctor and status end alike: 1 where an alarm rings.
+        # Level failed, so that doctor and status both exit with 1 while an alarm is active.
         yield Diagnosis("failed", alarm.name, alarm.text, alarm.remedy, title=alarm.title)
 
 
@@ -99,7 +99,7 @@ def _describe(connection: Connection) -> str:
 
 
 def skew(whose: str, moment: datetime) -> Diagnosis:
-    """Compare a clock with this machine's."""
+    """Compare a clock with this machine's clock."""
     seconds = (moment - datetime.now(UTC)).total_seconds()
     if abs(seconds) <= MOST_SKEW_SECONDS:
         return Diagnosis("ok", whose, "agrees with this machine's")

@@ -1,4 +1,4 @@
-"""GET /healthz and /readyz: alive, and able to work."""
+"""GET /healthz and /readyz: whether the process is alive, and ready to serve."""
 
 import json
 
@@ -14,7 +14,7 @@ from webhook.receiver.write_check import WriteCheck
 
 
 class Health:
-    """Says whether this process may be sent requests."""
+    """Checks whether this process can serve requests."""
 
     def __init__(self, engine: Engine, client: redis.Redis | None, writing: WriteCheck) -> None:
         self._engine = engine
@@ -23,7 +23,7 @@ class Health:
         self.is_draining = False
 
     def checks(self) -> dict[str, str]:
-        """Return what each part answers: ok, or why not. A stranger learns no more than that."""
+        """Return each part's state: ok, or why not. It tells strangers nothing more."""
         return {
             "serving": "draining" if self.is_draining else "ok",
             "database": self._database(),
@@ -32,11 +32,11 @@ class Health:
 
     @staticmethod
     def is_ready(checks: dict[str, str]) -> bool:
-        """Whether these checks let requests in; Redis is reported, but its absence is no reason."""
+        """Whether these checks allow requests; Redis is reported but not required."""
         return checks["serving"] == checks["database"] == "ok"
 
     def _database(self) -> str:
-        # Not SELECT 1: a database without our tables is of no use either.
+        # Not SELECT 1: a database without our tables is useless too.
         try:
             with self._engine.connect() as connection:
                 version = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -45,8 +45,8 @@ class Health:
             return _in_words(error)
         if encoding is not None:
             return f"its encoding is {encoding}, not {ENCODING}"
-        # A later one is the next release's, whose migrations only add: it must not stop this one,
-        # which serves until it is replaced.
+        # A later version is the next release's. Its migrations only add, so this process keeps
+        # serving until it is replaced.
         if version is None or version < HEAD:
             return "not migrated"
         unwritable = self._writing.reason()
@@ -56,7 +56,7 @@ class Health:
         if self._client is None:
             return "not set"
         try:
-            # Reported, never a reason: a web process without Redis still commits what comes.
+            # Reported only: a web process without Redis still commits webhooks.
             self._client.ping()
         except redis.RedisError:
             return "away"
@@ -70,12 +70,12 @@ def _in_words(error: SQLAlchemyError) -> str:
 
 
 def blueprint(health: Health) -> Blueprint:
-    """Return the two routes; they need no token, as load balancers have none."""
+    """Return the two routes; they need no token, because load balancers have none."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
     def healthz() -> Response:
-        # Asks nobody: a platform restarts what fails here, and that mends no database.
+        # Checks nothing: a platform restarts what fails here, and that fixes no database.
         return Response('{"status": "ok"}', mimetype="application/json")
 
     @routes.get("/readyz")

@@ -1,4 +1,4 @@
-"""GET /metrics: Prometheus text, read from SQL at each scrape: workers are other processes."""
+"""GET /metrics: Prometheus text. Read from SQL, because workers are other processes."""
 
 from collections.abc import Iterable
 
@@ -30,7 +30,7 @@ PREFIX = "recall_links_"
 
 
 class SqlCollector(Collector):
-    """Turns one look at the database into metrics."""
+    """Turns one read of the database into metrics."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -46,12 +46,12 @@ class SqlCollector(Collector):
         yield _latency(totals)
 
     def describe(self) -> Iterable[Metric]:
-        """Describe nothing beforehand: registering must not ask the database."""
+        """Describe nothing in advance: registering must not query the database."""
         return []
 
 
 def blueprint(reader: Reader, access: Access) -> Blueprint:
-    """Return the route, behind a read token."""
+    """Return the route; it requires a read token."""
     routes = Blueprint("metrics", __name__)
     routes.before_request(access.guard)
     registry = CollectorRegistry(auto_describe=False)
@@ -155,10 +155,10 @@ def _workers(found: Overview) -> Iterable[Metric]:
 
 def _alarms(wrong: Iterable[Alarm]) -> Iterable[Metric]:
     metric = GaugeMetricFamily(PREFIX + "alarm", "1 while the alarm is active", labels=["name"])
-    ringing = {alarm.name for alarm in wrong}
-    # Each name at all times: a series that comes and goes is hard to alert on.
+    active = {alarm.name for alarm in wrong}
+    # Always every name: a series that comes and goes is hard to alert on.
     for kind in ALARMS:
-        metric.add_metric([kind.name], int(kind.name in ringing))
+        metric.add_metric([kind.name], int(kind.name in active))
     yield metric
 
 
@@ -178,7 +178,7 @@ def _counters(totals: Iterable[HourlyCountRow]) -> Iterable[Metric]:
     }
     for row in totals:
         if row.name in families:
-            # A call's label is its endpoint and its status.
+            # A call's label is its endpoint and status.
             labels = row.label.rsplit(" ", 1) if row.name == "call" else [row.label]
             families[row.name].add_metric(labels, row.count)
     return families.values()

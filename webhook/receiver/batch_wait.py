@@ -1,23 +1,23 @@
-"""A request that waits for its batch's commit without holding a thread."""
+"""How a request waits for its batch to commit without holding a thread."""
 
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 
 
-class Waiter(greenlet):
-    """Runs one request; what it hands in goes to its parent, and what is told comes back."""
+class BatchGreenlet(greenlet):
+    """Runs one request: it passes its row to its parent and resumes with the outcome."""
 
 
-def current_waiter() -> Waiter | None:
-    """Return the waiter that this code runs in; None in a thread of its own."""
+def current_batch_greenlet() -> BatchGreenlet | None:
+    """Return the batch greenlet that runs this code; None outside of a batch."""
     current = getcurrent()
-    return current if isinstance(current, Waiter) else None
+    return current if isinstance(current, BatchGreenlet) else None
 
 
-def hand_in(waiter: Waiter, given: Any) -> Any:
-    """Leave something with the batch; returns when the batch has an answer to it."""
-    parent = waiter.parent
+def wait_for_batch(request: BatchGreenlet, row: Any) -> Any:
+    """Pass a row to the batch; returns its outcome once the batch is committed."""
+    parent = request.parent
     if parent is None:
-        raise RuntimeError("a waiter outside its batch")
-    return parent.switch(given)
+        raise RuntimeError("a batch greenlet without a batch")
+    return parent.switch(row)

@@ -1,6 +1,6 @@
-"""What a verified body says: pure, and never an error, since the sender is proved to be Recall.
+"""Reads a verified body. It does no I/O and never raises: the sender is known to be Recall.
 
-Both generations come to the same values: the legacy one
+Both event formats give the same values: the legacy one
 (https://docs.recall.ai/v1.10/docs/bot-status-change-events) and v1.11's
 (https://docs.recall.ai/docs/bot-status-change-events).
 """
@@ -19,13 +19,13 @@ LEGACY_EVENT = "bot.status_change"
 BOT_LOGS = frozenset({"bot.log", "bot.output_log"})
 
 Object = Mapping[str, Any]
-# What was read so far, by the names of Classified.
+# What has been read so far, under the field names of Classified.
 Known = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A body's outcome, and as much of it as could be read; `reason` says what is odd."""
+    """A body's outcome and every field that could be read; `reason` says what is unusual."""
 
     outcome: Outcome
     reason: str | None = None
@@ -42,7 +42,7 @@ class _UnreadableError(Exception):
 
 
 def classify(body: bytes, now: datetime) -> Classified:
-    """Say what to do with a body: accepted, ignored or malformed, the last two with a reason."""
+    """Classify a body as accepted, ignored or malformed; the last two have a reason."""
     try:
         top = _parse(body)
     except _UnreadableError as error:
@@ -62,12 +62,12 @@ def _classify_other(known: Known, event: str, data: Object, now: datetime) -> Cl
     bot, status = data.get("bot"), data.get("data")
     bot_id = bot.get("id") if isinstance(bot, dict) else data.get("bot_id")
     is_of_a_bot = event.startswith("bot.") and event not in BOT_LOGS
-    # Logs carry a bot's id too, and new kinds of bot events may come without a status.
+    # Log events have a bot id too, and new kinds of bot events may have no status.
     if not is_of_a_bot or not isinstance(status, dict) or "code" not in status:
         return Classified("ignored", "not_a_bot_status", bot_id=plain_uuid(bot_id), **known)
     if not is_code(status["code"]):
         return Classified("malformed", "bad_code", bot_id=plain_uuid(bot_id), **known)
-    # The event's name decides: `recording.done` has the code `done` as well.
+    # The event name decides, because `recording.done` also has the code `done`.
     named = {**status, "code": event.removeprefix("bot.")}
     return _read_status(known, bot_id, named, "updated_at", now)
 
@@ -115,7 +115,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Of two equal keys each reader takes another: a body that says two things says nothing.
+    # Parsers disagree on which of two equal keys counts, so a body with duplicates is unreadable.
     found = dict(pairs)
     if len(found) != len(pairs):
         raise _UnreadableError("duplicate_key")

@@ -1,4 +1,4 @@
-"""A connection of the inbox's, and the one statement that it knows: so many deliveries at once."""
+"""One inbox connection and its only statement: an insert of several deliveries at once."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ from models.tables.base import db_now
 from models.tables.delivery import Delivery
 from webhook.receiver.socket_timeout import SocketTimeout
 
-# A larger batch saves little more, and keeps its first request waiting for its last.
+# A larger batch saves little more, and makes its first request wait for its last.
 MOST_ROWS = 16
-# Of a batch whose time-out for a lock is over: each of its rows has waited already.
-_HURRY = "SET LOCAL lock_timeout = '100ms'"
+# For the rows of a batch that timed out on a lock: each has already waited once.
+_SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '100ms'"
 _TABLE = cast("Table", Delivery.__table__)
 _GIVEN = tuple(
     column.name
@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How often this message has arrived, and whether it said the same as the first time."""
+    """How often this message has arrived, and whether its body is the first one's."""
 
     copies: int
     is_same_body: bool
@@ -44,23 +44,23 @@ Outcome = Stored | Exception
 
 
 class PooledConnection:
-    """One connection, opened at first use, and again after it broke."""
+    """One connection, opened at first use and reopened after it broke."""
 
-    def __init__(self, engine: Engine, watchdog: SocketTimeout) -> None:
+    def __init__(self, engine: Engine, socket_timeout: SocketTimeout) -> None:
         self._engine = engine
-        self._watchdog = watchdog
+        self._socket_timeout = socket_timeout
         self._connection: Connection | None = None
 
     def store(self, rows: Sequence[Row], until: float, *, hurry: bool = False) -> list[Stored]:
-        """Commit these, of which no two have one id, all or none of them.
+        """Commit all of these rows or none; no two may have the same id.
 
-        In a hurry a lock is hardly waited for.
+        `hurry` shortens the wait for a lock.
         """
         if self._connection is not None:
             try:
                 return self._execute(self._connection, rows, until, hurry=hurry)
             except (DBAPIError, psycopg.Error) as error:
-                # A server that restarted has left a dead connection behind: a new one may do.
+                # After a server restart the old connection is dead; a new one may work.
                 if not self._is_dead(error) or time.monotonic() >= until:
                     raise
                 self.close()
@@ -68,13 +68,13 @@ class PooledConnection:
         return self._execute(self._connection, rows, until, hurry=hurry)
 
     def recover(self) -> None:
-        """Keep the connection after a row's error, where nothing is left open on it."""
+        """Keep the connection after one row's error, unless a transaction is still open."""
         driver = self._driver()
         if not isinstance(driver, psycopg.Connection) or _is_open(driver):
             self.close()
 
     def close(self) -> None:
-        """Let the connection go, whatever state it is in."""
+        """Drop the connection, whatever state it is in."""
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
@@ -94,11 +94,11 @@ class PooledConnection:
     ) -> list[Stored]:
         driver = connection.connection.driver_connection
         if isinstance(driver, psycopg.Connection):
-            pace = _hurrying(driver) if hurry else nullcontext()
+            lock_wait = _short_lock_wait(driver) if hurry else nullcontext()
             with (
-                self._watchdog.watching(driver.fileno(), until),
+                self._socket_timeout.watching(driver.fileno(), until),
                 under_settings(connection),
-                pace,
+                lock_wait,
             ):
                 return _prepared(len(rows)).execute(driver, rows)
         return _store_in_sqlite(connection, rows)
@@ -110,18 +110,18 @@ def _is_open(driver: "psycopg.Connection[Any]") -> bool:
 
 
 @contextmanager
-def _hurrying(driver: "psycopg.Connection[Any]") -> Iterator[None]:
-    # A pooler's connection is another's afterwards: what is set ends with the transaction.
+def _short_lock_wait(driver: "psycopg.Connection[Any]") -> Iterator[None]:
+    # A pooler hands the connection to others, so the setting has to end with the transaction.
     with driver.transaction():
-        driver.execute(_HURRY)
+        driver.execute(_SHORT_LOCK_TIMEOUT)
         yield
 
 
 class _Prepared:
-    """The statement as psycopg takes it: a third of the CPU time that it costs by SQLAlchemy."""
+    """The statement compiled for psycopg, which takes a third of SQLAlchemy's CPU time."""
 
     def __init__(self, count: int) -> None:
-        # Its types know their casts; it has no types itself.
+        # The dialect's types know their casts; its constructor is not typed.
         dialect = postgresql.psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
         compiled: SQLCompiler = _insert_many(count).compile(dialect=dialect)
         self._sql = compiled.string
@@ -129,7 +129,7 @@ class _Prepared:
         self._values = [values[name] for name in compiled.positiontup or []]
 
     def execute(self, driver: "psycopg.Connection[Any]", rows: Sequence[Row]) -> list[Stored]:
-        # psycopg prepares it at the server by itself, from the fifth time on.
+        # psycopg prepares it on the server from the fifth execution on.
         with psycopg.RawCursor(driver) as cursor:
             cursor.execute(self._sql, [rows[place][name] for place, name in self._values])
             found = {id_: (copies, first_body) for id_, copies, first_body in cursor.fetchall()}
@@ -162,7 +162,7 @@ def _again() -> dict[str, Any]:
 
 
 def _store_in_sqlite(connection: Connection, rows: Sequence[Row]) -> list[Stored]:
-    """Store them one after the other, in one transaction: a round trip costs nothing there."""
+    """Store the rows one by one in one transaction: SQLite has no round trips to save."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     found = [connection.execute(_insert_one(), row).one() for row in rows]
     connection.exec_driver_sql("COMMIT")

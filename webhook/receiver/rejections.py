@@ -1,7 +1,7 @@
-"""Writes, off the request path, what strangers and repeats cause: the ledger and the counts.
+"""Writes rejected requests and event counts in the background.
 
-A thread of its own, a few rows a second at most: whoever floods us with junk must not fill the
-database, or slow down what is Recall's.
+Its own thread writes at most a few rows a second, so that a flood of junk can neither fill the
+database nor slow down Recall's webhooks.
 """
 
 import queue
@@ -24,15 +24,15 @@ MOST_WAITING = 100
 MOST_ROWS = 10_000
 LARGEST_BODY = 64 * 1024
 FLUSH_SECONDS = 5.0
-SAY_SECONDS = 10.0
+LOG_SECONDS = 10.0
 REJECTION = "rejection"
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A request that was not proved to be Recall's, as it came."""
+class RejectedRequest:
+    """A request that failed verification, as it arrived."""
 
     reason: str
     remote_addr: str | None
@@ -42,17 +42,17 @@ class Refused:
 
 
 class RejectionWriter:
-    """Notes things at once and writes them soon; its thread starts with the first of them."""
+    """Queues rejections and counts, and writes them soon; the first one starts its thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: queue.Queue[Refused] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[RejectedRequest] = queue.Queue(MOST_WAITING)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
-        self._refusals: Counter[str] = Counter()
-        self._say_at = 0.0
+        self._rejections: Counter[str] = Counter()
+        self._log_at = 0.0
 
     def count(self, name: str, label: str) -> None:
         """Count one event; a crash loses at most five seconds of these."""
@@ -60,45 +60,45 @@ class RejectionWriter:
             self._counts[name, label] += 1
             self._start()
 
-    def refuse(self, refused: Refused) -> None:
-        """Keep a refused request, unless too many came at once."""
-        self.count(REJECTION, refused.reason)
-        # A larger one cannot be checked again: half a body proves nothing, and a whole one that
-        # waits here is memory a stranger takes.
-        is_small = refused.body is not None and len(refused.body) <= LARGEST_BODY
-        kept = refused if is_small else replace(refused, body=None)
+    def reject(self, rejected: RejectedRequest) -> None:
+        """Keep a rejected request, unless too many arrive at once."""
+        self.count(REJECTION, rejected.reason)
+        # A larger body is dropped: half of it cannot be verified later, and a whole one would let
+        # strangers use our memory.
+        is_small = rejected.body is not None and len(rejected.body) <= LARGEST_BODY
+        kept = rejected if is_small else replace(rejected, body=None)
         try:
             self._waiting.put_nowait(kept)
         except queue.Full:
-            self.count("rejection_not_kept", refused.reason)
+            self.count("rejection_not_kept", rejected.reason)
 
     def close(self) -> None:
-        """Write what is left, and end the thread."""
+        """Write what is left and stop the thread."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join(timeout=3)
 
     def flush(self) -> None:
-        """Write the counts, and a second's worth of refused requests."""
+        """Write the counts and one second's worth of rejected requests."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-        refused = self._take()
-        if not counts and not refused:
+        rejected = self._take()
+        if not counts and not rejected:
             return
-        self._say_refusals({label: n for (name, label), n in counts.items() if name == REJECTION})
+        self._log_rejections({label: n for (name, label), n in counts.items() if name == REJECTION})
         try:
             with self._engine.begin() as connection:
                 add_hourly_counts(connection, counts)
-                self._keep(connection, refused)
+                self._keep(connection, rejected)
         except SQLAlchemyError as error:
-            # Counts are worth a second try, junk is not.
+            # Counts are worth a second attempt; junk is not.
             with self._lock:
                 self._counts.update(counts)
             logger.warning("counts not written", reason=reason(error))
 
     def _start(self) -> None:
         if self._thread is None and not self._closed.is_set():
-            self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="rejections", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
@@ -109,22 +109,22 @@ class RejectionWriter:
                 flush_at = time.monotonic() + FLUSH_SECONDS
         self.flush()
 
-    def _say_refusals(self, refusals: dict[str, int]) -> None:
-        # One line in ten seconds, however many strangers knock.
-        self._refusals.update(refusals)
-        if self._refusals and time.monotonic() >= self._say_at:
-            self._say_at = time.monotonic() + SAY_SECONDS
-            logger.warning("requests refused", **self._refusals)
-            self._refusals.clear()
+    def _log_rejections(self, rejections: dict[str, int]) -> None:
+        # One line in ten seconds, however many requests are rejected.
+        self._rejections.update(rejections)
+        if self._rejections and time.monotonic() >= self._log_at:
+            self._log_at = time.monotonic() + LOG_SECONDS
+            logger.warning("requests rejected", **self._rejections)
+            self._rejections.clear()
 
-    def _take(self) -> list[Refused]:
-        taken: list[Refused] = []
+    def _take(self) -> list[RejectedRequest]:
+        taken: list[RejectedRequest] = []
         while len(taken) < ROWS_A_SECOND and not self._waiting.empty():
             taken.append(self._waiting.get_nowait())
         return taken
 
-    def _keep(self, connection: Connection, refused: list[Refused]) -> None:
-        for one in refused:
+    def _keep(self, connection: Connection, rejected: list[RejectedRequest]) -> None:
+        for one in rejected:
             row = {
                 "reason": one.reason,
                 "remote_addr": one.remote_addr,
@@ -133,13 +133,13 @@ class RejectionWriter:
                 "body": one.body,
             }
             connection.execute(insert(Rejection).values(received_at=db_now(), **row))
-        if refused:
-            # In the same transaction, so that nobody ever reads more than the most.
+        if rejected:
+            # In the same transaction, so that readers never see more than the maximum.
             trim(connection)
 
 
 def trim(connection: Connection) -> None:
-    """Delete the oldest refused requests beyond ten thousand."""
+    """Delete the oldest rejected requests beyond ten thousand."""
     newest = select(Rejection.id).order_by(Rejection.id.desc()).offset(MOST_ROWS).limit(1)
     beyond = connection.scalar(newest)
     if beyond is not None:

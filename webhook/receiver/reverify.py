@@ -1,4 +1,4 @@
-"""Refused requests, looked at again after a secret or a clock was mended."""
+"""Verifies rejected requests again after a secret or the clock was fixed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Kept = Row[*tuple[Any, ...]]
 
 @dataclass(slots=True)
 class Reverified:
-    """How many were looked at, taken in, and refused again; the last ones stay in the ledger."""
+    """How many were checked, accepted and rejected again; the last ones stay stored."""
 
     looked_at: int = 0
     accepted: int = 0
@@ -36,14 +36,14 @@ def reverify(
 ) -> Reverified:
     """Check each unresolved rejection against the secrets that are set now.
 
-    The tolerance is measured against when it was received, by the database's clock; what passes
-    enters as if it had just come.
+    The tolerance applies to the time of receipt by the database's clock. A request that passes is
+    stored like a new one.
     """
     done = Reverified()
     for row in _checkable_rows(writes):
         done.looked_at += 1
-        if _take_in(settings, inbox, row):
-            # Stored first: a crash in between only makes a copy of what is stored again.
+        if _accept(settings, inbox, row):
+            # Stored first: after a crash in between, the next run only counts one more copy.
             _resolve(writes, row.id)
             done.accepted += 1
         else:
@@ -53,7 +53,7 @@ def reverify(
 
 
 def unresolved(connection: Connection) -> int:
-    """Count what can be looked at again; the ledger holds ten thousand at most."""
+    """Count what can be checked again; at most ten thousand rejections are kept."""
     return connection.scalar(select(func.count()).select_from(_checkable().subquery())) or 0
 
 
@@ -74,7 +74,7 @@ def _checkable_rows(writes: Engine) -> Iterator[Kept]:
         after = rows[-1].id
 
 
-def _take_in(settings: Settings, inbox: Inbox, row: Kept) -> bool:
+def _accept(settings: Settings, inbox: Inbox, row: Kept) -> bool:
     received_at: datetime = row.received_at
     try:
         verified = verify(

@@ -1,8 +1,9 @@
-"""Whether a request is Recall's: Standard Webhooks over the raw body, in either header family.
+"""Verifies that a request is Recall's: Standard Webhooks over the raw body, both header families.
 
 https://docs.recall.ai/docs/authenticating-requests-from-recallai and
-https://docs.svix.com/receiving/verifying-payloads/how-manual. Not the packages: both raise other
-errors than their own on hostile input, and mix the two families. The tests hold this to both.
+https://docs.svix.com/receiving/verifying-payloads/how-manual. The official packages are not
+used: on hostile input both raise errors of other types, and they mix the two families. The tests
+compare this module with both.
 """
 
 import base64
@@ -21,7 +22,7 @@ from models.tables.delivery import Delivery
 Scheme = Literal["svix", "webhook"]
 HEADERS = ("id", "timestamp", "signature")
 SCHEMES: tuple[Scheme, ...] = ("webhook", "svix")
-# A rotation shows two or three; more than this is somebody's attempt to cost us time.
+# A rotation needs two or three; more than this is an attempt to waste our time.
 MOST_SIGNATURES = 16
 _MESSAGE_ID = re.compile(rf"[A-Za-z0-9_.-]{{1,{longest(Delivery.id)}}}\Z", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}\Z", re.ASCII)
@@ -29,7 +30,7 @@ _DIGEST_BYTES = 32
 
 
 class Reason(StrEnum):
-    """Why a request is not taken for Recall's."""
+    """Why a request failed verification."""
 
     MISSING_HEADER = "missing_header"
     MALFORMED_HEADER = "malformed_header"
@@ -39,7 +40,7 @@ class Reason(StrEnum):
 
 
 class UnverifiedError(Exception):
-    """The request is not proved to be Recall's; nothing else is ever raised by `verify`."""
+    """The request is not verifiably Recall's; `verify` raises nothing else."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(str(reason))
@@ -48,7 +49,7 @@ class UnverifiedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A request proved to be Recall's: its message id, and what proved it."""
+    """A verified request: its message id, and what verified it."""
 
     message_id: str
     scheme: Scheme
@@ -57,7 +58,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The three headers of one family, as they came."""
+    """The three headers of one family, as received."""
 
     scheme: Scheme
     message_id: str
@@ -66,7 +67,7 @@ class Stamp:
 
 
 class Headers(Protocol):
-    """A request's headers, by name in any case."""
+    """A request's headers; names ignore case."""
 
     def get(self, key: str, default: str) -> str:
         """Return a header, or the default."""
@@ -79,11 +80,11 @@ def verify(
     now: float,
     tolerance: float,
 ) -> Verified:
-    """Prove a request; UnverifiedError says why not. Times in Unix seconds.
+    """Verify a request, or raise UnverifiedError with the reason. Times are Unix seconds.
 
-    A family counts only when all three of its headers are there: fields are never mixed.
+    A family counts only when all three of its headers are present; families are never mixed.
     """
-    # With both families there, each may prove the request, by itself.
+    # When both families are present, either one is enough.
     stamps = [stamp for scheme in SCHEMES if (stamp := read_stamp(headers, scheme))]
     failure = UnverifiedError(Reason.MISSING_HEADER)
     for stamp in stamps:
@@ -103,7 +104,7 @@ def read_stamp(headers: Headers, scheme: Scheme) -> Stamp | None:
 def _verify(
     stamp: Stamp, body: bytes, secrets: Sequence[WebhookSecret], now: float, tolerance: float
 ) -> Verified:
-    # The cheap checks first: a stranger's request costs no hash.
+    # Cheap checks first, so that most junk costs no hash.
     if not _MESSAGE_ID.match(stamp.message_id) or not _TIMESTAMP.match(stamp.timestamp):
         raise UnverifiedError(Reason.MALFORMED_HEADER)
     age = now - int(stamp.timestamp)
@@ -114,7 +115,7 @@ def _verify(
     signed = f"{stamp.message_id}.{stamp.timestamp}.".encode() + body
     signatures = _read_signatures(stamp.signature)
     matching = None
-    # Every secret against every signature, and no early end: time tells nothing of which matched.
+    # Compare every secret with every signature, so that timing does not reveal which matched.
     for secret in secrets:
         expected = hmac.digest(secret.key, signed, hashlib.sha256)
         for signature in signatures:
@@ -126,7 +127,7 @@ def _verify(
 
 
 def _read_signatures(header: str) -> list[bytes]:
-    """Return the digests of the `v1` entries; those of other versions or shapes are passed over."""
+    """Return the digests of the `v1` entries; other versions and malformed entries are skipped."""
     digests = []
     for entry in header.split(" ", MOST_SIGNATURES)[:MOST_SIGNATURES]:
         version, _, encoded = entry.partition(",")

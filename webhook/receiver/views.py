@@ -1,4 +1,4 @@
-"""POST /webhooks/recall: verify, classify, commit, answer; in this order and no other."""
+"""POST /webhooks/recall: verify, classify, commit, answer, in this order."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from models.tables.base import longest
 from models.tables.rejection import Rejection
 from webhook.receiver.events import Classified, classify
 from webhook.receiver.insert import Stored
-from webhook.receiver.rejections import Refused, RejectionWriter
+from webhook.receiver.rejections import RejectedRequest, RejectionWriter
 from webhook.receiver.signature import HEADERS, SCHEMES, Reason, UnverifiedError, Verified, verify
 from webhook.receiver.storage import Inbox, NotStoredError, UnstorableError
 from webhook.receiver.wakeup import WakeupNotifier
@@ -33,20 +33,20 @@ _standard_logger = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Takes webhooks: a 2xx means committed, and a stranger touches no database."""
+    """Receives webhooks. A 2xx means committed; unverified requests never reach the database."""
 
     def __init__(
         self,
         settings: Settings,
         inbox: Inbox,
-        ringer: WakeupNotifier,
-        scribe: RejectionWriter,
+        wakeup: WakeupNotifier,
+        rejections: RejectionWriter,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._inbox = inbox
-        self._ringer = ringer
-        self._scribe = scribe
+        self._wakeup = wakeup
+        self._rejections = rejections
         self._clock = clock
         if not settings.recall_webhook_secrets:
             logger.warning("RECALL_WEBHOOK_SECRETS is not set: every webhook is answered 503")
@@ -58,7 +58,7 @@ class Receiver:
         body = _read(request, self._settings.webhook_max_bytes)
         if body is None:
             return _answer(413, {"error": "too_large"})
-        # Not 401: these may well be Recall's, and its sender will bring them again.
+        # Not 401: these may be Recall's, and its sender retries after a 503.
         if not self._settings.recall_webhook_secrets:
             return _answer(503, {"error": "no_secret_is_set"}, {"Retry-After": "300"})
         now = self._clock()
@@ -71,9 +71,9 @@ class Receiver:
                 self._settings.webhook_tolerance_seconds,
             )
         except UnverifiedError as error:
-            self._scribe.refuse(_refused(request, body, error.reason))
+            self._rejections.reject(_rejected(request, body, error.reason))
             return _answer(401, {"error": "unverified", "reason": str(error.reason)})
-        # Proved to be Recall's from here on: whatever it says is kept, and never asked for again.
+        # Verified from here on: whatever it says is kept and gets a 2xx.
         classified = classify(body, datetime.fromtimestamp(now, UTC))
         try:
             classified, stored = commit(self._inbox, verified, classified, body)
@@ -85,20 +85,20 @@ class Receiver:
         self, verified: Verified, classified: Classified, stored: Stored
     ) -> Response:
         outcome = "duplicate" if stored.copies > 1 else classified.outcome
-        self._scribe.count("delivery", outcome)
+        self._rejections.count("delivery", outcome)
         ids = {"delivery_id": verified.message_id, "bot_id": classified.bot_id}
         if stored.copies > 1:
-            # The first body was committed and perhaps applied; a second one cannot replace it.
+            # The first body is committed and perhaps applied; a second one cannot replace it.
             if not stored.is_same_body:
-                logger.warning("a copy says something else, the first one stands", **ids)
+                logger.warning("a copy has a different body, the first one is kept", **ids)
         elif classified.outcome == "malformed":
             event = classified.event
             logger.warning("malformed", reason=classified.reason, webhook_event=event, **ids)
         elif _standard_logger.isEnabledFor(logging.DEBUG):
-            # Asked first: a line that nobody wants costs as much as the signature's check.
+            # Checked first, because even a dropped log line costs as much as the verification.
             logger.debug(outcome, code=classified.code, webhook_event=classified.event, **ids)
         if outcome == "accepted":
-            self._ringer.wake()
+            self._wakeup.wake()
         status = 202 if outcome == "accepted" else 200
         return _answer(status, {"outcome": outcome, "delivery": verified.message_id})
 
@@ -106,34 +106,34 @@ class Receiver:
 def commit(
     inbox: Inbox, verified: Verified, classified: Classified, body: bytes
 ) -> tuple[Classified, Stored]:
-    """Store a delivery, and return as what; NotStoredError where the sender is to come again."""
+    """Store a delivery and return it as stored; NotStoredError if the sender should retry."""
     try:
         return classified, inbox.store(delivery_row(verified, classified, body))
     except UnstorableError:
-        # It would never succeed: its bytes are kept, and nothing of what they say.
+        # A retry would never succeed, so only the bytes are kept, without their fields.
         bare = Classified("malformed", "not_storable")
         return bare, inbox.store(delivery_row(verified, bare, body))
 
 
 def delivery_row(verified: Verified, classified: Classified, body: bytes) -> dict[str, Any]:
-    """Return a delivery as the inbox stores it."""
+    """Return the row that the inbox stores for a delivery."""
     return {
         "id": verified.message_id,
         "body": body,
         "scheme": verified.scheme,
         "secret_fingerprint": verified.secret_fingerprint,
-        # asdict would copy each value deeply: a tenth of what a request costs.
+        # asdict would deep-copy each value, which costs a tenth of the whole request.
         **{name: getattr(classified, name) for name in _CLASSIFIED},
     }
 
 
-def _refused(request: Request, body: bytes, reason: Reason) -> Refused:
+def _rejected(request: Request, body: bytes, reason: Reason) -> RejectedRequest:
     names = [f"{scheme}-{name}" for scheme in SCHEMES for name in HEADERS]
     headers = {name: request.headers[name] for name in names if name in request.headers}
     message_id = next((headers[name] for name in headers if name.endswith("-id")), None)
-    return Refused(
+    return RejectedRequest(
         str(reason),
-        # Off a platform's router it is whatever the sender says it is.
+        # Behind no router this is whatever the sender claims.
         storable(request.remote_addr, LONGEST_ADDRESS) if request.remote_addr else None,
         storable(message_id, LONGEST_MESSAGE_ID) if message_id else None,
         {name: storable(value, LONGEST_HEADER) for name, value in headers.items()},
@@ -142,7 +142,7 @@ def _refused(request: Request, body: bytes, reason: Reason) -> Refused:
 
 
 def blueprint(receiver: Receiver) -> Blueprint:
-    """Return the one route, with and without a slash: a redirect would be a failed delivery."""
+    """Return the one route, with and without a trailing slash: a redirect would fail a delivery."""
     routes = Blueprint("receiver", __name__)
 
     @routes.route(
@@ -158,7 +158,7 @@ def blueprint(receiver: Receiver) -> Blueprint:
 
 
 def _read(request: Request, limit: int) -> bytes | None:
-    # One byte more than allowed shows one that is too long, whatever length it claimed.
+    # One byte more than allowed detects a body that is too long, whatever length it claimed.
     body: bytes = request.stream.read(limit + 1)
     return body if len(body) <= limit else None
 

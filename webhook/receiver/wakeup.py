@@ -1,4 +1,4 @@
-"""Rings the workers' bell off the request path: at once, then ten times a second at most."""
+"""Wakes workers in the background: at once, then at most ten times a second."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.1
 
 
 class WakeupNotifier:
-    """One thread, started by the first ring; a request only raises its flag."""
+    """One thread, started by the first wake-up; a request only sets its flag."""
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
@@ -21,13 +21,13 @@ class WakeupNotifier:
         self._is_closed = False
 
     def wake(self) -> None:
-        """Have the bell rung soon; never waits for Redis."""
+        """Have workers woken soon; never waits for Redis."""
         self._flag.set()
         if self._thread is None:
             self._start()
 
     def close(self) -> None:
-        """End the thread after the ring it is in."""
+        """Stop the thread after the wake-up it is sending."""
         self._is_closed = True
         self._flag.set()
         if self._thread is not None:
@@ -36,8 +36,8 @@ class WakeupNotifier:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                # A daemon: a Redis that hangs must not keep a stopping process alive.
-                self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
+                # A daemon thread: a Redis that hangs must not keep a stopping process alive.
+                self._thread = threading.Thread(target=self._run, name="wakeup", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -46,7 +46,7 @@ class WakeupNotifier:
             self._flag.clear()
             if self._is_closed:
                 return
-            # Deliveries that come during the pause are covered by one ring after it.
+            # One wake-up after the pause covers every delivery that arrives during it.
             self._bell.ring()
             self._news.note(self._bell.failure)
             time.sleep(PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Whether the database takes what is written: by the last webhook, else by a try a minute."""
+"""Whether the database can be written: known from the last webhook, else from a test write."""
 
 import os
 import sqlite3
@@ -15,18 +15,18 @@ from models.core.database_remedies import public_reason
 from models.tables.base import db_now
 from models.tables.delivery import Delivery
 
-# A little less than the minute within which a load balancer is to hear of it.
+# Just under a minute: a load balancer should learn of it within one.
 TRY_SECONDS = 50.0
-# What does not pass by itself, and lets everything be read: a full disk, a read-only server, a
-# right that is missing.
+# Errors that do not pass by themselves and still allow reads: disk full, read-only server,
+# missing privilege.
 _STATES = frozenset({"53100", "25006", "42501"})
 _SQLITE_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
-# More than a page of either database has left over; random, since zeros are stored as next to none.
+# More than the free space of one page in either database; random, because zeros compress away.
 _BODY_BYTES = 8000
 
 
 class LastWrite:
-    """When somebody last wrote or tried to, and why it failed, where that lasts."""
+    """When the last write was attempted, and why it failed if the cause persists."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.reason: str | None = None
@@ -34,7 +34,7 @@ class LastWrite:
         self._at = -TRY_SECONDS
 
     def is_old(self) -> bool:
-        """Whether it is time to try; says so once."""
+        """Whether a test write is due; returns True only once per period."""
         now = self._clock()
         if now - self._at < TRY_SECONDS:
             return False
@@ -47,14 +47,14 @@ class LastWrite:
         self.reason = None
 
     def failed(self, error: BaseException) -> None:
-        """Note an error, where it will be the next one's as well."""
+        """Note an error if the next write would fail the same way."""
         if _lasts(error):
             self._at = self._clock()
             self.reason = public_reason(error)
 
 
 class WriteCheck:
-    """Tells readyz; what it asks it never waits for."""
+    """Answers /readyz without ever waiting for the database."""
 
     def __init__(self, engine: Engine, last: LastWrite) -> None:
         self._engine = engine
@@ -62,19 +62,20 @@ class WriteCheck:
         self._trying: threading.Thread | None = None
 
     def reason(self) -> str | None:
-        """Return why nothing can be written, as far as is known; None where it can."""
+        """Return why nothing can be written, as far as known; None if writes work."""
         if self._last.is_old():
             self._trying = threading.Thread(target=self._try, name="write-check", daemon=True)
             self._trying.start()
         return self._last.reason
 
     def close(self) -> None:
-        """Wait for a try that is under way, though not for a database that hangs."""
+        """Wait briefly for a running test write, but not for a database that hangs."""
         if self._trying is not None:
             self._trying.join(1)
 
     def _try(self) -> None:
-        # In the webhooks' own table, since space, rights and triggers may differ; nobody sees it.
+        # In the deliveries table, because space, privileges and triggers may differ elsewhere. The
+        # row is deleted in the same transaction.
         row = {
             "id": f"write-check-{uuid4().hex}",
             "outcome": "ignored",

@@ -1,1 +1,1 @@
-"""What API, console and command line share."""
+"""What the API, the console and the command line share."""

@@ -1,4 +1,4 @@
-"""What the console does to one calendar user, over a bounded way to Recall."""
+"""The console's actions on one calendar user, with bounded access to Recall."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 from workers.recall_api.transport import LIST_BYTES
 
-# Threads that also take webhooks: two people may wait for Recall at once, each call a short while.
+# These threads also receive webhooks, so at most two people wait for Recall at once, and briefly.
 PLACES = 2
 CALL_SECONDS = 6.0
 BACK, AHEAD = timedelta(days=7), timedelta(days=28)
@@ -24,7 +24,7 @@ BACK, AHEAD = timedelta(days=7), timedelta(days=28)
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What came of one deed, in words, with what Recall told of the user."""
+    """The result of one action in words, with what Recall returned about the user."""
 
     words: str
     user: CalendarUser | None = None
@@ -33,87 +33,87 @@ class ActionResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hands:
-    care: CalendarUserActions
+class _Target:
+    actions: CalendarUserActions
     check: Check
     external_id: str
     platform: str
 
 
 class _ListGateway(RecallGateway):
-    # A workspace's list of users is longer than any one answer.
+    # A workspace's list of users is longer than any other response.
     most_bytes = LIST_BYTES
 
 
 class CalendarActions:
-    """Does one deed at a time for one person; each change is audited under their name."""
+    """Runs one action for one person; each change is audited under their name."""
 
     def __init__(self, settings: Settings, writes: Engine, client: redis.Redis | None) -> None:
         self._settings = settings
         self._writes = writes
         self._redis = client
         self._lock = threading.Lock()
-        self._door: RecallGateway | None = None
+        self._gateway: RecallGateway | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether this process may speak to Recall at all."""
+        """Whether this process has an API key for Recall."""
         return self._settings.recall_api_key is not None
 
-    def do(self, deed: str, external_id: str, platform: str, actor: str) -> ActionResult:
-        """Do one of DEEDS; UnknownUserError, UserErasedError, or RecallError."""
-        door = self._opened()
-        with door.open() as visit:
-            client: CalendarClient = visit.client
-            care = CalendarUserActions(self._writes, door.vault, client, actor)
-            hands = _Hands(care, Check(self._writes, client), external_id, platform)
-            return DEEDS[deed](hands)
+    def do(self, action: str, external_id: str, platform: str, actor: str) -> ActionResult:
+        """Run one of ACTIONS; UnknownUserError, UserErasedError or RecallError."""
+        gateway = self._opened()
+        with gateway.open() as recall:
+            client: CalendarClient = recall.client
+            actions = CalendarUserActions(self._writes, gateway.vault, client, actor)
+            target = _Target(actions, Check(self._writes, client), external_id, platform)
+            return ACTIONS[action](target)
 
     def _opened(self) -> RecallGateway:
-        # At the first deed: loading the trusted roots is not worth it for who never asks.
+        # Opened at the first action, because loading the trusted CA certificates takes time.
         with self._lock:
-            if self._door is None:
-                self._door = _ListGateway(
+            if self._gateway is None:
+                self._gateway = _ListGateway(
                     self._settings,
                     self._writes,
                     self._redis,
                     places=PLACES,
                     seconds=CALL_SECONDS,
                 )
-            return self._door
+            return self._gateway
 
 
-def _look(hands: _Hands) -> ActionResult:
-    user, now = hands.care.user(hands.external_id), datetime.now(UTC)
-    found = hands.care.meetings(hands.external_id, now - BACK, now + AHEAD)
+def _look(target: _Target) -> ActionResult:
+    user, now = target.actions.user(target.external_id), datetime.now(UTC)
+    found = target.actions.meetings(target.external_id, now - BACK, now + AHEAD)
     return ActionResult(
         f"Recall has {len(found)} meetings, from one week ago to four weeks ahead.", user, found
     )
 
 
-def _refresh(hands: _Hands) -> ActionResult:
-    found = hands.care.refresh(hands.external_id)
+def _refresh(target: _Target) -> ActionResult:
+    found = target.actions.refresh(target.external_id)
     return ActionResult(
         f"Recall has read the calendars again: {len(found)} meetings.", meetings=found
     )
 
 
-def _check(hands: _Hands) -> ActionResult:
-    result = hands.check.one(hands.external_id, hands.care)
+def _check(target: _Target) -> ActionResult:
+    result = target.check.one(target.external_id, target.actions)
     return ActionResult(_compared(result), check=result)
 
 
-def _disconnect(hands: _Hands) -> ActionResult:
-    left = hands.care.disconnect(hands.external_id, hands.platform)
-    # What Recall cleared with it is known at once, and not only next night.
-    result = hands.check.one(hands.external_id, hands.care)
+def _disconnect(target: _Target) -> ActionResult:
+    left = target.actions.disconnect(target.external_id, target.platform)
+    # Check now, so that what Recall removed is known before the nightly check.
+    result = target.check.one(target.external_id, target.actions)
     return ActionResult(
-        f"{hands.platform} is disconnected. {_compared(result)}", left, check=result
+        f"{target.platform} is disconnected. {_compared(result)}", left, check=result
     )
 
 
-def _delete(hands: _Hands) -> ActionResult:
-    done = hands.care.delete(hands.external_id)
+def _delete(target: _Target) -> ActionResult:
+    done = target.actions.delete(target.external_id)
     return ActionResult(f"Deleted from Recall; {done.links} links marked.")
 
 
@@ -124,7 +124,7 @@ def _compared(result: CheckResult) -> str:
     )
 
 
-DEEDS: Mapping[str, Callable[[_Hands], ActionResult]] = {
+ACTIONS: Mapping[str, Callable[[_Target], ActionResult]] = {
     "look": _look,
     "refresh": _refresh,
     "check": _check,

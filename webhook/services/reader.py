@@ -1,7 +1,7 @@
-"""Reads for requests: one connection each, and a database that is away is a 503."""
+"""Database reads for requests, each on its own connection."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Runs reads, each in one transaction: what one page shows is one moment."""
+    """Runs each read in one transaction, so that a page shows one moment."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @property
     def dialect(self) -> str:
-        """Which database this is: postgresql or sqlite."""
+        """The database's dialect: postgresql or sqlite."""
         return self._engine.dialect.name
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -27,9 +27,6 @@ class Reader:
             return work(connection)
 
     def stream(self, listing: Listing[T]) -> Iterator[T]:
-        """Yield every row of a list, a thousand at a time, over one connection."""
+        """Yield every row of a list, fetched a thousand at a time over one connection."""
         with self._engine.connect() as connection:
             yield from listing.all(connection)
-
-
-Rows = Iterator[Any]

@@ -1,4 +1,4 @@
-"""Putting bots back to be looked up again: one, or all that a filter holds, previewed first."""
+"""Relinking: queues bots to be fetched again, one by id or many by a filter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ SAMPLE = 10
 
 
 class RelinkRequest(BotFilter):
-    """Which bots to put back: by ids, or by a filter; `preview` changes nothing."""
+    """Which bots to retry, by ids or by a filter; `preview` changes nothing."""
 
     bot_ids: Annotated[list[Uuid], Field(min_length=1, max_length=MOST)] | None = None
     preview: bool = False
@@ -32,7 +32,7 @@ class RelinkRequest(BotFilter):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What putting back would touch: how many (at most 10,000), whether more, and some of them."""
+    """What a relink would retry: how many (at most 10,000), whether more match, and a sample."""
 
     count: int
     is_more: bool
@@ -41,7 +41,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Relinked:
-    """How many bots were put back, and over how many seconds they fall due."""
+    """How many bots were queued for retry, and over how many seconds they become due."""
 
     relinked: int
     over_seconds: float
@@ -49,7 +49,7 @@ class Relinked:
 
 
 class RelinkService:
-    """Reads what a filter holds, and makes it due."""
+    """Finds the bots that match and makes them due."""
 
     def __init__(self, reader: Reader, writes: Engine, bell: Bell) -> None:
         self._reader = reader
@@ -57,7 +57,7 @@ class RelinkService:
         self._bell = bell
 
     def one(self, bot_id: str, actor: str) -> bool:
-        """Put one bot back; False when it is unknown."""
+        """Queue one bot for retry; False if it is unknown."""
         with self._writes.begin() as connection:
             done = relink(connection, [bot_id])
             if done:
@@ -66,7 +66,7 @@ class RelinkService:
         return bool(done)
 
     def preview(self, wanted: RelinkRequest) -> Preview:
-        """Say what `many` would put back."""
+        """Return what `many` would retry."""
         listing = self._listing(wanted)
 
         def read(connection: Connection) -> Preview:
@@ -81,12 +81,12 @@ class RelinkService:
         actor: str,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Relinked:
-        """Put back all that the filter holds, at most 10,000, a batch a transaction."""
+        """Queue all bots that match, at most 10,000, with one transaction per batch."""
         listing = self._listing(wanted)
         rows = self._reader.read(lambda connection: listing.page(connection, MOST + 1).rows)
         ids = [row.bot_id for row in rows[:MOST]]
         total = 0
-        # Small transactions: applying and settling go on between them.
+        # Small transactions, so that workers can write in between.
         for start in range(0, len(ids), BATCH):
             with self._writes.begin() as connection:
                 batch = ids[start : start + BATCH]
@@ -100,7 +100,7 @@ class RelinkService:
 
     def _listing(self, wanted: RelinkRequest) -> Listing[BotRow]:
         filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
-        # An empty filter is a slip of the hand far more often than a wish.
+        # An empty filter is far more often a mistake than a wish.
         if not wanted.bot_ids and not filters:
             raise BadParameterError("body", "give bot_ids or a filter: not every bot at once")
         listing = bots(wanted)

@@ -1,6 +1,7 @@
-"""Where bodies are kept while they arrive: in memory, of which all large ones share so much.
+"""Buffers request bodies in memory while they arrive; large ones share a fixed amount.
 
-A file for each would have the main loop wait for the disk, and all others with it.
+waitress would write them to files, and the main loop, and with it every request, would wait for the
+disk.
 """
 
 import sys
@@ -8,57 +9,57 @@ import threading
 
 from waitress.buffers import OverflowableBuffer
 
-# Nearly every webhook is smaller; a body counts from here on.
+# Nearly every webhook is smaller; only larger bodies count.
 SMALL_BYTES = 32 * 1024
-# With a thousand small ones beside them they fit a dyno of 512 MB.
+# Together with a thousand small bodies this fits into a dyno of 512 MB.
 LARGE_BYTES_IN_ALL = 64 * 1024 * 1024
 
 
 class NoRoomError(Exception):
-    """There are too many large bodies at once: this one may come again later."""
+    """Too many large bodies at once; the sender may retry later."""
 
 
 class Room:
-    """What is left for large bodies; taken in the main loop, given back by any thread."""
+    """The memory left for large bodies; reserved in the main loop, released by any thread."""
 
     def __init__(self, size: int = LARGE_BYTES_IN_ALL) -> None:
         self._left = size
         self._lock = threading.Lock()
 
-    def take(self, size: int) -> None:
-        """Take so much; NoRoomError where it is not there."""
+    def reserve(self, size: int) -> None:
+        """Reserve bytes; NoRoomError if there are not enough."""
         with self._lock:
             if size > self._left:
                 raise NoRoomError
             self._left -= size
 
-    def give_back(self, size: int) -> None:
-        """Have so much again."""
+    def release(self, size: int) -> None:
+        """Release bytes."""
         with self._lock:
             self._left += size
 
 
 class BodyBuffer(OverflowableBuffer):  # type: ignore[misc]
-    """waitress's buffer of one body, which never overflows to a file."""
+    """waitress's buffer for one body, but it never overflows to a file."""
 
     def __init__(self, room: Room) -> None:
         super().__init__(sys.maxsize)
         self._room = room
-        self._taken = 0
+        self._reserved = 0
 
     def append(self, data: bytes) -> None:
-        """Keep more of the body; NoRoomError where it is large, and too many others are."""
+        """Add to the body; NoRoomError if it is large and too many others are."""
         if len(self) + len(data) > SMALL_BYTES:
-            self._room.take(len(data))
-            self._taken += len(data)
+            self._room.reserve(len(data))
+            self._reserved += len(data)
         super().append(data)
 
     def close(self) -> None:
-        """Let go of it."""
-        taken, self._taken = self._taken, 0
-        self._room.give_back(taken)
+        """Release the body."""
+        reserved, self._reserved = self._reserved, 0
+        self._room.release(reserved)
         super().close()
 
     def __del__(self) -> None:
-        # A connection that is given up at the end closes nothing.
+        # waitress does not close the buffer of a connection that it drops.
         self.close()

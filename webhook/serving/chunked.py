@@ -1,7 +1,7 @@
-"""A body in chunks, as RFC 9112 frames them, with a bound on each part of the framing.
+"""Reads a chunked body (RFC 9112) with a limit on each part of the framing.
 
-Recall's sender tells a length, but a tunnel or a proxy before us may frame anew: chunks are read,
-not refused. waitress's own reader copies an unfinished line anew with every packet.
+Recall's sender sends a length, but a tunnel or a proxy in front may use chunks, so they are
+accepted. waitress's own reader copies an unfinished line again with every packet.
 """
 
 import re
@@ -11,27 +11,27 @@ from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 LONGEST_LINE = 256
 MOST_TRAILERS = 16
-# An honest sender's smallest chunks are packets; a byte in each would cost a thousand times more.
+# Honest chunks are at least a packet; one byte in each would cost a thousand times more.
 FEWEST_BYTES = 1024
 CHUNKS_TO_SPARE = 256
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 
 
 class Buffer(Protocol):
-    """Where waitress keeps a body: in memory, and from some size on in a file."""
+    """A waitress body buffer."""
 
     def append(self, data: bytes) -> None:
-        """Keep more."""
+        """Add data."""
 
     def getfile(self) -> object:
         """Return it as a file."""
 
     def __len__(self) -> int:
-        """How much there is."""
+        """Return the number of bytes so far."""
 
 
 class ChunkedBody:
-    """Takes what arrives, in the manner of waitress's receivers; each byte is looked at once."""
+    """Works like waitress's receivers, but looks at each byte only once."""
 
     def __init__(self, buffer: Buffer, most_bytes: int) -> None:
         self.completed = False
@@ -52,11 +52,11 @@ class ChunkedBody:
         return self._buffer.getfile()
 
     def getbuf(self) -> Buffer:
-        """Return where it is kept."""
+        """Return the buffer."""
         return self._buffer
 
     def received(self, data: bytes) -> int:
-        """Take some of it; returns how many bytes of it are the body's."""
+        """Consume data; returns how many bytes belong to the body."""
         place = 0
         while place < len(data) and not self.completed and self.error is None:
             place = self._take(data, place) if self._wanted else self._read_line(data, place)
@@ -100,7 +100,7 @@ class ChunkedBody:
             self.error = BadRequest("a chunk is longer than its size")
 
     def _skip_trailer(self, line: bytes) -> None:
-        # None of them means anything to us.
+        # Trailers are not used.
         self._trailers_left -= 1
         self.completed = not line
         if self._trailers_left < 0:

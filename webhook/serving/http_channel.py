@@ -1,7 +1,7 @@
-"""A connection of waitress's that ends without a reset, and reads no further ahead than it serves.
+"""A waitress connection that ends without a reset and limits pipelining.
 
-A socket that is closed with something unread resets the connection, and the reset overtakes the
-answer. So after the last answer our side ends alone, and what still comes is read off.
+Closing a socket with unread data resets the connection, and the reset can overtake the response. So
+after the last response only our side is shut down, and what still arrives is read and discarded.
 """
 
 import socket
@@ -16,22 +16,22 @@ from webhook.monitoring.health import Health
 from webhook.serving.body_buffer import Room
 from webhook.serving.http_parser import RequestParser
 
-# Who still sends after that is cut off, whether its answer was read or not.
+# A client that still sends after this is disconnected, whether it read the response or not.
 DISCARD_SECONDS = 10.0
 DISCARD_BYTES = 16 * 1024 * 1024
 DISCARD_AT_ONCE = 256 * 1024
-# One packet holds hundreds of small requests, and each is an object of some kilobytes.
+# One packet can hold hundreds of small requests, each an object of some kilobytes.
 MOST_PIPELINED = 16
 
 
 @dataclass
-class Common:
-    """What all connections of a server share."""
+class Shared:
+    """State that all connections of a server share."""
 
     health: Health
     most_bytes: int
     room: Room = field(default_factory=Room)
-    # By the time at which each is given up, the earliest first.
+    # Connections with the time at which to close them, earliest first.
     lingering: dict["Channel", float] = field(default_factory=dict)
 
     def close_overdue(self) -> None:
@@ -47,51 +47,51 @@ class Common:
 
 
 class Task(WSGITask):  # type: ignore[misc]
-    """A request that is told when its connection is the last one."""
+    """Tells the client to close the connection while the server drains."""
 
     def build_response_header(self) -> bytes:
-        """Return the answer's head."""
-        if self.channel.common.health.is_draining:
-            # A sender that is told leaves; one that is not posts into a connection's end.
+        """Return the response's head."""
+        if self.channel.shared.health.is_draining:
+            # Otherwise a sender may post into a connection that is closing.
             self.request.headers["CONNECTION"] = "close"
         head: bytes = super().build_response_header()
         return head
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection; all but `service` runs in the main loop."""
+    """One connection; everything except `service` runs in the main loop."""
 
     task_class = Task
 
-    def __init__(self, common: Common, *arguments: Any, **named: Any) -> None:
-        self.common = common
+    def __init__(self, shared: Shared, *arguments: Any, **named: Any) -> None:
+        self.shared = shared
         self._discarded: int | None = None
         super().__init__(*arguments, **named)
 
     def parser_class(self, adjustments: Any) -> RequestParser:
-        """Return what reads the next request."""
+        """Return the parser of the next request."""
         is_last = len(self.requests) + 1 >= MOST_PIPELINED
-        common = self.common
-        return RequestParser(adjustments, common.most_bytes, common.room, is_last=is_last)
+        shared = self.shared
+        return RequestParser(adjustments, shared.most_bytes, shared.room, is_last=is_last)
 
     def readable(self) -> bool:
-        """Whether to read: also what is read off."""
+        """Whether to read; also true while discarding."""
         return self._discarded is not None or super().readable()
 
     def writable(self) -> bool:
-        """Whether there is something to write, or the connection to close."""
+        """Whether there is data to write, or the connection has to be closed."""
         return bool(self.will_close if self._discarded is not None else super().writable())
 
     def handle_read(self) -> None:
-        """Read a request, or read off what comes after the last."""
+        """Read a request, or discard what arrives after the last one."""
         if self._discarded is None:
             super().handle_read()
         else:
             self._discard(self._discarded)
 
     def handle_write(self) -> None:
-        """Send what there is; after the last answer, end our side."""
-        # Asked once, before the flush: a thread may set it meanwhile, with more to send.
+        """Send pending data; after the last response, shut down our side."""
+        # Read once, before the flush: a thread may set it in the meantime, with more to send.
         is_last_answer = self.close_when_flushed
         if is_last_answer or not self.requests:
             self._flush_exception(self._flush_some)
@@ -104,14 +104,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def handle_close(self) -> None:
         """Close at once."""
-        self.common.lingering.pop(self, None)
+        self.shared.lingering.pop(self, None)
         if self.request is not None:
             self.request.close()
         super().handle_close()
 
     def _linger(self) -> None:
         self._discarded = 0
-        self.common.lingering[self] = time.monotonic() + DISCARD_SECONDS
+        self.shared.lingering[self] = time.monotonic() + DISCARD_SECONDS
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -119,7 +119,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def _discard(self, before: int) -> None:
         try:
-            # At the sender's end it closes by itself.
+            # At the end of the client's data, recv closes the connection itself.
             self._discarded = before + len(self.recv(DISCARD_AT_ONCE))
         except OSError:
             self.handle_close()

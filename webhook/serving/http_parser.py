@@ -1,4 +1,4 @@
-"""How a request is read off the wire: waitress's parser, with a bound where it has none."""
+"""waitress's request parser with the limits that it lacks."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from waitress.receiver import FixedStreamReceiver
 
 from webhook.serving.body_buffer import BodyBuffer, NoRoomError, Room
 from webhook.serving.chunked import ChunkedBody
-from webhook.serving.proxy_headers import keep_only_sound
+from webhook.serving.proxy_headers import remove_malformed
 
-# The words of the receiver's own answers.
-_WORDS = {
+# The same error codes as the receiver's responses.
+_CODES = {
     400: "bad_request",
     413: "too_large",
     431: "headers_too_large",
@@ -26,24 +26,24 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What waitress answers before any code of ours has seen the request, in place of its own."""
+    """The response that waitress sends for a request it cannot accept, instead of its own."""
 
     code: int
     reason: str
 
     def to_response(self, _ident: str | None) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Return status, headers and body; the body repeats nothing of what was sent."""
-        said = {"error": _WORDS[self.code], "status": self.code, "title": self.reason}
+        """Return status, headers and body; the body echoes no input."""
+        body = {"error": _CODES[self.code], "status": self.code, "title": self.reason}
         headers = [("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff")]
         if self.code == HTTPStatus.SERVICE_UNAVAILABLE:
             headers.append(("Retry-After", "5"))
-        return f"{self.code} {self.reason}", headers, json.dumps(said).encode()
+        return f"{self.code} {self.reason}", headers, json.dumps(body).encode()
 
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses a body over the limit by its first bytes, and whatever cannot be understood."""
+    """Refuses a body over the limit at its first bytes, and anything malformed."""
 
-    # waitress names it in its log, also where the request line could not be read.
+    # waitress logs it even if the request line could not be parsed.
     path = ""
     expect_continue = False
 
@@ -56,7 +56,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self._is_last = is_last
 
     def received(self, data: bytes) -> int:
-        """Take what arrived; returns how much of it is this request's."""
+        """Consume data; returns how many bytes belong to this request."""
         try:
             consumed: int = super().received(data)
         except NoRoomError:
@@ -64,7 +64,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if self.error is not None:
             return self._refuse(data)
         if self.body_rcv is None:
-            # Else waitress would ask for a body, and take the next request for it.
+            # Otherwise waitress would ask for a body and take the next request for it.
             self.expect_continue = False
         return self._end_here(data) if self._is_last and self._is_whole() else consumed
 
@@ -73,10 +73,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         try:
             super().parse_header(header_plus)
         except ValueError as error:
-            # Of urlsplit's, or a number of more digits than Python reads.
+            # From urlsplit, or for a number with more digits than Python accepts.
             raise ParsingError("the head cannot be read") from error
         if self.adj.trusted_proxy:
-            keep_only_sound(self.headers)
+            remove_malformed(self.headers)
         if _CONTROL.search(self.request_uri):
             raise ParsingError("a control character in the target")
         if self.content_length > self._most_bytes:
@@ -93,7 +93,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if not isinstance(self.error, Refusal):
             self.error = Refusal(self.error.code, self.error.reason)
         self.completed = True
-        # The answer is final: a body is not asked for any more.
+        # The response is final, so do not ask for the body.
         self.expect_continue = False
         return len(data)
 

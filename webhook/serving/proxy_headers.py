@@ -1,7 +1,7 @@
-"""What the platform's router says of a request; what no router says is left out, and no error.
+"""Cleans the router's X-Forwarded headers; a malformed one is removed without an error.
 
-waitress reads these headers hop by hop, and some that a sender made up end in its IndexError. The
-router's own hop is the last one: only that is handed on, and only where it is an address.
+waitress parses every hop of these headers, and some forged values raise IndexError in it. The
+router's own hop is the last one; only that is passed on, and only if it is an address.
 """
 
 import re
@@ -11,12 +11,12 @@ from ipaddress import ip_address
 FOR, PROTO, PORT = "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_FORWARDED_PORT"
 _SCHEMES = ("http", "https")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-# An address with a port or without; one with colons has brackets before its port.
+# An address with or without a port; an IPv6 address with a port has brackets.
 _HOP = re.compile(r"\[([0-9a-f:.]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+|([0-9a-f:.]+)", re.IGNORECASE)
 
 
-def keep_only_sound(headers: MutableMapping[str, str]) -> None:
-    """Leave out each of the three that waitress is to believe, where it is malformed."""
+def remove_malformed(headers: MutableMapping[str, str]) -> None:
+    """Remove each of the three trusted headers that is malformed."""
     _put(headers, FOR, _address(headers.get(FOR, "")))
     scheme = headers.get(PROTO, "").strip().lower()
     _put(headers, PROTO, scheme if scheme in _SCHEMES else None)

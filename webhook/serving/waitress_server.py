@@ -1,6 +1,6 @@
-"""The web server: waitress, with a stop that finishes what it has begun.
+"""The web server: waitress with a graceful stop.
 
-waitress reads a request whole before a thread sees it, so slow senders hold none.
+waitress reads a whole request before a thread gets it, so slow senders block no thread.
 """
 
 import resource
@@ -22,31 +22,31 @@ from models.settings.environment import Settings
 from webhook.app import Resources, resources_of
 from webhook.receiver.views import PATH
 from webhook.serving.batch_dispatcher import BatchDispatcher
-from webhook.serving.http_channel import Channel, Common
+from webhook.serving.http_channel import Channel, Shared
 
 MOST_ACCEPTED = 64
 # waitress stops listening here; its default of 100 is soon filled by slow senders.
 CONNECTION_LIMIT = 1000
-# Heroku's router keeps an idle connection for 90 s: a shorter time races a POST against a close.
+# Heroku's router keeps an idle connection for 90 s; with a shorter time, a POST could meet a close.
 KEEP_ALIVE_SECONDS = 120
 MAX_HEADER_BYTES = 32 * 1024
-# While readyz already says no, whoever has not read it yet is still served.
+# After /readyz reports draining, keep serving senders that have not read it yet.
 LINGER_SECONDS = 1.0
-# Then what is still under way is cut off: a platform kills at 30 s, and 10 is our word.
+# Then open requests are aborted: platforms kill after 30 s, and we promise 10.
 STOP_SECONDS = 8.0
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class WebServer:
-    """Serves until SIGTERM or SIGINT, then finishes what is in flight and ends within 10 s."""
+    """Serves until SIGTERM or SIGINT, then finishes open requests and ends within 10 s."""
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._resources: Resources = resources_of(app)
         self._server: Any = create_server(app, **_adjustments(settings))
         self._map: dict[int, Any] = self._server._map
-        self._common = Common(self._resources.health, settings.webhook_max_bytes)
-        self._server.channel_class = partial(Channel, self._common)
+        self._shared = Shared(self._resources.health, settings.webhook_max_bytes)
+        self._server.channel_class = partial(Channel, self._shared)
         self._server.handle_accept = partial(_accept_all, self._server.handle_accept, self._map)
         self._server.task_dispatcher.queue_logger = _QueueLogger()
         self._dispatcher = BatchDispatcher(
@@ -67,7 +67,7 @@ class WebServer:
         while not self._is_drained():
             self._server.asyncore.loop(timeout=0.2, use_poll=True, map=self._map, count=1)
             self._dispatcher.flush()
-            self._common.close_overdue()
+            self._shared.close_overdue()
         self._dispatcher.shutdown(timeout=1)
         self._resources.close()
         logger.info("stopped")
@@ -93,28 +93,28 @@ class WebServer:
 
     def _close_idle(self) -> None:
         for channel in list(self._server.active_channels.values()):
-            # An answer still on its way out is in flight as well, and so is what was not read yet.
+            # Unsent responses and unread requests count as open too.
             if not channel.requests and not channel.total_outbufs_len and not _has_more(channel):
                 channel.handle_close()
 
 
 class _QueueLogger:
-    """Says at most once a second that requests wait for a thread; waitress would for each of them.
+    """Logs at most once a second that requests wait for a thread; waitress does so for each.
 
-    A filter of logging's comes too late: the line's caller has been looked for by then.
+    A logging filter runs too late: by then the caller of the line has been looked up.
     """
 
     def __init__(self) -> None:
         self._seldom = OncePerSecond()
 
     def warning(self, message: str, *args: object) -> None:
-        """Say it, or not."""
+        """Log the warning if it is time."""
         if self._seldom.is_due():
             logger.warning(message, *args)
 
 
 def _accept_all(accept: Callable[[], None], channels: Sized) -> None:
-    # waitress accepts one a turn: behind slow turns, a good sender waits for all before it.
+    # waitress accepts one connection a turn, so slow turns would delay everyone behind.
     for _ in range(MOST_ACCEPTED):
         before = len(channels)
         accept()
@@ -130,7 +130,7 @@ def _has_more(channel: Any) -> bool:
 
 
 def _allow_descriptors(wanted: int) -> None:
-    # Each connection is one, and there are a few others; many a system begins with 1,024.
+    # Each connection needs one, and there are some others; many systems start with 1,024.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -152,10 +152,10 @@ def _adjustments(settings: Settings) -> dict[str, Any]:
         "asyncore_use_poll": True,
         "channel_timeout": KEEP_ALIVE_SECONDS,
         "cleanup_interval": 10,
-        # The parser keeps the limit, to the byte; waitress counts a chunk's framing as body.
+        # The parser enforces the limit exactly; waitress would count chunk framing as body.
         "max_request_body_size": sys.maxsize,
         "max_request_header_size": MAX_HEADER_BYTES,
-        # A client may claim any address; only the platform's router is believed.
+        # A client may claim any address; only the platform's router is trusted.
         "clear_untrusted_proxy_headers": True,
         "ident": None,
         **(behind_router if settings.dyno else {}),

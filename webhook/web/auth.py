@@ -1,4 +1,4 @@
-"""Who may ask, and who may change: bearer tokens for scripts, a signed cookie for the console."""
+"""Authentication: bearer tokens for scripts, a signed cookie for the console."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ BEARER = "Bearer "
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: what they may do, what the audit calls them, and how they came."""
+    """Who makes a request: their scope, their name in the audit log, and how they authenticated."""
 
     scope: Scope
     name: str
@@ -30,14 +30,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request may not pass: an HTTP status, and words for whoever made it."""
+    """Why a request is refused: an HTTP status and a message for the caller."""
 
     status: int
     detail: str
 
 
 class Access:
-    """Checks tokens and cookies; without a token set, nobody comes in."""
+    """Checks tokens and cookies; while no token is configured, every request is refused."""
 
     def __init__(self, settings: Settings) -> None:
         self._is_public_over_tls = (settings.public_url or "").startswith("https://")
@@ -48,11 +48,11 @@ class Access:
 
     @property
     def is_set(self) -> bool:
-        """Whether any token is set."""
+        """Whether any token is configured."""
         return bool(self._write or self._read)
 
     def by_token(self, token: str) -> Caller | None:
-        """Return who holds this token; compared in constant time, against every one."""
+        """Return the caller with this token; compares with every token in constant time."""
         digest = hashlib.sha256(token.encode()).digest()
         name = f"token {digest.hex()[:8]}"
         can_write = _is_among(digest, self._write)
@@ -62,7 +62,7 @@ class Access:
         return Caller("read", name) if can_read else None
 
     def caller(self, asked: Request) -> Caller | None:
-        """Return who makes this request."""
+        """Return who makes this request; None if unknown."""
         header = asked.headers.get("authorization", "")
         if header.startswith(BEARER):
             return self.by_token(header.removeprefix(BEARER).strip())
@@ -73,36 +73,36 @@ class Access:
         return Caller(kept[0], str(kept[1]), by_cookie=True)
 
     def session(self, caller: Caller) -> str:
-        """Return the cookie's value for somebody who showed a token."""
+        """Return the session cookie's value for a caller."""
         return self._sessions.sign([caller.scope, caller.name, secrets.token_hex(8)])
 
     def is_secure(self, asked: Request) -> bool:
-        """Whether the browser came over TLS, as far as the request or PUBLIC_URL can tell."""
-        # A proxy may end TLS and not say so in a header that we trust.
+        """Whether the browser uses TLS, as far as the request or PUBLIC_URL shows."""
+        # A proxy may terminate TLS without a header that we trust.
         return asked.is_secure or self._is_public_over_tls
 
     def cookie_name(self, asked: Request) -> str:
-        """Return the cookie's name; browsers take `__Host-` only over TLS."""
+        """Return the cookie's name; browsers accept `__Host-` only over TLS."""
         return "__Host-recall-links" if self.is_secure(asked) else "recall-links"
 
     def form_token(self, asked: Request) -> str:
-        """Return what a page's forms carry, so that no other site's form can pass for them."""
+        """Return the token of a page's forms, which protects against forged requests (CSRF)."""
         return self._forms.sign(self._session_hash(asked))
 
     def is_own_form(self, asked: Request) -> bool:
-        """Whether a change by cookie came from a form of ours."""
+        """Whether a change by cookie came from one of the console's forms."""
         if asked.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return False
         kept = self._forms.read(asked.form.get("form_token", ""), SESSION_SECONDS)
         return kept is not None and kept == self._session_hash(asked)
 
     def _session_hash(self, asked: Request) -> str:
-        # A page's source is copied more lightly than a cookie: no session can be made from it.
+        # People share page source more readily than cookies, so it must not reveal the session.
         session = asked.cookies.get(self.cookie_name(asked), "")
         return hashlib.sha256(session.encode()).hexdigest()
 
     def admit(self, asked: Request, *, is_logout: bool = False) -> Caller | Refusal:
-        """Return who makes this request, or why it may not pass; a logout needs no write token."""
+        """Return who makes this request, or why it is refused; a logout needs no write token."""
         if not self.is_set:
             return Refusal(503, "no tokens are configured: set OPS_READ_TOKENS or OPS_WRITE_TOKENS")
         caller = self.caller(asked)
@@ -112,22 +112,22 @@ class Access:
             return caller
         if caller.scope != "write" and not is_logout:
             return Refusal(403, "read-only token: it cannot make changes")
-        # A bearer token is sent by whoever holds it; a cookie also by whom another site tricked.
+        # Only its holder sends a bearer token; another site can make a browser send a cookie.
         if caller.by_cookie and not self.is_own_form(asked):
             return Refusal(403, "invalid or expired form: reload the page")
         return caller
 
     def admit_script(self, asked: Request) -> Caller | Refusal:
-        """Return who makes a request to a route for scripts: changes take a bearer token alone."""
+        """Return who makes a request to a script route, where changes require a bearer token."""
         admitted = self.admit(asked)
         is_change = asked.method not in SAFE_METHODS
-        # A form token as well would make the console's page a key to the whole API.
+        # Accepting form tokens here would let the console's pages use the whole API.
         if isinstance(admitted, Caller) and admitted.by_cookie and is_change:
             return Refusal(403, "a change requires a bearer token: the cookie can only read")
         return admitted
 
     def guard(self) -> Response | None:
-        """Let a request through (None), or answer it: for a blueprint's before_request."""
+        """Let a request through (None) or refuse it; for a blueprint's before_request."""
         admitted = self.admit_script(request)
         if isinstance(admitted, Refusal):
             refused = problem(admitted.status, admitted.detail)
@@ -139,7 +139,7 @@ class Access:
 
 
 def current_caller() -> Caller:
-    """Return who makes the request under way, behind `guard`."""
+    """Return who makes the current request; only behind `guard`."""
     caller: Caller = g.caller
     return caller
 
@@ -149,7 +149,7 @@ def _digests(tokens: Iterable[str]) -> list[bytes]:
 
 
 def _is_among(digest: bytes, known: Iterable[bytes]) -> bool:
-    # No early end: how long it takes tells nothing of which one matched.
+    # Compare with all of them, so that timing does not reveal which one matched.
     return max([hmac.compare_digest(digest, one) for one in known], default=False)
 
 

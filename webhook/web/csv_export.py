@@ -1,4 +1,4 @@
-"""CSV that opens in a spreadsheet without running anything (RFC 4180)."""
+"""CSV (RFC 4180) that a spreadsheet opens without running formulas."""
 
 import csv
 import dataclasses
@@ -8,27 +8,27 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-# Cells that begin so are formulas to a spreadsheet; a meeting's title is anybody's to choose.
+# A spreadsheet takes such cells for formulas, and anybody can choose a meeting's title.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
 CHUNK = 500
 
 
 def csv_lines(rows: Iterable[Any], row_type: type) -> Iterator[str]:
-    """Yield CSV text, the header first, some rows at a time."""
+    """Yield CSV text in chunks, starting with the header."""
     names = [field.name for field in dataclasses.fields(row_type)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(names)
     for number, row in enumerate(rows, 1):
         writer.writerow([cell(getattr(row, name)) for name in names])
-        # One chunk a write: a line at a time is slow, all at once is a big table in memory.
+        # In chunks: single lines are slow, and the whole table may not fit in memory.
         if number % CHUNK == 0:
             yield _take(buffer)
     yield _take(buffer)
 
 
 def cell(value: object) -> object:
-    """Return a value as a cell: times in ISO 8601, objects as JSON, formulas as text."""
+    """Return a value as a cell: times in ISO 8601, objects as JSON, formulas quoted."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a request asks, as typed parameters; what is wrong with them, by name."""
+"""Reads a request's parameters into typed models; an error names the parameter."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class BadParameterError(Exception):
-    """A parameter that cannot be used; `parameter` names it."""
+    """An invalid parameter, named by `parameter`."""
 
     def __init__(self, parameter: str, detail: str) -> None:
         super().__init__(f"{parameter}: {detail}")
@@ -27,7 +27,7 @@ class BadParameterError(Exception):
 
 
 class Paging(Filter):
-    """How much of a list, from where, and in which form."""
+    """The paging parameters of a list, and its format."""
 
     limit: Limit = Field(ROWS, description="rows per page; CSV always has the whole list")
     cursor: str | None = Field(None, max_length=2000, description="`next` from the previous page")
@@ -37,17 +37,17 @@ class Paging(Filter):
 
 
 def query_model(wanted: type[Filter]) -> type[Filter]:
-    """Return a list's filter with the paging parameters beside it."""
+    """Return a list's filter with the paging parameters added."""
     return create_model(f"{wanted.__name__}Query", __base__=(wanted, Paging))
 
 
 def read_query(request: Request, model: type[M]) -> M:
-    """Read the query string; BadParameterError names what is unknown, doubled or malformed."""
+    """Read the query string; BadParameterError for an unknown, repeated or malformed parameter."""
     given = request.args.to_dict(flat=False)
     for name, values in given.items():
         if len(values) > 1:
             raise BadParameterError(name, "is given more than once")
-    # An empty field of a form is a field nobody filled in.
+    # A form submits the fields that were left empty as well.
     return checked(model, {name: values[0] for name, values in given.items() if values[0] != ""})
 
 
@@ -56,7 +56,7 @@ def read_json(request: Request, model: type[M]) -> M:
     try:
         body = request.get_json(silent=True)
     except RecursionError:
-        # A thousand brackets are no object either; Flask is silent about a ValueError alone.
+        # Deeply nested JSON raises this; `silent` covers only ValueError.
         body = None
     if not isinstance(body, dict):
         raise BadParameterError("body", "must be a JSON object")
@@ -64,35 +64,35 @@ def read_json(request: Request, model: type[M]) -> M:
 
 
 def checked(model: type[M], given: Mapping[str, Any]) -> M:
-    """Read values into a model; BadParameterError for the first that does not fit."""
+    """Validate values; BadParameterError for the first invalid one."""
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        # One at a time is what a person can act on; the rest show when this one is mended.
+        # One error at a time is enough to act on; the others show once this one is fixed.
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "body"
         raise BadParameterError(name, validation_message(first)) from None
 
 
 class Cursors:
-    """Positions in lists as opaque text, signed: a cursor is ours, or it is refused."""
+    """Positions in lists as opaque, signed text; any other text is refused."""
 
     def __init__(self, settings: Settings) -> None:
         self._signer = Signer(settings, CURSOR)
 
     def write(self, name: str, position: Position | None) -> str | None:
-        """Return the text for the position behind a page of this list."""
+        """Return the cursor for the position after a page of this list."""
         if position is None:
             return None
         values = [v.isoformat() if isinstance(v, datetime) else v for v in position]
         return self._signer.sign([name, *values])
 
     def read(self, name: str, text: str | None, listing: Listing[Any]) -> Position | None:
-        """Return the position; BadParameterError for another list's, or anybody else's."""
+        """Return the position; BadParameterError if the cursor is not from this list."""
         if text is None:
             return None
         kept = self._signer.read(text)
-        # A cursor of another order points nowhere in this one.
+        # A position in another order means nothing in this one.
         if not isinstance(kept, list) or len(kept) != len(listing.order) + 1 or kept[0] != name:
             raise BadParameterError("cursor", "is not a valid cursor for this list")
         pairs = zip(kept[1:], listing.order, strict=True)

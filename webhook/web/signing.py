@@ -1,4 +1,4 @@
-"""Keys for what this process signs by itself, derived from the ops tokens: no second secret."""
+"""Signs cookies, cursors and forms with keys derived from the ops tokens."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from models.settings.environment import Settings
 
-# Rotating the tokens voids every cookie and cursor: whoever held an old token is out.
+# Changing a token invalidates every cookie and cursor, so an old token gives no access.
 SESSION = "console session"
 CURSOR = "list cursor"
 FORM = "console form"
@@ -17,24 +17,24 @@ DONE = "console result"
 
 
 class Signer:
-    """Signs small values for one purpose; a value for another purpose is refused."""
+    """Signs small values for one purpose; values signed for another purpose are refused."""
 
     def __init__(self, settings: Settings, purpose: str) -> None:
-        # Each in its place: a token that may no longer write voids what it signed when it could.
+        # Read and write tokens apart: moving a token from write to read also changes the key.
         tokens = json.dumps([settings.ops_read_tokens, settings.ops_write_tokens])
         key = HKDF(
             algorithm=SHA256(), length=32, salt=None, info=f"recall-links {purpose}".encode()
         ).derive(tokens.encode())
-        # Its defaults are SHA-1 and a home-made derivation, for signatures of ten years ago.
+        # itsdangerous defaults to SHA-1 and a derivation of its own, for compatibility.
         modern = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
         self._serializer = URLSafeTimedSerializer(key, salt=purpose, signer_kwargs=modern)
 
     def sign(self, value: object) -> str:
-        """Return the value as text that only we could have made."""
+        """Return the value as signed text."""
         return str(self._serializer.dumps(value))
 
     def read(self, text: str, max_age: int | None = None) -> object | None:
-        """Return what was signed; None when it was not signed by us, or is older (seconds)."""
+        """Return the signed value; None if it is invalid or older than `max_age` seconds."""
         try:
             value: object = self._serializer.loads(text, max_age=max_age)
         except BadSignature:

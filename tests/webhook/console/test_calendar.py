@@ -76,7 +76,7 @@ def test_an_incomplete_reconcile_is_said_to_be() -> None:
 
 
 WHO, USER = "ines", "/console/calendar/user"
-DEEDS = ("look", "check", "refresh", "disconnect", "delete")
+ACTIONS = ("look", "check", "refresh", "disconnect", "delete")
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_asking_recall_shows_calendars_and_meetings(
     coming = recall.build.meeting(ines, start=soon)
     coming.title = "<b>Roadmap</b>"
     bot = recall.build.bot([coming], outcome=None)
-    page = post(caring, USER, deed="look", external_id=WHO).text
+    page = post(caring, USER, action="look", external_id=WHO).text
     assert "ines@north.example" in page
     assert "external meetings, internal meetings" in page
     assert "&lt;b&gt;Roadmap&lt;/b&gt;" in page
@@ -143,7 +143,7 @@ def test_a_refresh_is_done_said_to_be_rarely_needed_and_audited(
 ) -> None:
     """Under the name of the token that asked."""
     recall.build.meeting(ines)
-    page = post(caring, USER, deed="refresh", external_id=WHO).text
+    page = post(caring, USER, action="refresh", external_id=WHO).text
     assert "Recall has read the calendars again: 1 meetings" in page
     assert "rarely needed" in page
     (noted,) = rows(engine, Audit)
@@ -156,14 +156,14 @@ def test_one_platform_is_disconnected_once_that_is_confirmed(
     caring: FlaskClient, recall: FakeRecall, ines: FakeUser, engine: Engine
 ) -> None:
     """Asked first, then done; the other platform stays."""
-    asked = post(caring, USER, deed="disconnect", external_id=WHO, platform="google")
+    asked = post(caring, USER, action="disconnect", external_id=WHO, platform="google")
     assert "Disconnect google of" in asked.text
     assert connected(recall, ines) == {"google", "microsoft"}
-    done = post(caring, USER, deed="disconnect", external_id=WHO, platform="google", confirm="1")
+    done = post(caring, USER, action="disconnect", external_id=WHO, platform="google", confirm="1")
     assert "google is disconnected" in done.text
     assert connected(recall, ines) == {"microsoft"}
     assert [row.action for row in rows(engine, Audit)] == ["calendar disconnect"]
-    assert post(caring, USER, deed="disconnect", external_id=WHO, platform="x").status_code == 400
+    assert post(caring, USER, action="disconnect", external_id=WHO, platform="x").status_code == 400
 
 
 def test_a_user_is_deleted_once_that_is_confirmed_and_never_made_again(
@@ -175,13 +175,13 @@ def test_a_user_is_deleted_once_that_is_confirmed_and_never_made_again(
 ) -> None:
     """The links say why, and whoever asks again is told."""
     link(engine, make_context(), recall.build.bot([recall.build.meeting(ines)]).id)
-    assert "Delete from Recall" in post(caring, USER, deed="delete", external_id=WHO).text
+    assert "Delete from Recall" in post(caring, USER, action="delete", external_id=WHO).text
     assert recall.world.users
-    page = post(caring, USER, deed="delete", external_id=WHO, confirm="1").text
+    page = post(caring, USER, action="delete", external_id=WHO, confirm="1").text
     assert "Deleted from Recall; 1 links marked" in page
     assert recall.world.users == {}
     assert [row.end_reason for row in rows(engine, Link)] == ["user_erased"]
-    refused = post(caring, USER, deed="look", external_id=WHO)
+    refused = post(caring, USER, action="look", external_id=WHO)
     assert (refused.status_code, "is erased" in refused.text) == (409, True)
     assert recall.world.users == {}
 
@@ -190,10 +190,10 @@ def test_no_deed_creates_the_user_it_is_done_to(
     caring: FlaskClient, recall: FakeRecall, engine: Engine
 ) -> None:
     """Unknown at Recall: 404 in a sentence, and no token is asked."""
-    for deed in DEEDS:
-        fields = {"deed": deed, "platform": "google", "confirm": "1"}
+    for action in ACTIONS:
+        fields = {"action": action, "platform": "google", "confirm": "1"}
         answer = post(caring, USER, external_id="mistyped", **fields)
-        assert answer.status_code == 404, deed
+        assert answer.status_code == 404, action
         assert "a token would create one" in answer.text
     assert recall.world.users == {}
     assert count(engine, CalendarToken) == 0
@@ -204,7 +204,7 @@ def test_a_recall_that_is_away_is_told_and_nothing_is_changed(
 ) -> None:
     """503 for what may heal, and the user's page all the same."""
     recall.faults.add(Fault(status=503))
-    answer = post(caring, USER, deed="refresh", external_id=WHO)
+    answer = post(caring, USER, action="refresh", external_id=WHO)
     assert answer.status_code == 503
     assert "The request to Recall failed (http_503)" in answer.text
     assert count(engine, Audit) == 0
@@ -214,9 +214,9 @@ def test_a_read_session_may_look_and_do_nothing(app: Flask) -> None:
     """No button, and 403 for a form sent by hand."""
     reader = logged_in(app, READ)
     page = reader.get(f"{USER}?external_id={WHO}").text
-    assert 'name="deed"' not in page
-    for deed in DEEDS:
-        answer = post(reader, USER, deed=deed, external_id=WHO, platform="google", confirm="1")
+    assert 'name="action"' not in page
+    for action in ACTIONS:
+        answer = post(reader, USER, action=action, external_id=WHO, platform="google", confirm="1")
         assert answer.status_code == 403
 
 
@@ -227,7 +227,7 @@ def test_without_an_api_key_only_what_is_held_is_shown(
     app = create_app(make_settings(OPS_WRITE_TOKENS=WRITE, RECALL_API_KEY=""))
     writer = logged_in(app, WRITE)
     assert "RECALL_API_KEY is not set" in writer.get(f"{USER}?external_id={WHO}").text
-    assert post(writer, USER, deed="look", external_id=WHO).status_code == 503
+    assert post(writer, USER, action="look", external_id=WHO).status_code == 503
     resources_of(app).close()
 
 

@@ -48,14 +48,14 @@ def test_a_day_of_nothing_is_an_empty_chart() -> None:
     found = chart("Deliveries", hours({}, {}), lambda h: h.deliveries)
     assert (found.bars, found.series, found.total, found.peak) == ([], [], 0, 0)
     quiet = latency({})
-    assert (quiet.total, quiet.half, quiet.most) == (0, None, None)
+    assert (quiet.total, quiet.median, quiet.p95) == (0, None, None)
     assert {width for _, _, width in quiet.bars} == {0.0}
 
 
 def test_latency_tells_of_the_half_and_of_nearly_all() -> None:
     """Each as the bucket that holds it; the last one has no end."""
     found = latency({"0.5": 60, "1": 34, "30": 5, "+Inf": 1})
-    assert (found.total, found.half, found.most) == (100, "≤ 0.5 s", "≤ 30 s")
+    assert (found.total, found.median, found.p95) == (100, "≤ 0.5 s", "≤ 30 s")
     assert found.bars[1] == ("≤ 0.5 s", 60, WIDTH)
     assert found.bars[-1][:2] == ("> 900 s", 1)
-    assert latency({"+Inf": 1}).half == "> 900 s"
+    assert latency({"+Inf": 1}).median == "> 900 s"

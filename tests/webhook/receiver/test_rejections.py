@@ -17,17 +17,17 @@ from webhook.receiver.rejections import (
     MOST_ROWS,
     MOST_WAITING,
     ROWS_A_SECOND,
-    Refused,
+    RejectedRequest,
     RejectionWriter,
     trim,
 )
 
-MakeScribe = Callable[[], RejectionWriter]
+MakeWriter = Callable[[], RejectionWriter]
 
 
 @pytest.fixture
-def make_scribe(engine: Engine) -> Iterator[MakeScribe]:
-    """Make a scribe, and end its thread after the test."""
+def make_writer(engine: Engine) -> Iterator[MakeWriter]:
+    """Make a writer, and end its thread after the test."""
     made: list[RejectionWriter] = []
 
     def make() -> RejectionWriter:
@@ -39,9 +39,9 @@ def make_scribe(engine: Engine) -> Iterator[MakeScribe]:
         one.close()
 
 
-def refused(body: bytes = b"{}", reason: str = "no_matching_signature") -> Refused:
+def rejected(body: bytes = b"{}", reason: str = "no_matching_signature") -> RejectedRequest:
     """A request that was not proved to be Recall's."""
-    return Refused(reason, "203.0.113.7", "msg_1", {"webhook-id": "msg_1"}, body)
+    return RejectedRequest(reason, "203.0.113.7", "msg_1", {"webhook-id": "msg_1"}, body)
 
 
 def total(engine: Engine, name: str) -> int:
@@ -57,11 +57,11 @@ def fill_ledger(engine: Engine, number: int) -> None:
         connection.execute(statement, [{} for _ in range(number)])
 
 
-def test_a_refused_request_is_kept_as_it_came(engine: Engine, make_scribe: MakeScribe) -> None:
+def test_a_refused_request_is_kept_as_it_came(engine: Engine, make_writer: MakeWriter) -> None:
     """With what a re-check needs: headers and body to the byte."""
-    scribe = make_scribe()
-    scribe.refuse(refused(b"\x00\xff{"))
-    scribe.flush()
+    writer = make_writer()
+    writer.reject(rejected(b"\x00\xff{"))
+    writer.flush()
     (row,) = rows(engine, Rejection)
     assert (row.reason, row.remote_addr, row.message_id) == (
         "no_matching_signature",
@@ -71,53 +71,53 @@ def test_a_refused_request_is_kept_as_it_came(engine: Engine, make_scribe: MakeS
     assert (row.headers, row.body, row.resolved_at) == ({"webhook-id": "msg_1"}, b"\x00\xff{", None)
 
 
-def test_refusing_waits_for_no_database(engine: Engine, make_scribe: MakeScribe) -> None:
+def test_refusing_waits_for_no_database(engine: Engine, make_writer: MakeWriter) -> None:
     """A locked table delays the ledger's thread, and nobody who asks."""
-    scribe = make_scribe()
+    writer = make_writer()
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("LOCK TABLE rejections IN ACCESS EXCLUSIVE MODE"))
         # On SQLite the transaction itself holds the one write lock there is.
         started = time.monotonic()
         for _ in range(1000):
-            scribe.refuse(refused())
+            writer.reject(rejected())
         assert time.monotonic() - started < 2
     assert count(engine, Rejection) == 0
 
 
-def test_a_flood_is_kept_at_a_few_rows_a_second(engine: Engine, make_scribe: MakeScribe) -> None:
+def test_a_flood_is_kept_at_a_few_rows_a_second(engine: Engine, make_writer: MakeWriter) -> None:
     """Each second's flush takes five; what no longer fits the queue is counted, not kept."""
-    scribe = make_scribe()
+    writer = make_writer()
     # Its own thread is left out: the seconds here are the test's.
-    scribe._closed.set()
+    writer._closed.set()
     for _ in range(3000):
-        scribe.refuse(refused())
+        writer.reject(rejected())
     for second in range(1, 4):
-        scribe.flush()
+        writer.flush()
         assert count(engine, Rejection) == second * ROWS_A_SECOND
     assert total(engine, "rejection") == 3000
     assert total(engine, "rejection_not_kept") == 3000 - MOST_WAITING
 
 
-def test_the_scribes_thread_writes_a_second_apart(engine: Engine, make_scribe: MakeScribe) -> None:
+def test_the_scribes_thread_writes_a_second_apart(engine: Engine, make_writer: MakeWriter) -> None:
     """By itself, from the first refusal on, and never faster than its rate."""
-    scribe = make_scribe()
+    writer = make_writer()
     started = time.monotonic()
     for _ in range(2 * ROWS_A_SECOND + 1):
-        scribe.refuse(refused())
+        writer.reject(rejected())
     until(lambda: count(engine, Rejection) == 2 * ROWS_A_SECOND + 1, "the third flush", 20)
     assert time.monotonic() - started >= 2.5
 
 
 def test_the_ledger_never_holds_more_than_ten_thousand(
-    engine: Engine, make_scribe: MakeScribe
+    engine: Engine, make_writer: MakeWriter
 ) -> None:
     """The oldest go in the transaction that brings the newest."""
     fill_ledger(engine, MOST_ROWS)
-    scribe = make_scribe()
+    writer = make_writer()
     for number in range(ROWS_A_SECOND):
-        scribe.refuse(refused(b"new %d" % number))
-    scribe.flush()
+        writer.reject(rejected(b"new %d" % number))
+    writer.flush()
     assert count(engine, Rejection) == MOST_ROWS
     newest = [row.body for row in rows(engine, Rejection)[-ROWS_A_SECOND:]]
     assert newest == [b"new %d" % number for number in range(ROWS_A_SECOND)]
@@ -132,40 +132,40 @@ def test_a_ledger_that_is_not_full_is_not_trimmed(engine: Engine) -> None:
 
 
 def test_a_large_body_is_neither_kept_nor_held_in_memory(
-    engine: Engine, make_scribe: MakeScribe
+    engine: Engine, make_writer: MakeWriter
 ) -> None:
     """A flood of megabytes that wait for their turn would be a stranger's way to fill us."""
-    scribe = make_scribe()
-    scribe.refuse(refused(b"x" * LARGEST_BODY))
-    scribe.refuse(refused(b"x" * (LARGEST_BODY + 1)))
-    held = [one.body for one in list(scribe._waiting.queue)]
+    writer = make_writer()
+    writer.reject(rejected(b"x" * LARGEST_BODY))
+    writer.reject(rejected(b"x" * (LARGEST_BODY + 1)))
+    held = [one.body for one in list(writer._waiting.queue)]
     assert [body and len(body) for body in held] == [LARGEST_BODY, None]
-    scribe.flush()
+    writer.flush()
     assert [row.body is None for row in rows(engine, Rejection)] == [False, True]
 
 
 def test_a_database_that_fails_ends_no_thread_and_loses_no_count(
-    engine: Engine, make_scribe: MakeScribe
+    engine: Engine, make_writer: MakeWriter
 ) -> None:
     """The junk is lost, the counts are written later."""
-    scribe = make_scribe()
+    writer = make_writer()
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE tallies RENAME TO elsewhere"))
-    scribe.refuse(refused())
-    scribe.flush()
+    writer.reject(rejected())
+    writer.flush()
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO tallies"))
-    scribe.refuse(refused())
-    scribe.flush()
+    writer.reject(rejected())
+    writer.flush()
     assert total(engine, "rejection") == 2
     assert count(engine, Rejection) == 1
 
 
-def test_closing_writes_what_is_left(engine: Engine, make_scribe: MakeScribe) -> None:
+def test_closing_writes_what_is_left(engine: Engine, make_writer: MakeWriter) -> None:
     """A stop loses none of the counts, and ends the thread."""
-    scribe = make_scribe()
+    writer = make_writer()
     for _ in range(7):
-        scribe.count("delivery", "accepted")
-    scribe.close()
+        writer.count("delivery", "accepted")
+    writer.close()
     assert total(engine, "delivery") == 7
-    assert "scribe" not in {thread.name for thread in threading.enumerate()}
+    assert "writer" not in {thread.name for thread in threading.enumerate()}

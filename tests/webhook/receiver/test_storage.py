@@ -18,7 +18,7 @@ from tests.conftest import MakeSettings, migrate, new_database
 from tests.lab.stack.postgres import stop_postgres
 from tests.lab.stack.servers import Server
 from webhook.receiver.insert import MOST_ROWS, Outcome, Stored
-from webhook.receiver.storage import LANES, STORE_SECONDS, DatabaseAwayError, Inbox
+from webhook.receiver.storage import CONNECTIONS, STORE_SECONDS, DatabaseAwayError, Inbox
 
 LIMIT = 5.0
 
@@ -219,7 +219,7 @@ def test_a_frozen_server_is_503_in_time(settings: Settings, own_postgres: Server
         def refuse(number: int) -> None:
             waits.append(seconds_to_refuse(inbox, f"frozen{number}"))
 
-        threads = [threading.Thread(target=refuse, args=(n,)) for n in range(3 * LANES)]
+        threads = [threading.Thread(target=refuse, args=(n,)) for n in range(3 * CONNECTIONS)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -161,7 +161,7 @@ def test_a_senders_word_for_its_address_is_cut(app: Flask, engine: Engine) -> No
     environ = {"REMOTE_ADDR": "x\x00" * 9000}
     client = app.test_client()
     assert client.post(PATH, data=b"{}", environ_overrides=environ).status_code == 401
-    resources_of(app).scribe.flush()
+    resources_of(app).rejections.flush()
     (row,) = rows(engine, Rejection)
     assert row.remote_addr == "x\ufffd" * 32
 

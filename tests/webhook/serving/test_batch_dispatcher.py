@@ -19,7 +19,7 @@ from tests.lab.sender.deliveries import Delivery
 from tests.lab.sender.events import lifecycle
 from tests.lab.sender.sender import Sender
 from tests.support.processes import environ_for, until, web_alone
-from webhook.receiver.batch_wait import current_waiter, hand_in
+from webhook.receiver.batch_wait import current_batch_greenlet, wait_for_batch
 from webhook.receiver.insert import MOST_ROWS, Outcome, Row, Stored
 from webhook.receiver.storage import DatabaseAwayError, Inbox
 from webhook.serving.batch_dispatcher import BatchDispatcher
@@ -78,9 +78,9 @@ class FakeChannel:
 
 def store(copies: int) -> Outcome:
     """Store a row from within a request, as the inbox does."""
-    waiter = current_waiter()
+    waiter = current_batch_greenlet()
     assert waiter is not None
-    outcome: Outcome = hand_in(waiter, {"copies": copies})
+    outcome: Outcome = wait_for_batch(waiter, {"copies": copies})
     return outcome
 
 
@@ -208,8 +208,8 @@ def test_a_request_may_store_twice(rig: Rig) -> None:
 
 def test_other_paths_and_broken_requests_go_to_waitress_threads(rig: Rig) -> None:
     """A slow page is in no webhook's way, nor the other way about."""
-    other = FakeChannel(current_waiter, "/console/")
-    broken = FakeChannel(current_waiter)
+    other = FakeChannel(current_batch_greenlet, "/console/")
+    broken = FakeChannel(current_batch_greenlet)
     broken.requests[0].error = "bad request"
     for channel in (other, broken):
         rig.serve(channel)

@@ -22,7 +22,7 @@ from tests.lab.sender.sender import Sender
 from tests.lab.stack.stack import Process
 from tests.support.processes import environ_for, until, web_alone
 from webhook.serving.body_buffer import LARGE_BYTES_IN_ALL, SMALL_BYTES
-from webhook.serving.http_channel import DISCARD_BYTES, MOST_PIPELINED, Channel, Common
+from webhook.serving.http_channel import DISCARD_BYTES, MOST_PIPELINED, Channel, Shared
 
 PATH = "/webhooks/recall"
 MIB = 1024 * 1024
@@ -158,20 +158,20 @@ def test_who_does_not_hang_up_is_hung_up_on() -> None:
     """In the order of their time, and nobody before it."""
 
     class Open:
-        def __init__(self, common: Common) -> None:
-            self.common = common
+        def __init__(self, shared: Shared) -> None:
+            self.shared = shared
             self.closed = 0
 
         def handle_close(self) -> None:
-            self.common.lingering.pop(self)  # type: ignore[call-overload]
+            self.shared.lingering.pop(self)  # type: ignore[call-overload]
             self.closed += 1
 
     lingering: dict[Channel, float] = {}
-    common = Common(None, MOST_BYTES, lingering=lingering)  # type: ignore[arg-type]
+    shared = Shared(None, MOST_BYTES, lingering=lingering)  # type: ignore[arg-type]
     now = time.monotonic()
-    channels = [Open(common) for _ in range(3)]
+    channels = [Open(shared) for _ in range(3)]
     lingering |= dict(zip(channels, (now - 2, now - 1, now + 60), strict=True))  # type: ignore[arg-type]
-    common.close_overdue()
+    shared.close_overdue()
     assert [channel.closed for channel in channels] == [1, 1, 0]
 
 

@@ -15,7 +15,7 @@ from tests.conftest import new_database
 from tests.hostile_input.test_wire import BODY, exchange, head, lines, signed
 from tests.lab.recall import FakeRecall
 from tests.support.processes import environ_for, until, web_alone
-from webhook.serving.proxy_headers import FOR, PORT, PROTO, keep_only_sound
+from webhook.serving.proxy_headers import FOR, PORT, PROTO, remove_malformed
 
 LONGEST = 64 * 1024
 NO_ADDRESSES = [
@@ -54,7 +54,7 @@ CONTROLS = [b"\x00", b"\x01", b"\x0b", b"\x1b[2J", b"\x7f", b"\r", b"\n"]
 def test_an_address_is_the_last_hops_or_none(sent: str, kept: str | None) -> None:
     """A router writes its own behind whatever the sender wrote."""
     headers = {FOR: sent}
-    keep_only_sound(headers)
+    remove_malformed(headers)
     assert headers.get(FOR) == kept
 
 
@@ -76,7 +76,7 @@ def test_scheme_and_port_are_those_that_a_router_writes(
 ) -> None:
     """Two of them are none: nobody can tell which is the router's."""
     headers = {name: sent}
-    keep_only_sound(headers)
+    remove_malformed(headers)
     assert headers.get(name) == kept
 
 
@@ -89,7 +89,7 @@ def test_scheme_and_port_are_those_that_a_router_writes(
 @example({FOR: "", PROTO: "", PORT: ""})
 def test_waitress_fails_at_none_that_is_kept(headers: dict[str, str]) -> None:
     """Whatever was sent: its middleware reads what is left, and answers no 400 either."""
-    keep_only_sound(headers)
+    remove_malformed(headers)
     environ = {"REMOTE_ADDR": "10.0.0.1", "wsgi.url_scheme": "http"}
     environ |= {f"HTTP_{name}": value for name, value in headers.items()}
     served: list[object] = []
