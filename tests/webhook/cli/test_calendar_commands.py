@@ -126,7 +126,7 @@ def test_the_doctor_fails_trust_without_proof() -> None:
     """In the lab too: whoever reads it must know."""
     level, text = findings(CALENDAR_TRUST_ANY_USER="1")["calendar callers"]
     assert level == "failed"
-    assert "anybody's calendar" in text
+    assert "anyone's calendar" in text
 
 
 def test_the_doctor_prints_what_to_enter_at_the_providers() -> None:

@@ -117,7 +117,7 @@ def test_what_takes_something_away_must_be_meant(
     """A pipe must say --yes; a person is asked, and no is no: 1."""
     words = (*name.split(), *ARGUMENTS[name])
     piped = ada.piped(*words)
-    assert (piped.code, "say --yes" in piped.err) == (2, True), piped.err
+    assert (piped.code, "pass --yes" in piped.err) == (2, True), piped.err
     refused = ada.on_terminal(*words, answer=b"n\n")
     assert (refused.code, "[y/N]" in refused.out) == (1, True), refused.out
     assert changes(recall, engine) == []

@@ -42,8 +42,9 @@ def test_a_read_session_sees_no_button_and_changes_nothing(
     ):
         html = reader.get(path).text
         assert 'action="/console/relink"><button' not in html
-        assert "again …" not in html
-        assert "Put " not in html
+        assert "Retry linking …" not in html
+        assert "Retry selected" not in html
+        assert '<button class="main">Retry' not in html
         assert 'type="checkbox" name="bot_ids"' not in html
     response = post(reader, "/console/relink", bot_ids=GIVEN_UP, confirm="1")
     assert response.status_code == 403

@@ -56,7 +56,7 @@ def test_no_command_creates_the_user_it_asks_for(recall: FakeRecall, tell: Tell)
     for words in COMMANDS:
         result = tell("calendar", words[0], "mistyped", *words[1:])
         assert result.exit_code == 1, words
-        assert "Recall knows no calendar user" in result.stderr
+        assert "Recall has no calendar user" in result.stderr
     assert recall.world.users == {}
     assert recall.calls.all("calendar/authenticate") == []
 
@@ -89,7 +89,7 @@ def test_a_user_shows_connections_and_what_they_record(tell: Tell, ines: FakeUse
         "microsoft": True,
     }
     words = tell("calendar", "user", WHO).stdout
-    assert "records: record_external, record_internal" in words
+    assert "recording preferences: external meetings, internal meetings" in words
 
 
 def test_meetings_are_listed_within_a_window(
@@ -114,7 +114,7 @@ def test_faq_when_to_call_refresh(
     """When do I have to call Refresh Calendar Meetings? Seldom, and it says why."""
     recall.build.meeting(ines)
     result = tell("calendar", "refresh", WHO, "--json")
-    assert "seldom needed" in result.stderr
+    assert "rarely needed" in result.stderr
     assert len(told(result)["items"]) == 1
     assert [row.action for row in rows(engine, Audit)] == ["calendar refresh"]
 

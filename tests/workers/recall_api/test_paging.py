@@ -291,7 +291,7 @@ def test_a_reconcile_that_is_led_astray_ends_and_is_free_at_once(
     with engine.connect() as connection:
         assert connection.scalar(select(ReconcileRun.error))
     again = tell("reconcile", "--json")
-    assert "goes on" in again.stderr
+    assert "resuming run" in again.stderr
     assert told(again)["bots_seen"] == 5
 
 

@@ -191,7 +191,7 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stood(
     assert len(rows(engine, Bot)) == 6
     recall.calls.clear()
     done = tell("reconcile", "--json")
-    assert "goes on" in done.stderr
+    assert "resuming run" in done.stderr
     assert {name: told(done)[name] for name in ("bots_seen", "bots_missed", "complete")} == {
         "bots_seen": 12,
         "bots_missed": 12,
