@@ -53,7 +53,7 @@ def _unused(
     for secret in settings.recall_webhook_secrets:
         if not _is_in_use(connection, secret.fingerprint, since):
             words = f"secret {secret.fingerprint} has verified no webhook for two days"
-            remedy = "if it was rotated away, take it out of RECALL_WEBHOOK_SECRETS"
+            remedy = "if it was rotated out, remove it from RECALL_WEBHOOK_SECRETS"
             yield Diagnosis("warning", "webhook secrets", words, remedy)
 
 

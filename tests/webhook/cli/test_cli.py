@@ -408,5 +408,6 @@ def test_it_runs_as_the_module_it_is(ada: Typist) -> None:
     assert done.returncode == 3
     assert done.stderr == (
         b"recall-links: the database does not answer: there is no database file"
-        b" /no/such/folder/x.db; set DATABASE_URL, or create the file with `recall-links db upgrade`\n"
+        b" /no/such/folder/x.db; set DATABASE_URL, or create the file with"
+        b" `recall-links db upgrade`\n"
     )
