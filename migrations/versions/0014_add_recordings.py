@@ -42,6 +42,7 @@ def _columns() -> "dict[str, tuple[sa.Column[Any], ...]]":
             _time("seen_at"),
             _time("gone_at"),
         ),
+        "calendar_findings": (_text("title"), _time("ends_at")),
         "calendar_meetings": (_text("meeting_key"),),
         "links": (_time("updated_at"),),
     }

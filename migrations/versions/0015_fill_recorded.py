@@ -44,6 +44,11 @@ FILL_BOTS = """UPDATE {0}bots SET
         WHERE s.bot_id = bots.id AND s.code IN ('call_ended', 'done', 'fatal'))"""
 FILL_LINKS = """UPDATE {0}links SET updated_at = last_seen_at
     WHERE bot_id IN :ids AND updated_at IS NULL"""
+IS_DISCONNECTED = (
+    "seen_at IS NOT NULL AND gone_at IS NULL"
+    " AND google_connected IS NOT TRUE AND microsoft_connected IS NOT TRUE"
+)
+FINDING = "calendar_user_id, kind, subject"
 INDEXES = {
     "ix_bots_recorded_first_seen_at_id": "bots (recorded, first_seen_at, id)",
     "ix_bots_ended_sub_code_first_seen_at_id": "bots (ended_sub_code, first_seen_at, id)",
@@ -56,6 +61,10 @@ INDEXES = {
     ),
     "ix_calendar_users_email": "calendar_users (email)",
     "ix_calendar_users_seen_at_id": "calendar_users (seen_at, id)",
+    "ix_calendar_users_disconnected": f"calendar_users (id) WHERE {IS_DISCONNECTED}",
+    "ix_calendar_users_gone": "calendar_users (id) WHERE gone_at IS NOT NULL",
+    "ix_calendar_findings_starts_at": f"calendar_findings (starts_at, {FINDING})",
+    "ix_calendar_findings_found_at": f"calendar_findings (found_at, {FINDING})",
     "ix_links_updated_at_bot_id_meeting_id": "links (updated_at, bot_id, meeting_id)",
 }
 POSTGRESQL_INDEXES = {"ix_bots_metadata": "bots USING gin (metadata jsonb_path_ops)"}

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.queries.audit_log import AuditFilter, audits
+from models.queries.calendar_users import CalendarUserFilter, CalendarUserRow, calendar_users
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.findings import FindingFilter, FindingRow, findings
 from models.queries.lists import bots, deliveries, links, rejections
 from models.queries.pagination import Listing
 from models.queries.rows import AuditRow, BotRow, DeliveryRow, LinkRow, RejectionRow
@@ -20,6 +22,13 @@ class ListKind:
     wanted: type[Filter]
     row: type
     listing: Callable[[Any, str], Listing[Any]]
+    # The words of its command, where they are not its name; with a space, of a group's command.
+    command: str = ""
+
+    @property
+    def words(self) -> list[str]:
+        """The words that call its command."""
+        return (self.command or self.name).split()
 
 
 LINKS = ListKind(
@@ -53,4 +62,20 @@ AUDIT = ListKind(
     AuditRow,
     lambda wanted, _dialect: audits(wanted),
 )
-LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS, AUDIT)
+CALENDAR_USERS = ListKind(
+    "calendar-users",
+    "Calendar users, as Recall's list last had them",
+    CalendarUserFilter,
+    CalendarUserRow,
+    lambda wanted, _dialect: calendar_users(wanted),
+    "calendar users",
+)
+FINDINGS = ListKind(
+    "findings",
+    "Problems that the checks of calendars found, latest first",
+    FindingFilter,
+    FindingRow,
+    lambda wanted, _dialect: findings(wanted),
+    "calendar findings",
+)
+LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS, CALENDAR_USERS, FINDINGS, AUDIT)

@@ -77,4 +77,28 @@ DELIVERY_LOG = _view(
     received_at=_TIME,
     copies=_COUNT,
 )
-VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG)
+CALENDAR_USERS = _view(
+    "calendar_user_list",
+    calendar_user_id=_TEXT,
+    external_id=_TEXT,
+    email=_TEXT,
+    google_connected=_FLAG,
+    microsoft_connected=_FLAG,
+    seen_at=_TIME,
+    gone_at=_TIME,
+)
+MISSED = _view(
+    "missed_recordings",
+    meeting_id=_TEXT,
+    calendar_user_id=_TEXT,
+    external_id=_TEXT,
+    meeting_title=_TEXT,
+    meeting_start=_TIME,
+    meeting_end=_TIME,
+    reason=_TEXT,
+    sub_code=_TEXT,
+    bot_id=_TEXT,
+    found_at=_TIME,
+    resolved_at=_TIME,
+)
+VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG, CALENDAR_USERS, MISSED)

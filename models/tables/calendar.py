@@ -21,14 +21,36 @@ class CalendarUser(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     external_id: Mapped[str | None] = mapped_column(index=True, info=EXTERNAL_ID)
-    # As List Calendar Users told it last; None of a user that no list has named yet.
+    # From List Calendar Users; NULL while no list has named the user. The address is the last one
+    # known, since who is disconnected has none any more.
     email: Mapped[str | None] = mapped_column(index=True, info=at_most(320))
     google_connected: Mapped[bool | None]
     microsoft_connected: Mapped[bool | None]
     seen_at: Mapped[datetime | None]
     gone_at: Mapped[datetime | None]
 
-    __table_args__ = (Index(None, "seen_at", "id"),)
+    # In the indexes' own words, so that the databases use them.
+    IS_DISCONNECTED: ClassVar = (
+        "seen_at IS NOT NULL AND gone_at IS NULL"
+        " AND google_connected IS NOT TRUE AND microsoft_connected IS NOT TRUE"
+    )
+    IS_GONE: ClassVar = "gone_at IS NOT NULL"
+
+    __table_args__ = (
+        Index(None, "seen_at", "id"),
+        Index(
+            "ix_calendar_users_disconnected",
+            "id",
+            postgresql_where=text(IS_DISCONNECTED),
+            sqlite_where=text(IS_DISCONNECTED),
+        ),
+        Index(
+            "ix_calendar_users_gone",
+            "id",
+            postgresql_where=text(IS_GONE),
+            sqlite_where=text(IS_GONE),
+        ),
+    )
 
 
 class CalendarMeeting(Base):

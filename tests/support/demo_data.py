@@ -13,6 +13,8 @@ from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import CalendarUser
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.hourly_count import HourlyCount
 from models.tables.link import LinkAttempt
 from models.tables.rejection import Rejection
@@ -35,6 +37,7 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
     populate(engine, bots)
     now = datetime.now(UTC)
     _troubled_bots(engine, now)
+    _calendars(engine, now)
     with engine.begin() as connection:
         connection.execute(
             update(Bot).where(Bot.link_state == "partial").values(due_at=db_now(420))
@@ -97,6 +100,31 @@ def _troubled_bots(engine: Engine, now: datetime) -> None:
             end = start + timedelta(milliseconds=sum(call["ms"] for call in calls))
             _add(engine, LinkAttempt, bot_id=bot, started_at=start, finished_at=end,
                  outcome="retry", error=error, calls=calls)  # fmt: skip
+
+
+def _calendars(engine: Engine, now: datetime) -> None:
+    """Write what the night's check of calendars has seen: one in nine is disconnected."""
+    night = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+    for number in range(90):
+        seen = update(CalendarUser).where(CalendarUser.id == an_id(3, number)).values(
+            email=f"person-{number:05d}@north.example",
+            google_connected=number % 9 > 3,
+            microsoft_connected=number % 9 in (1, 2, 3),
+            seen_at=night,
+            gone_at=night if number % 40 == 5 else None,
+        )  # fmt: skip
+        with engine.begin() as connection:
+            connection.execute(seen)
+    soon = {"starts_at": now + timedelta(hours=3), "ends_at": now + timedelta(hours=4)}
+    about = [
+        ("will_record_without_bot", an_id(8, 90), "Renewal workshop", []),
+        ("two_bots_on_one_meeting", an_id(8, 91), "Pricing review", [RETRIED, GIVEN_UP]),
+    ]
+    for number, (kind, subject, title, bots) in enumerate(about):
+        _add(engine, CalendarFinding, calendar_user_id=an_id(3, number), kind=kind, title=title,
+             subject=subject, bot_ids=bots, found_at=night, **soon)  # fmt: skip
+    _add(engine, CalendarFinding, calendar_user_id=an_id(3, 4), bot_ids=[], found_at=night,
+         kind="one_person_two_external_ids", subject=an_id(3, 5))  # fmt: skip
 
 
 def _attempts(bot: str) -> list[tuple[float, str, list[dict[str, Any]]]]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import Base, longest
 from models.tables.bot import Bot
-from models.tables.calendar import CalendarMeeting, MeetingPerson
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link
 from models.tables.rejection import Rejection
@@ -69,7 +71,7 @@ class Walker:
 
     def command_line(self, kind: ListKind, _given: dict[str, str], options: list[str]) -> list[Row]:
         """The rows that the command prints, and its exit code."""
-        said = self._typist.piped(kind.name, *options, "--json", "--limit", "0")
+        said = self._typist.piped(*kind.words, *options, "--json", "--limit", "0")
         assert said.err == ""
         found: list[Row] = json.loads(said.out)["items"]
         assert said.code == (0 if found else 1)
@@ -142,6 +144,7 @@ def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
     bot, meeting, seen = an_id(7, number), an_id(8, number), later(number)
     ended = {"recorded": False, "ended_sub_code": text(Bot.ended_sub_code)}
     add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen, **ended)
+    user, soon = an_id(6, number), datetime.now(UTC) + timedelta(hours=number)
     message_id = text(Delivery.id)
     add_delivery(engine, bot, None, id=message_id, event="bot.log", outcome="ignored")
     email = text(MeetingPerson.email).strip()
@@ -154,6 +157,15 @@ def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
             "meeting_platform": text(CalendarMeeting.meeting_platform),
         }),
         (MeetingPerson, {"meeting_id": meeting, "email": email}),
+        (CalendarUser, {
+            "id": user, "external_id": text(CalendarUser.external_id), "email": email,
+            "google_connected": False, "microsoft_connected": False, "seen_at": seen,
+        }),
+        (CalendarFinding, {
+            "calendar_user_id": user, "kind": "two_bots_on_one_meeting", "subject": meeting,
+            "title": text(CalendarFinding.title), "starts_at": soon, "ends_at": soon,
+            "bot_ids": [bot], "found_at": seen,
+        }),
         (Link, {
             "bot_id": bot, "meeting_id": meeting, "external_id": text(Link.external_id),
             "seen_start": seen, "seen_end": seen, "linked_at": seen, "last_seen_at": seen,

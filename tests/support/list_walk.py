@@ -41,6 +41,10 @@ COLUMNS = {
     ("deliveries", "since"): "received_at",
     ("deliveries", "until"): "received_at",
     ("rejections", "unresolved"): "resolved_at",
+    ("calendar-users", "disconnected"): "google_connected",
+    ("calendar-users", "gone"): "gone_at",
+    ("findings", "since"): "starts_at",
+    ("findings", "until"): "starts_at",
     ("audit", "since"): "at",
     ("audit", "until"): "at",
 }
@@ -164,10 +168,17 @@ def _has_link_state(row: Row, asked: str) -> bool:
     return bool(state != "linked" if asked == "unlinked" else state == asked)
 
 
+def _is_disconnected(row: Row, _asked: str) -> bool:
+    is_connected = row["google_connected"] or row["microsoft_connected"]
+    return bool(row["seen_at"] and not row["gone_at"] and not is_connected)
+
+
 # What a filter holds, where that is more than its type says.
 HOLDS: dict[tuple[str, str], Holds] = {
     ("links", "title"): _has_words,
     ("bots", "link_state"): _has_link_state,
+    ("calendar-users", "disconnected"): _is_disconnected,
+    ("calendar-users", "gone"): lambda row, _asked: row["gone_at"] is not None,
 }
 
 

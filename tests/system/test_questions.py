@@ -14,14 +14,25 @@ from sqlalchemy import Connection, Engine, insert, text, update
 from models.core.engine import make_engine
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain
+from models.queries.calendar_users import CalendarUserFilter
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
-from models.queries.registry import BOTS, DELIVERIES, LINKS, REJECTIONS, ListKind
+from models.queries.findings import FindingFilter
+from models.queries.registry import (
+    BOTS,
+    CALENDAR_USERS,
+    DELIVERIES,
+    FINDINGS,
+    LINKS,
+    REJECTIONS,
+    ListKind,
+)
 from models.queries.search import look_up
 from models.queries.service_status import overview
 from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
+from models.tables.calendar import CalendarUser
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.hourly_count import HourlyCount
@@ -87,6 +98,8 @@ def _write_the_rest(connection: Connection) -> None:
     connection.execute(
         insert(ReconcileRun), [run | {"finished_at": run["beat_at"]} for run in runs]
     )
+    users = [{"id": str(n), "seen_at": later(n), "google_connected": n > 9} for n in range(5000)]
+    connection.execute(insert(CalendarUser), users)
     amiss = {"kind": "two_bots_on_one_meeting", "bot_ids": []}
     connection.execute(
         insert(CalendarFinding),
@@ -188,6 +201,14 @@ ASKED: list[tuple[ListKind, Filter]] = [
     (DELIVERIES, DeliveryFilter(outcome="malformed")),
     (DELIVERIES, DeliveryFilter(since=later(60_000), until=later(90_000))),
     (REJECTIONS, RejectionFilter()),
+    (CALENDAR_USERS, CalendarUserFilter()),
+    (CALENDAR_USERS, CalendarUserFilter(external_id="person-00017")),
+    (CALENDAR_USERS, CalendarUserFilter(email="person-00017@north.example")),
+    (CALENDAR_USERS, CalendarUserFilter(disconnected=True)),
+    (CALENDAR_USERS, CalendarUserFilter(gone=True)),
+    (FINDINGS, FindingFilter()),
+    (FINDINGS, FindingFilter(external_id="person-00017")),
+    (FINDINGS, FindingFilter(since=later(60_000), until=later(90_000))),
 ]
 
 

@@ -85,7 +85,7 @@ def _list(kind: ListKind, schemas: Json) -> Json:
     content = {"application/json": {"schema": page}, "text/csv": {"schema": {"type": "string"}}}
     answer = {"description": "A page of the list; CSV has the whole list", "content": content}
     return {
-        "operationId": f"list_{kind.name}",
+        "operationId": f"list_{kind.name}".replace("-", "_"),
         "summary": kind.summary,
         "parameters": _query_parameters(query_model(kind.wanted), schemas),
         "responses": {"200": answer, **_problems(schemas, 400, 401, 503)},

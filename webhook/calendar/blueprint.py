@@ -54,7 +54,7 @@ def init_app(
     if settings.oauth_platforms:
         add_connecting(routes, settings, Connecting(settings, gateway, links), guard)
         add_callbacks(routes, settings)
-        add_results(routes, Results(gateway, links))
+        add_results(routes, Results(engine, gateway, links))
     app.register_blueprint(routes)
 
 

@@ -4,6 +4,7 @@ Anybody can open these URLs, so a visit proves nothing; Recall is asked every ti
 """
 
 from flask import Blueprint, Response, request
+from sqlalchemy import Engine
 
 from models.settings.calendar import PLATFORMS
 from models.settings.redirect_urls import WebAddress
@@ -12,6 +13,7 @@ from webhook.calendar.oauth import PROVIDERS
 from webhook.calendar.oauth_errors import known_failure, possible_failures
 from webhook.calendar.responses import note, page
 from workers.calendar_tokens.gateway import RecallGateway
+from workers.calendars.user_list import keep_users, time_of_list
 from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.calendar_schemas import CalendarConnection
 from workers.recall_api.errors import RecallError
@@ -24,7 +26,8 @@ LONGEST_ERROR = 300
 class Results:
     """Looks up trips, and asks Recall for their result."""
 
-    def __init__(self, gateway: RecallGateway, links: ConnectLinks) -> None:
+    def __init__(self, engine: Engine, gateway: RecallGateway, links: ConnectLinks) -> None:
+        self._engine = engine
         self._gateway = gateway
         self._links = links
 
@@ -34,8 +37,11 @@ class Results:
 
     def connection(self, wanted: ConnectRequest) -> CalendarConnection | None:
         """Return the connection as Recall has it now; RecallError, UserErasedError."""
+        at = time_of_list(self._engine)
         with self._gateway.open() as recall:
             user = recall.users.act(wanted.external_id, recall.client.user)
+        # Known at once, and not only after the next nightly check.
+        keep_users(self._engine, [user], at)
         return user.connected_to(wanted.platform)
 
 

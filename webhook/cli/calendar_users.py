@@ -10,10 +10,12 @@ import click
 from pydantic import BaseModel
 
 from models.queries.filters import Time
+from models.queries.registry import CALENDAR_USERS, FINDINGS
 from models.settings.calendar import PLATFORMS
 from webhook.cli.calendar_connect import calendar, external_id
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session
+from webhook.cli.lists import list_command
 from webhook.cli.output import NOTHING_FOUND, print_json, print_rows, visible
 from webhook.web.labels import label
 from webhook.web.params import BadParameterError, checked
@@ -216,4 +218,6 @@ def _line(one: ListedMeeting) -> MeetingLine:
     return MeetingLine(id=one.id, bot_id=one.bot_id, **shared)
 
 
+for kind in (CALENDAR_USERS, FINDINGS):
+    calendar.add_command(list_command(kind))
 COMMANDS = ()

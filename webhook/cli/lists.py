@@ -35,6 +35,15 @@ SHOWN = {
         "last_error",
     ),
     "deliveries": ("received_at", "event", "outcome", "reason", "bot_id", "copies"),
+    "calendar-users": (
+        "external_id",
+        "email",
+        "google_connected",
+        "microsoft_connected",
+        "seen_at",
+        "gone_at",
+    ),
+    "findings": ("kind", "external_id", "meeting_title", "starts_at", "subject", "found_at"),
     "rejections": ("id", "received_at", "reason", "remote_addr", "message_id", "resolved_at"),
 }
 
@@ -51,7 +60,7 @@ def list_command(kind: ListKind) -> click.Command:
         if not print_rows(islice(rows, limit or None), kind.row, shown, form):
             raise click.exceptions.Exit(NOTHING_FOUND)
 
-    command = click.command(kind.name, help=f"{kind.summary}.")(click.pass_obj(run))
+    command = click.command(kind.words[-1], help=f"{kind.summary}.")(click.pass_obj(run))
     command.params += [*filter_options(kind.wanted), *_FORMS]
     return command
 
@@ -103,4 +112,4 @@ _FORMS: list[click.Parameter] = [
     click.Option(["--limit"], type=click.IntRange(min=0), default=ROWS, show_default=True,
                  help="Maximum number of rows; 0 for all."),
 ]  # fmt: skip
-COMMANDS = tuple(list_command(kind) for kind in LISTS)
+COMMANDS = tuple(list_command(kind) for kind in LISTS if len(kind.words) == 1)

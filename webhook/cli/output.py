@@ -51,6 +51,8 @@ def visible(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, list):
+        return ", ".join(visible(one) for one in value)
     return _INVISIBLE.sub(_escaped, str(value))
 
 

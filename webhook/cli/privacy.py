@@ -120,8 +120,8 @@ def export(session: Session, external_id: str, emails: tuple[str, ...], *, _as_j
 
     external_id, exported_at, then a list for each table: calendar_users, links, calendar_meetings,
     meeting_people, others_copies, bots, bot_statuses, deliveries, link_attempts, events,
-    rejections, calendar_findings, calendar_tokens, erased_users, audit. Exit code 1 when nothing
-    is stored.
+    rejections, calendar_findings, missed_meetings, calendar_tokens, erased_users, audit. Exit code
+    1 when nothing is stored.
     """
     if not session.read(lambda connection: _print_all(connection, external_id, emails)):
         click.echo("nothing is stored about this external_id", err=True)

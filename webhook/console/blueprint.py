@@ -83,7 +83,7 @@ def _add_pages(routes: Blueprint, pages: Pages) -> None:
     routes.add_url_rule("/", "overview", pages.overview)
     for kind in LISTS:
         routes.add_url_rule(f"/{kind.name}", kind.name, pages.listing(kind))
-    routes.add_url_rule("/calendar/findings", "findings", pages.findings)
+    routes.add_url_rule("/calendar/findings", "old_findings", pages.old_findings)
     routes.add_url_rule("/bot", "open_bot", pages.open_bot)
     routes.add_url_rule("/bots/<bot_id>", "bot", pages.bot)
     routes.add_url_rule("/<path:rest>", "missing", pages.missing)

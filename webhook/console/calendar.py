@@ -6,8 +6,9 @@ from flask import Response, request
 from sqlalchemy import Connection
 
 from models.queries.audit_log import AuditFilter, audits
+from models.queries.calendar_users import users_of
 from models.queries.filters import LinkFilter
-from models.queries.findings import findings_of, users_of
+from models.queries.findings import findings_of
 from models.queries.lists import links
 from models.settings.calendar import PLATFORMS
 from models.tables.base import database_time
@@ -101,12 +102,11 @@ class CalendarPages:
         outcome: ActionResult | None = None,
     ) -> Response:
         def read(connection: Connection) -> dict[str, Any]:
-            user_ids = users_of(connection, external_id)
             theirs = links(LinkFilter(external_id=external_id), self._dialect)
             changes = audits(AuditFilter(subject=external_id))
             return {
-                "user_ids": user_ids,
-                "findings": findings_of(connection, user_ids),
+                "users": users_of(connection, external_id),
+                "findings": findings_of(connection, external_id),
                 "links": theirs.page(connection, ROWS).rows,
                 "changes": changes.page(connection, ROWS).rows,
                 "is_erased": is_erased(connection, external_id),

@@ -28,6 +28,9 @@ LABELS = {
     "unresolved": "Not accepted yet",
     "action": "Action",
     "subject": "Target",
+    "disconnected": "No calendar connected",
+    "gone": "Deleted at Recall",
+    "kind": "Problem",
 }
 
 

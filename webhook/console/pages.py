@@ -13,7 +13,6 @@ from models.core.sanitize import plain_uuid
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain, has_delivery
 from models.queries.filters import Filter, Limit
-from models.queries.findings import MOST_FINDINGS, calendar_findings
 from models.queries.registry import LINKS, ListKind
 from models.queries.same_meeting import count_same
 from models.queries.search import look_up
@@ -34,6 +33,8 @@ NOT_FOUND = (
 )
 # Not filters, so they are left out of links to the same list in another format.
 _PAGING = ("cursor", "limit", "format")
+# Lists without a place of their own in the navigation.
+_PLACES = {"calendar-users": "calendar", "findings": "calendar"}
 
 View = Callable[..., AnyResponse]
 
@@ -123,14 +124,9 @@ class Pages:
             twins=[("JSON", f"/api/bots/{known_form}")],
         )
 
-    def findings(self) -> Response:
-        """List the findings of the latest calendar checks."""
-
-        def read(connection: Connection) -> dict[str, Any]:
-            return {"rows": calendar_findings(connection), "now": database_time(connection)}
-
-        found = self._reader.read(read)
-        return self._renderer.page("findings.html", "calendar", most=MOST_FINDINGS, **found)
+    def old_findings(self) -> AnyResponse:
+        """Lead to where the findings were before they were a list."""
+        return redirect("/console/findings", 308)
 
     def missing(self, rest: str) -> Response:
         """Answer 404 for an unknown path."""
@@ -189,7 +185,7 @@ def _page_model(wanted: type[Filter]) -> type[BaseModel]:
 
 def _place(kind: ListKind, filters: Mapping[str, str]) -> str:
     is_unlinked = kind.name == "bots" and filters.get("link_state") == "unlinked"
-    return "unlinked" if is_unlinked else kind.name
+    return "unlinked" if is_unlinked else _PLACES.get(kind.name, kind.name)
 
 
 def _twins(

@@ -28,10 +28,10 @@ def csv_lines(rows: Iterable[Any], row_type: type) -> Iterator[str]:
 
 
 def cell(value: object) -> object:
-    """Return a value as a cell: times in ISO 8601, objects as JSON, formulas quoted."""
+    """Return a value as a cell: times in ISO 8601, objects and lists as JSON, formulas quoted."""
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
         return json.dumps(value)
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"

@@ -10,9 +10,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, select
 
+from models.tables.calendar import CalendarUser as KnownUser
 from models.tables.link import Link
 from workers.calendar_tokens.crypto import Vault
 from workers.calendar_tokens.session import CalendarUsers
+from workers.calendars.user_list import keep_users, mark_gone, time_of_list
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
 from workers.linking.leases import Lease, leases
@@ -81,7 +83,9 @@ class CalendarUserActions:
     def disconnect(self, external_id: str, platform: str) -> CalendarUser:
         """Disconnect one platform; the user, and the other platform, stay."""
         self.user(external_id)
+        at = time_of_list(self._engine)
         left = self._users.act(external_id, lambda token: self._client.disconnect(token, platform))
+        keep_users(self._engine, [left], at)
         self._note("calendar disconnect", external_id, platform=platform)
         return left
 
@@ -105,7 +109,7 @@ class CalendarUserActions:
             if not was_erased:
                 in_transaction(self._engine, lambda c: remove_tombstone(c, external_id))
             raise
-        links = in_transaction(self._engine, lambda c: self._annotate(c, external_id))
+        links = in_transaction(self._engine, lambda c: self._end(c, external_id))
         self._note("calendar delete-user", external_id, links=links)
         return Deleted(external_id, links)
 
@@ -114,8 +118,10 @@ class CalendarUserActions:
             refuse_erased(connection, external_id)
 
     def _listed(self, external_id: str) -> CalendarUser:
+        at = time_of_list(self._engine)
         for user in self._client.users():
             if user.external_id == external_id:
+                keep_users(self._engine, [user], at)
                 return user
         raise UnknownUserError(external_id)
 
@@ -131,7 +137,8 @@ class CalendarUserActions:
         with self._engine.begin() as connection:
             return leases(connection)
 
-    def _annotate(self, connection: Connection, external_id: str) -> int:
+    def _end(self, connection: Connection, external_id: str) -> int:
+        mark_gone(connection, KnownUser.external_id == external_id)
         theirs = select(Link.meeting_id).where(Link.external_id == external_id).distinct()
         meetings = list(connection.scalars(theirs))
         return sum(annotate_meetings(connection, part, external_id) for part in batches(meetings))

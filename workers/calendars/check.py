@@ -16,12 +16,15 @@ from models.tables.calendar import CalendarUser
 from models.tables.link import Link
 from workers.calendars.actions import CalendarUserActions, UnknownUserError
 from workers.calendars.findings import NewFinding, find, keep_findings, same_person
+from workers.calendars.user_list import is_believable, keep_users, mark_gone, time_of_list
 from workers.db.transactions import in_transaction
 from workers.outbox.links import watch_links
-from workers.privacy.tombstones import USER_ERASED
+from workers.privacy.tombstones import USER_ERASED, is_erased
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser as ListedUser
 from workers.recall_api.calendar_schemas import ListedMeeting
+from workers.recall_api.errors import Endpoint
+from workers.recall_api.schemas import unreadable
 
 # How far back links are compared: older ones were compared on earlier nights.
 RECENT = timedelta(days=7)
@@ -93,13 +96,16 @@ class Check:
     def one(self, external_id: str, actions: CalendarUserActions) -> CheckResult:
         """Check one user; of a user who is gone at Recall only the links, without a token."""
         # The whole list, since duplicates are found by a shared address.
+        at = time_of_list(self.engine)
         everybody = self._client.users()
         listed = next((user for user in everybody if user.external_id == external_id), None)
         if listed is None:
+            self._refuse_short_list(everybody)
             gone = self.gone(external_id)
             if not gone.links:
                 raise UnknownUserError(external_id)
             return gone
+        keep_users(self.engine, [listed], at)
         duplicates = same_person(everybody).get(listed.id, ())
         after = datetime.now(UTC) - LISTED
         return self.user(listed, actions.meetings(external_id, after), duplicates)
@@ -114,7 +120,8 @@ class Check:
         external_id = user.external_id
 
         def work(connection: Connection) -> CheckResult:
-            if external_id is None:
+            # Asked here: nothing is stored about a user who was erased a moment ago.
+            if external_id is None or is_erased(connection, external_id):
                 return CheckResult()
             result = _compare(connection, external_id, meetings)
             found = (*find(connection, user.id, meetings), *_duplicates(user.id, duplicates))
@@ -127,12 +134,18 @@ class Check:
         """Mark the links of a user whom Recall does not list: their calendar is gone."""
 
         def work(connection: Connection) -> CheckResult:
-            users = select(CalendarUser.id).where(CalendarUser.external_id == external_id)
-            for user_id in connection.scalars(users).all():
+            named = CalendarUser.external_id == external_id
+            for user_id in connection.scalars(select(CalendarUser.id).where(named)).all():
                 keep_findings(connection, user_id, ())
+            mark_gone(connection, named)
             return _compare(connection, external_id, ())
 
         return in_transaction(self.engine, work)
+
+    def _refuse_short_list(self, everybody: Sequence[ListedUser]) -> None:
+        with self.engine.begin() as connection:
+            if not is_believable(connection, everybody):
+                raise unreadable(Endpoint.USERS, "the list is too short to be believed")
 
 
 def _duplicates(user_id: str, others: Iterable[str]) -> tuple[NewFinding, ...]:

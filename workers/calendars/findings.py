@@ -6,16 +6,18 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, select, tuple_
 
 from models.tables.base import db_now
 from models.tables.calendar import CalendarMeeting
 from models.tables.calendar_finding import CalendarFinding, FindingKind
 from models.tables.link import Link
-from workers.db.upsert import insert_into
+from workers.db.upsert import Insert, insert_into
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 
 _FINDINGS = cast("Table", CalendarFinding.__table__)
+_KEY = ("calendar_user_id", "kind", "subject")
+_CHANGES = ("starts_at", "ends_at", "title", "bot_ids")
 
 # iCal UID and start: what the copies of one meeting in several calendars have in common.
 Same = tuple[str, datetime]
@@ -30,6 +32,8 @@ class NewFinding:
     subject: str
     starts_at: datetime | None = None
     bot_ids: tuple[str, ...] = ()
+    title: str | None = None
+    ends_at: datetime | None = None
 
 
 def find(
@@ -43,7 +47,9 @@ def find(
     for meeting in upcoming:
         bots = {meeting.bot_id} if meeting.bot_id else set()
         bots |= linked.get(meeting.id, set())
-        about = (user_id, meeting.id, meeting.body.start_time, tuple(sorted(bots)))
+        body = meeting.body
+        times = (body.start_time, tuple(sorted(bots)), body.title, body.end_time)
+        about = (user_id, meeting.id, *times)
         if meeting.body.will_record and not bots:
             found.append(NewFinding("will_record_without_bot", *about))
         if len(bots) > 1:
@@ -90,16 +96,31 @@ def same_person(users: Iterable[CalendarUser]) -> Mapping[str, tuple[str, ...]]:
 
 
 def end_findings(connection: Connection, connected: Collection[str]) -> None:
-    """Delete the findings of users who have no connected calendar any more."""
-    kept = select(CalendarFinding.calendar_user_id).distinct()
+    """Delete the findings of, or about, users who have no connected calendar any more."""
+    finding = CalendarFinding
+    kept = select(finding.calendar_user_id).distinct()
     for user_id in set(connection.scalars(kept)) - set(connected):
         keep_findings(connection, user_id, ())
+    duplicates = finding.kind == "one_person_two_external_ids"
+    others = select(finding.subject).where(duplicates).distinct()
+    for user_id in set(connection.scalars(others)) - set(connected):
+        connection.execute(delete(finding).where(duplicates, finding.subject == user_id))
 
 
-def keep_findings(connection: Connection, user_id: str, found: Iterable[NewFinding]) -> None:
-    """Replace the findings of this user's last check."""
-    connection.execute(delete(CalendarFinding).where(CalendarFinding.calendar_user_id == user_id))
-    rows = [{**asdict(one), "bot_ids": list(one.bot_ids)} for one in found]
-    if rows:
-        statement = insert_into(connection, _FINDINGS).values(found_at=db_now())
-        connection.execute(statement.on_conflict_do_nothing(), rows)
+def keep_findings(connection: Connection, user_id: str, found: Sequence[NewFinding]) -> None:
+    """Replace the findings of this user's last check; one that still stands keeps its time."""
+    theirs = delete(CalendarFinding).where(CalendarFinding.calendar_user_id == user_id)
+    kept = tuple_(CalendarFinding.kind, CalendarFinding.subject)
+    if found:
+        theirs = theirs.where(kept.not_in([(one.kind, one.subject) for one in found]))
+    connection.execute(theirs)
+    if found:
+        rows = [{**asdict(one), "bot_ids": list(one.bot_ids)} for one in found]
+        connection.execute(_findings_upsert(connection), rows)
+
+
+def _findings_upsert(connection: Connection) -> Insert:
+    statement = insert_into(connection, _FINDINGS)
+    changed = {name: statement.excluded[name] for name in _CHANGES}
+    statement = statement.values(found_at=db_now())
+    return statement.on_conflict_do_update(index_elements=list(_KEY), set_=changed)

@@ -12,28 +12,33 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import reason
 from models.core.engine import make_engine
-from models.core.sanitize import storable
-from models.tables.base import db_now
-from models.tables.link import Link
 from workers.calendar_tokens.session import CalendarUsers
-from workers.calendars.check import LISTED, RECENT, Check, CheckResult
-from workers.calendars.findings import end_findings, same_person
+from workers.calendars.check import LISTED, Check, CheckResult
+from workers.calendars.findings import same_person
 from workers.calendars.schedule import NightlyRun, claim_nightly_run, keep_nightly_run
+from workers.calendars.user_list import (
+    end_absent,
+    is_believable,
+    keep_users,
+    names_on,
+    recent_names,
+    time_of_list,
+)
+from workers.db.transactions import in_transaction
 from workers.linking.backlog import look
 from workers.linking.context import WorkerContext
-from workers.privacy.tombstones import UserErasedError, is_pseudonym
+from workers.privacy.tombstones import UserErasedError
 from workers.recall_api.calendar_client import CalendarClient
 from workers.recall_api.calendar_schemas import CalendarUser
 from workers.recall_api.circuit import read_workspace
 from workers.recall_api.client import Recall
 from workers.recall_api.errors import RecallError
-from workers.recall_api.paging import is_too_short
-from workers.recall_api.schemas import EXTERNAL_ID_LIMIT, is_usable_external_id
+from workers.recall_api.schemas import is_usable_external_id
 from workers.recall_api.transport import LIST_BYTES, HttpClient
 from workers.shutdown import Stop
 
@@ -108,25 +113,18 @@ class NightlyCheck:
         with session.engine.begin() as connection:
             if read_workspace(connection).open_for:
                 return
+        at = time_of_list(session.engine)
         everybody = session.client.users()
-        # Shortened in the same way as in the links, so that the two can be compared.
-        listed = {
-            storable(user.external_id, EXTERNAL_ID_LIMIT): user
-            for user in everybody
-            if user.external_id
-        }
-        duplicates = same_person(everybody)
-        connected = {user.id for user in everybody if user.is_connected}
         with session.engine.begin() as connection:
-            recent = _recent(connection)
-            if is_too_short(len(recent & listed.keys()), len(recent)):
-                logger.warning(
-                    "list of calendar users is too short, check skipped", held=len(recent)
-                )
+            if not is_believable(connection, everybody):
+                logger.warning("list of calendar users is too short, check skipped")
                 yield keep_nightly_run(connection, run, is_over=True)
                 return
-            # Calendars that are no longer connected are not checked, so their findings end here.
-            end_findings(connection, connected)
+            recent = recent_names(connection)
+        # Calendars that are no longer connected are not checked, so their findings end here.
+        in_transaction(session.engine, lambda connection: end_absent(connection, everybody, at))
+        keep_users(session.engine, everybody, at)
+        listed, duplicates = names_on(everybody), same_person(everybody)
         names = _to_check(recent, listed, run.position)
         for name in names:
             if not self._may_go_on(session.engine, run):
@@ -181,13 +179,6 @@ def _after(run: NightlyRun, name: str, result: CheckResult | None) -> NightlyRun
     changed = run.changed + (result.changed if result else 0)
     failed = run.failed + (result is None)
     return replace(run, position=name, users=run.users + 1, changed=changed, failed=failed)
-
-
-def _recent(connection: Connection) -> set[str]:
-    # By linked_at, which has an index, and is close to the time of the meeting.
-    since = db_now(-RECENT.total_seconds())
-    recent = select(Link.external_id).distinct().where(Link.linked_at >= since)
-    return {name for name in connection.scalars(recent) if name and not is_pseudonym(name)}
 
 
 def _to_check(

@@ -13,13 +13,17 @@ from sqlalchemy import Connection, Engine, String, cast, delete, or_, select, up
 
 from models.tables.audit import Audit
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
-from models.tables.calendar_finding import CalendarFinding
 from models.tables.link import Link
 from models.tables.rejection import Rejection
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
 from workers.outbox.links import lock_bots, lock_bots_of, watch_links
-from workers.privacy.redact import annotate_links, redact_bots, redact_meetings
+from workers.privacy.redact import (
+    annotate_links,
+    redact_bots,
+    redact_calendars,
+    redact_meetings,
+)
 from workers.privacy.redact_events import empty_events, empty_events_of, take_out_of_events
 from workers.privacy.tombstones import ERASED, add_tombstone, pseudonym
 
@@ -35,7 +39,7 @@ T = TypeVar("T")
 class Holdings:
     """The ids of what is stored of a person.
 
-    `addresses` are those under which they host meetings, and those that were given.
+    `addresses` are those of their calendars, those they host meetings under, and those given.
     """
 
     external_id: str
@@ -69,13 +73,14 @@ def holdings(connection: Connection, external_id: str, named: Iterable[str] = ()
     names = (external_id, pseudonym(external_id))
     theirs = select(Link.meeting_id, Link.bot_id, Link.calendar_user_id)
     found = connection.execute(theirs.where(Link.external_id.in_(names))).all()
-    users = select(CalendarUser.id).where(CalendarUser.external_id.in_(names))
+    users = select(CalendarUser.id, CalendarUser.email).where(CalendarUser.external_id.in_(names))
+    known = connection.execute(users).all()
     meetings = sorted({row.meeting_id for row in found})
     addresses = {address.strip().lower() for address in named}
-    addresses |= _hosted_as(connection, meetings)
+    addresses |= _hosted_as(connection, meetings) | {row.email for row in known if row.email}
     return Holdings(
         external_id=external_id,
-        user_ids=tuple(sorted(connection.scalars(users))),
+        user_ids=tuple(sorted(row.id for row in known)),
         meeting_ids=tuple(meetings),
         bot_ids=tuple(sorted({row.bot_id for row in found})),
         addresses=tuple(sorted(addresses)),
@@ -198,14 +203,7 @@ def _is_of(attendee: dict[str, Any], addresses: Sequence[str]) -> bool:
 
 def _erase_rest(connection: Connection, held: Holdings) -> dict[str, int]:
     whose = pseudonym(held.external_id)
-    # The user's id stays: it is Recall's, and names nobody elsewhere.
-    users = update(CalendarUser).where(CalendarUser.external_id == held.external_id)
-    connection.execute(users.values(external_id=whose))
-    findings = or_(
-        CalendarFinding.calendar_user_id.in_(held.user_ids),
-        CalendarFinding.subject.in_(held.user_ids),
-    )
-    connection.execute(delete(CalendarFinding).where(findings))
+    redact_calendars(connection, held.external_id, held.user_ids, whose)
     _rename_in_audit(connection, held.external_id, whose)
     events = empty_events_of(connection, held.external_id, whose)
     return {"rejections": _empty_rejections(connection, held.bot_ids), "events": events}

@@ -24,6 +24,7 @@ from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.event import Event
 from models.tables.link import Link, LinkAttempt
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
 from workers.privacy.erase import Holdings, batches, rejections_naming
 from workers.privacy.tombstones import external_id_hash, pseudonym
@@ -58,6 +59,7 @@ def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
     yield "events", _events(connection, held, names)
     yield "rejections", of(Rejection, Rejection.id, rejections_naming(connection, held.bot_ids))
     yield "calendar_findings", _findings(connection, held)
+    yield "missed_meetings", of(MissedMeeting, MissedMeeting.external_id, names)
     yield "calendar_tokens", of(CalendarToken, CalendarToken.external_id_hash, key)
     yield "erased_users", of(ErasedUser, ErasedUser.external_id_hash, key)
     yield "audit", of(Audit, Audit.subject, names)

@@ -11,9 +11,11 @@ from sqlalchemy import Connection, Select, case, delete, exists, null, or_, sele
 from models.core.title_words import TITLE_COLUMNS
 from models.tables.base import db_now
 from models.tables.bot import Bot
-from models.tables.calendar import CalendarMeeting, MeetingPerson
+from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
+from models.tables.missed_meeting import MissedMeeting
 from workers.privacy.tombstones import USER_ERASED, any_erased, has_pseudonym, pseudonyms
 
 _DETAILS = (
@@ -25,6 +27,7 @@ _DETAILS = (
     "attendees",
     "details",
 )
+_USER_DETAILS = ("email", "google_connected", "microsoft_connected", "seen_at")
 _BOT_DETAILS = ("meeting_url", "bot_name", "bot_metadata", "last_error")
 
 
@@ -41,6 +44,24 @@ def redact_meetings(connection: Connection, meeting_ids: Collection[str]) -> int
     emptied: dict[str, Any] = dict.fromkeys(_DETAILS, null())
     emptied |= {"state": "unfetchable", "reason": USER_ERASED}
     return connection.execute(theirs.values(emptied)).rowcount
+
+
+def redact_calendars(
+    connection: Connection, external_id: str, user_ids: Collection[str], whose: str
+) -> None:
+    """Empty what Recall's lists said of a user; `whose` replaces the external_id.
+
+    Their missed meetings still count, under that name.
+    """
+    # The user's id stays: it is Recall's, and names nobody elsewhere.
+    users = update(CalendarUser).where(CalendarUser.external_id.in_((external_id, whose)))
+    emptied: dict[str, Any] = dict.fromkeys(_USER_DETAILS, null())
+    connection.execute(users.values(emptied | {"external_id": whose}))
+    finding, missed = CalendarFinding, MissedMeeting
+    about = or_(finding.calendar_user_id.in_(user_ids), finding.subject.in_(user_ids))
+    connection.execute(delete(finding).where(about))
+    theirs = or_(missed.external_id == external_id, missed.calendar_user_id.in_(user_ids))
+    connection.execute(update(missed).where(theirs).values(title=null(), external_id=whose))
 
 
 def redact_bots(connection: Connection, bot_ids: Collection[str]) -> int:

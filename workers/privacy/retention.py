@@ -13,6 +13,7 @@ from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
 from models.tables.event import Event, EventAttempt, EventDelivery
 from models.tables.link import LinkAttempt
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import BODIES_EMPTIED, WorkspaceState
 from workers.db.workspace_state import write_state
@@ -21,6 +22,8 @@ from workers.privacy.redact import empty_late_bodies
 EVERY_SECONDS = 3600.0
 SOON_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
+# A check judges the last seven days: a month shows how often somebody's meetings are missed.
+MISSED_DAYS = 30
 BATCH = 500
 # The poller has other work: the rest waits for the next purge.
 MOST_BATCHES = 20
@@ -61,6 +64,7 @@ class Retention:
             self._delete_event_attempts,
             self._delete_tokens,
             self._delete_connect_links,
+            self._delete_missed_meetings,
         ):
             for _ in range(MOST_BATCHES):
                 with self._engine.begin() as connection:
@@ -128,6 +132,12 @@ class Retention:
         key = ConnectLink.link_hash
         old = select(key).where(ConnectLink.expires_at < db_now(-DAY_SECONDS)).limit(BATCH)
         return connection.execute(delete(ConnectLink).where(key.in_(old))).rowcount
+
+    def _delete_missed_meetings(self, connection: Connection) -> int:
+        key = MissedMeeting.meeting_id
+        before = db_now(-MISSED_DAYS * DAY_SECONDS)
+        old = select(key).where(MissedMeeting.found_at < before).limit(BATCH)
+        return connection.execute(delete(MissedMeeting).where(key.in_(old))).rowcount
 
 
 def _emptied_until(connection: Connection) -> datetime | None:

@@ -51,21 +51,28 @@ def test_the_overview_tells_of_reconcile_and_findings(engine: Engine, app: Flask
     found_something(engine)
     page = logged_in(app, READ).get("/console/").text
     assert "2 bots and 5 statuses missed, out of 9 bots" in page
-    assert '<a href="/console/calendar/findings">two bots on one meeting: 1</a>' in page
+    found = "/console/findings?kind=two_bots_on_one_meeting"
+    assert f'<a href="{found}">two bots on one meeting: 1</a>' in page
 
 
 def test_findings_are_listed_and_escaped(engine: Engine, app: Flask) -> None:
     """A finding is listed with its bots, and its text is no markup."""
     found_something(engine)
-    page = logged_in(app, READ).get("/console/calendar/findings").text
+    page = logged_in(app, READ).get("/console/findings").text
     assert "&lt;b&gt;m&lt;/b&gt;" in page
     assert f"/console/bots/{BOT_ID}" in page
 
 
 def test_no_findings_are_said_to_be_none(app: Flask) -> None:
     """An empty list is a sentence; a stranger is sent to the login."""
-    assert "No findings." in logged_in(app, READ).get("/console/calendar/findings").text
-    assert app.test_client().get("/console/calendar/findings").status_code == 302
+    assert "No findings." in logged_in(app, READ).get("/console/findings").text
+    assert app.test_client().get("/console/findings").status_code == 302
+
+
+def test_the_findings_are_still_found_where_they_were(app: Flask) -> None:
+    """People keep addresses."""
+    answer = logged_in(app, READ).get("/console/calendar/findings")
+    assert (answer.status_code, answer.headers["Location"]) == (308, "/console/findings")
 
 
 def test_an_incomplete_reconcile_is_said_to_be() -> None:

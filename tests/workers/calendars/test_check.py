@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Connection, Engine, insert, update
 
 from models.queries.alerts import alarms
-from models.queries.findings import calendar_findings, count_findings
+from models.queries.findings import FindingFilter, FindingRow, count_findings, findings
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot
@@ -50,6 +50,11 @@ def soon(hours: float = 20) -> datetime:
 def waiting(recall: FakeRecall, user: FakeUser) -> FakeBot:
     """A bot that has joined early and recorded nothing yet."""
     return recall.build.bot([recall.build.meeting(user, start=soon())], outcome=None)
+
+
+def standing(connection: Connection) -> list[FindingRow]:
+    """The findings that stand, as every surface lists them."""
+    return findings(FindingFilter()).page(connection, 50).rows
 
 
 def ends(engine: Engine) -> dict[str, tuple[str | None, bool]]:
@@ -172,7 +177,7 @@ def test_a_meeting_to_be_recorded_without_a_bot_is_reported(
     recall.build.bot([meeting], outcome=None)
     assert tell(*CHECK).exit_code == 0
     with engine.connect() as connection:
-        assert calendar_findings(connection) == []
+        assert standing(connection) == []
 
 
 def test_two_bots_on_one_meeting_are_reported(
@@ -247,7 +252,7 @@ def test_a_night_sweeps_every_calendar_once(
     assert recall.calls.counts()["GET calendar/meetings 200"] == 2
     assert recall.world.user_named("gone") is None
     with engine.begin() as connection:
-        assert calendar_findings(connection)[0].kind == "will_record_without_bot"
+        assert standing(connection)[0].kind == "will_record_without_bot"
         assert claim_nightly_run(connection) is None
 
 
@@ -348,7 +353,7 @@ def test_a_night_ends_the_findings_of_who_is_not_connected(
     add_finding(engine, gone.id if how != "never seen" else "nobody", soon())
     NightlyCheck(make_context(), Stop(), pace=0).run(night)
     with engine.begin() as connection:
-        assert {found.calendar_user_id for found in calendar_findings(connection)} <= {ines.id}
+        assert {found.calendar_user_id for found in standing(connection)} <= {ines.id}
 
 
 def test_what_has_begun_rings_no_alarm(engine: Engine) -> None:
@@ -358,7 +363,7 @@ def test_what_has_begun_rings_no_alarm(engine: Engine) -> None:
         add_finding(engine, "user", now + timedelta(hours=hours), f"m{number}")
     with engine.begin() as connection:
         assert count_findings(connection) == {"will_record_without_bot": 2}
-        assert len(calendar_findings(connection)) == 5
+        assert len(standing(connection)) == 5
     add_finding(engine, "user", None, "timeless")
     with engine.begin() as connection:
         assert count_findings(connection) == {"will_record_without_bot": 3}

@@ -1,6 +1,7 @@
 """Erasing a person: nothing of theirs is left or comes back, counts and links stay."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from models.tables.calendar import (
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
 from tests.conftest import SECRET, MakeContext, MakeSettings
 from tests.lab.faults.faults import Fault
@@ -35,16 +37,26 @@ from tests.support.cli import Tell, link, teller, told
 from tests.support.ids import new_id
 from tests.support.processes import running, until
 from tests.support.rows import add_delivery, bot_row, count, later, rows
+from workers.calendars.user_list import keep_users, time_of_list
 from workers.db.audit import audit
 from workers.linking.drain import Drain
 from workers.linking.relink import relink
 from workers.privacy.erase import Eraser, holdings
 from workers.privacy.retention import Retention
-from workers.privacy.tombstones import ERASED, add_tombstone, is_pseudonym, pseudonym
+from workers.privacy.tombstones import (
+    ERASED,
+    add_tombstone,
+    is_pseudonym,
+    lift_tombstone,
+    pseudonym,
+)
+from workers.recall_api.calendar_schemas import CalendarConnection
+from workers.recall_api.calendar_schemas import CalendarUser as ListedUser
 from workers.shutdown import Stop
 
 WHO = "ines-4711"
 TITLE = "Ines, salary talks"
+ADDRESS = "ines.private@example.org"
 SECRETS = (WHO, TITLE, "salary", "ines.private", "Ines Example")
 
 
@@ -58,7 +70,7 @@ def tell(database_url: str, recall: FakeRecall) -> Tell:
 def ines(recall: FakeRecall) -> FakeUser:
     """Who is to be erased: connected by an address that tells her name."""
     user = recall.build.user(WHO)
-    user.connection("google").email = "ines.private@example.org"
+    user.connection("google").email = ADDRESS
     return user
 
 
@@ -97,6 +109,12 @@ def _read(value: Any) -> object:
     return bytes(value).decode("utf-8", "replace") if is_bytes else value
 
 
+def listed_as(user_id: str) -> ListedUser:
+    """Her, as List Calendar Users has her."""
+    google = CalendarConnection("google", connected=True, email=ADDRESS, id=None)
+    return ListedUser(user_id, WHO, (google,), None)
+
+
 def fill(engine: Engine, tools: Any, bot: FakeBot) -> None:
     """Link her bot, with a payload, an error, a refusal and an audit that all tell of her."""
     body = json.dumps({"event": "bot.done", "data": {"bot": {"id": bot.id, "for": WHO}}}).encode()
@@ -112,6 +130,10 @@ def fill(engine: Engine, tools: Any, bot: FakeBot) -> None:
         finding = {"calendar_user_id": user_id, "bot_ids": []}
         finding |= {"kind": "will_record_without_bot", "subject": "m"}
         connection.execute(insert(CalendarFinding).values(found_at=db_now(), **finding))
+        missed = {"meeting_id": "m", "external_id": WHO, "title": TITLE, "reason": "no_bot"}
+        times = {name: db_now() for name in ("start_time", "end_time", "found_at")}
+        connection.execute(insert(MissedMeeting).values(**missed, **times))
+    keep_users(engine, [listed_as(user_id)], time_of_list(engine))
 
 
 def test_nothing_of_an_erased_person_is_left(
@@ -146,6 +168,49 @@ def test_nothing_of_an_erased_person_is_left(
     assert [row.action for row in rows(engine, Audit)] == ["calendar refresh", "erase"]
     assert rows(engine, Rejection)[0].body is None
     assert recall.world.user_named(WHO) is not None
+
+
+def test_no_list_of_users_brings_an_erased_person_back(
+    engine: Engine, tell: Tell, make_context: MakeContext, bot: FakeBot
+) -> None:
+    """Recall still lists her, under her name or another; who connects anew is kept again."""
+    fill(engine, make_context(), bot)
+    tell("erase", WHO, "--yes")
+    her = listed_as(rows(engine, CalendarUser)[0].id)
+    at = time_of_list(engine)
+    keep_users(engine, [her, replace(her, external_id=None)], at)
+    keep_users(engine, [replace(her, external_id="another")], at)
+    assert [word for word in SECRETS if word in dump(engine)] == []
+    (row,) = rows(engine, CalendarUser)
+    assert (row.external_id, row.email, row.seen_at) == (pseudonym(WHO), None, None)
+    with engine.begin() as connection:
+        lift_tombstone(connection, WHO)
+    keep_users(engine, [her], at)
+    (row,) = rows(engine, CalendarUser)
+    assert (row.external_id, row.email) == (WHO, ADDRESS)
+
+
+def test_an_address_of_her_calendar_is_taken_out_of_others_copies(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, ines: FakeUser
+) -> None:
+    """Also where she hosts nothing: Recall's list of users tells it."""
+    theirs = recall.build.meeting(recall.build.user("omar"))
+    theirs.attendees[1].email = ADDRESS
+    link(engine, make_context(), recall.build.bot([theirs]).id)
+    keep_users(engine, [listed_as(ines.id)], time_of_list(engine))
+    assert told(tell("erase", WHO, "--yes", "--json"))["erased"]["copies"] == 1
+    assert ADDRESS not in dump(engine)
+
+
+def test_missed_meetings_stay_for_a_month(engine: Engine, make_settings: MakeSettings) -> None:
+    """By when they were found."""
+    missed = {"start_time": db_now(), "end_time": db_now(), "reason": "no_bot"}
+    with engine.begin() as connection:
+        for days in (29, 31):
+            found = insert(MissedMeeting).values(meeting_id=str(days), **missed)
+            connection.execute(found.values(found_at=db_now(-days * 86_400)))
+    assert Retention(engine, make_settings()).purge() == 1
+    assert [row.meeting_id for row in rows(engine, MissedMeeting)] == ["29"]
 
 
 def test_erasing_again_changes_nothing(
@@ -343,11 +408,15 @@ def test_an_export_is_everything_that_is_held(
         "events": 1,
         "rejections": 1,
         "calendar_findings": 1,
+        "missed_meetings": 1,
         "calendar_tokens": 1,
         "erased_users": 0,
         "audit": 1,
     }
     assert found["calendar_meetings"][0]["title"] == TITLE
+    (user,) = found["calendar_users"]
+    assert (user["email"], user["google_connected"]) == (ADDRESS, True)
+    assert found["missed_meetings"][0]["title"] == TITLE
     assert json.loads(found["deliveries"][0]["body"])["data"]["bot"]["id"] == bot.id
     assert set(found["calendar_tokens"][0]) == {"expires_at"}
     assert other.id not in result.stdout
