@@ -23,7 +23,7 @@ from webhook.web import problems
 from webhook.web.auth import Access
 from workers.queue.jobs import queue_name
 from workers.queue.redis_clients import quick_redis
-from workers.queue.wakeup import Bell
+from workers.queue.wakeup import WakeUp
 
 READ_CONNECTIONS = 2
 
@@ -34,8 +34,8 @@ class Resources:
     def __init__(self, settings: Settings) -> None:
         self.redis = client = quick_redis(settings)
         self.inbox = Inbox(settings)
-        self.bell = Bell(client, queue_name(settings))
-        self.wakeup = WakeupNotifier(self.bell)
+        self.worker_wakeup = WakeUp(client, queue_name(settings))
+        self.wakeup = WakeupNotifier(self.worker_wakeup)
         # The server enforces read-only, so a bug in a page cannot change anything.
         self.reads = make_engine(settings, "read", pool_size=READ_CONNECTIONS)
         # One connection: relinks and rejections are rare, and a small plan has twenty in all.
@@ -66,7 +66,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     _add_receiver(app, settings, resources, clock)
     app.register_blueprint(health.blueprint(resources.health))
     access, reader = Access(settings), Reader(resources.reads)
-    relink_service = RelinkService(reader, resources.writes, resources.bell)
+    relink_service = RelinkService(reader, resources.writes, resources.worker_wakeup)
     app.register_blueprint(metrics.blueprint(reader, access))
     app.register_blueprint(api.blueprint(api.Api(settings, reader, relink_service), access))
     actions = CalendarActions(settings, resources.writes, resources.redis)

@@ -3,8 +3,8 @@
 import os
 import sys
 
-# Where it is installed, httpx and structlog import it, for what neither does here: six megabytes a
-# process, and tracebacks that show the values of variables.
+# httpx and structlog import rich if it is installed. It takes six megabytes a process, and its
+# tracebacks show the values of variables.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
 from models.core.logging import set_up_logging
@@ -20,9 +20,9 @@ def main() -> int:
         settings = Settings.read(os.environ)
         set_up_logging(settings)
         _ = settings.api_key
-        # Its children make their own; what is wrong with REDIS_URL is told before there are any.
+        # The children create their own clients; this reports a malformed REDIS_URL before the fork.
         quick_redis(settings)
-        # The trusted roots are read once, before the children are forked.
+        # The root certificates are loaded once, before the fork.
         context = make_ssl_context(os.environ.get("SSL_CERT_FILE"))
     except SettingsError as error:
         print(f"recall-links worker: {error}", file=sys.stderr)

@@ -4,9 +4,9 @@ import queue
 
 
 class Stop:
-    """Says whether to stop, and wakes whoever waits at an inbox.
+    """Whether a stop was requested; wakes threads that wait at an inbox.
 
-    Not an Event: its lock may be held by the very code that the signal interrupts.
+    Not an Event: the code that the signal interrupts may hold its lock.
     """
 
     def __init__(self) -> None:
@@ -14,16 +14,16 @@ class Stop:
         self._inboxes: list[queue.SimpleQueue[object]] = []
 
     def request(self) -> None:
-        """Ask to stop; again is the same."""
-        # A SimpleQueue's put may interrupt itself; that of a Queue may not.
+        """Request the stop; may be repeated."""
+        # Unlike Queue.put, SimpleQueue.put is reentrant.
         self.is_requested = True
         for inbox in self._inboxes:
             inbox.put(self)
 
     def wakes(self, inbox: "queue.SimpleQueue[object]") -> None:
-        """Put this object into `inbox` when the stop is asked for."""
+        """Put this object into `inbox` when a stop is requested."""
         self._inboxes.append(inbox)
 
     def forget(self, inbox: "queue.SimpleQueue[object]") -> None:
-        """Put nothing into `inbox` any more: who waited there has ended."""
+        """Put nothing into `inbox` any more."""
         self._inboxes.remove(inbox)

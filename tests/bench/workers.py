@@ -20,7 +20,7 @@ from tests.bench.world import World, bot_id, occurred_at, webhook_body
 from tests.lab.stack.stack import ROOT, Process, environment
 from workers.queue.jobs import queue_name
 from workers.queue.redis_clients import quick_redis
-from workers.queue.wakeup import Bell
+from workers.queue.wakeup import WakeUp
 
 THREADS = 32
 SLICE_LIMIT_SECONDS = 120.0
@@ -165,7 +165,7 @@ def _ring(
         for row in rows:
             copy.write_row(row)
     settings = Settings.read({name: str(value) for name, value in contender.environ.items()})
-    Bell(quick_redis(settings), queue_name(settings)).ring()
+    WakeUp(quick_redis(settings), queue_name(settings)).send()
     return started
 
 

@@ -35,7 +35,7 @@ POINTS = {
     "bot fetched": "workers.linking.linker:Linker._bot:after",
     "token made": "workers.linking.linker:Linker._token:after",
     "meeting fetched": "workers.linking.linker:Linker._fetch:after",
-    "tokens stored, before the commit": "workers.linking.token_broker:TokenBroker.save:after",
+    "tokens stored, before the commit": "workers.linking.token_broker:keep_tokens:after",
     "linked": "workers.linking.linker:Linker.link_bot:after",
     "settling, bots written": "workers.linking.save_bots:write_meetings:before",
     "settling, links written": "workers.linking.save_bots:write_links:after",

@@ -1,7 +1,7 @@
 """Small stand-ins for the seams: a wire that answers from a table, tokens in a dict, no limits."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +9,7 @@ import httpx
 
 from workers.linking.types import Claim
 from workers.privacy.tombstones import UserErasedError
-from workers.rate_limits.buckets import Bucket
-from workers.recall_api.errors import Endpoint, RecallError
+from workers.rate_limits.buckets import Bucket, Grant
 from workers.recall_api.schemas import MeetingRef
 from workers.recall_api.transport import Answer
 
@@ -125,18 +124,32 @@ class FakeTokens:
             del self.cached[external_id]
 
 
-class OpenTurnstile:
-    """Lets everything through, and notes what was closed."""
+class OpenLimits:
+    """Lets every call through but those of `held` buckets; notes what was taken and closed."""
 
-    def __init__(self, hold: Callable[[Endpoint], RecallError | None] = lambda _: None) -> None:
-        self._hold = hold
+    def __init__(self, held: str = "") -> None:
+        self._held = held
+        self.taken: list[str] = []
         self.closed: list[str] = []
 
-    def enter(self, endpoint: Endpoint, bucket: Bucket) -> None:
-        """Let it pass, unless `hold` has an objection."""
-        if (error := self._hold(endpoint)) is not None:
-            raise error
+    def take(self, bucket: Bucket, count: int = 1) -> Grant:
+        """Let it pass, unless its bucket is held."""
+        self.taken.append(_kind(bucket))
+        return Grant(0, 9.0) if _kind(bucket) == self._held else Grant(count)
 
-    def close(self, bucket: Bucket, error: RecallError) -> None:
+    def close(self, bucket: Bucket, seconds: float) -> None:
         """Note it."""
-        self.closed.append(bucket.name.partition(":")[0])
+        self.closed.append(_kind(bucket))
+
+    def give_back(self, bucket: Bucket, count: int) -> None:
+        """Nothing is counted."""
+
+    def heed(self, closed: Mapping[str, float]) -> None:
+        """Nothing is closed."""
+
+    def left(self, bucket: Bucket) -> None:
+        """Nothing is counted."""
+
+
+def _kind(bucket: Bucket) -> str:
+    return bucket.name.partition(":")[0]

@@ -150,7 +150,7 @@ def test_with_no_redis_at_all_everything_is_linked(
         sender = Sender(f"{stack.url}{PATH}", [SECRET], retries=compressed(0.01))
         sender.run(webhooks)
         until(lambda: is_all_settled(engine, 4), "every link")
-        assert "this worker sweeps only" in stack.workers[0].log.read_text()
+        assert "this worker runs the poller only" in stack.workers[0].log.read_text()
     assert count(engine, Link) > 0
 
 

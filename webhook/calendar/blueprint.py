@@ -68,7 +68,7 @@ def add_token_exchange(
 
     def proved(external_id: str) -> str:
         with gateway.open() as recall:
-            return recall.users.proved(external_id).token
+            return recall.users.checked_token(external_id).token
 
     def exchange(external_id: str, _body: dict[str, Any]) -> Response:
         # A page asks several times while it loads; one call to Recall answers all of them.

@@ -73,7 +73,7 @@ def token(session: Session, external_id: str, *, create: bool, as_json: bool) ->
         _refuse("this user is not known here; --create creates them at Recall")
     try:
         with session.recall_gateway().open() as recall:
-            found = recall.users.proved(external_id)
+            found = recall.users.checked_token(external_id)
     except UserErasedError:
         _refuse("this user was erased; reconnecting a calendar ends that")
     with session.writes().begin() as connection:

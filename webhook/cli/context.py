@@ -22,7 +22,7 @@ from webhook.services.relink import RelinkService
 from workers.calendar_tokens.gateway import RecallGateway
 from workers.queue.jobs import queue_name
 from workers.queue.redis_clients import quick_redis
-from workers.queue.wakeup import Bell
+from workers.queue.wakeup import WakeUp
 from workers.rate_limits.buckets import Buckets
 from workers.rate_limits.factory import make_limits
 from workers.recall_api.calendar_client import CalendarClient
@@ -72,13 +72,13 @@ class Session:
         """Return a client that answers or fails within a second; None without REDIS_URL."""
         return quick_redis(self.settings)
 
-    def bell(self) -> Bell:
+    def wakeup(self) -> WakeUp:
         """Return what wakes the workers."""
-        return Bell(self.redis(), queue_name(self.settings))
+        return WakeUp(self.redis(), queue_name(self.settings))
 
     def relink_service(self) -> RelinkService:
         """Return the relink service."""
-        return RelinkService(self.reader(), self.writes(), self.bell())
+        return RelinkService(self.reader(), self.writes(), self.wakeup())
 
     def calendar(self, *, patience: float, seconds: float) -> CalendarClient:
         """Return a Recall client; it waits `patience` s for its turn and `seconds` for a call."""

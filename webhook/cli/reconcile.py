@@ -44,7 +44,7 @@ def reconcile(
         client,
         session.buckets().bot_list,
         session.settings.api_url,
-        wake=session.bell().ring,
+        wake=session.wakeup().send,
     )
     try:
         run = reconciler.open(wanted, afresh=restart)

@@ -140,7 +140,7 @@ def reverify_all(session: Session, *, as_json: bool) -> None:
         )
     inbox.close()
     if done.accepted:
-        session.bell().ring()
+        session.wakeup().send()
     if as_json:
         print_json(asdict(done))
     else:

@@ -4,7 +4,7 @@ import threading
 import time
 
 from workers.queue.redis_news import RedisNews
-from workers.queue.wakeup import Bell
+from workers.queue.wakeup import WakeUp
 
 PAUSE_SECONDS = 0.1
 
@@ -12,8 +12,8 @@ PAUSE_SECONDS = 0.1
 class WakeupNotifier:
     """One thread, started by the first wake-up; a request only sets its flag."""
 
-    def __init__(self, bell: Bell) -> None:
-        self._bell = bell
+    def __init__(self, wakeup: WakeUp) -> None:
+        self._wakeup = wakeup
         self._news = RedisNews("Redis wakes no worker: links wait for the next poll")
         self._flag = threading.Event()
         self._lock = threading.Lock()
@@ -47,6 +47,6 @@ class WakeupNotifier:
             if self._is_closed:
                 return
             # One wake-up after the pause covers every delivery that arrives during it.
-            self._bell.ring()
-            self._news.note(self._bell.failure)
+            self._wakeup.send()
+            self._news.note(self._wakeup.failure)
             time.sleep(PAUSE_SECONDS)

@@ -16,7 +16,7 @@ from webhook.services.reader import Reader
 from webhook.web.params import BadParameterError
 from workers.db.audit import audit
 from workers.linking.relink import STAGGER_SECONDS, relink
-from workers.queue.wakeup import Bell
+from workers.queue.wakeup import WakeUp
 
 MOST = 10_000
 BATCH = 500
@@ -51,10 +51,10 @@ class Relinked:
 class RelinkService:
     """Finds the bots that match and makes them due."""
 
-    def __init__(self, reader: Reader, writes: Engine, bell: Bell) -> None:
+    def __init__(self, reader: Reader, writes: Engine, wakeup: WakeUp) -> None:
         self._reader = reader
         self._writes = writes
-        self._bell = bell
+        self._wakeup = wakeup
 
     def one(self, bot_id: str, actor: str) -> bool:
         """Queue one bot for retry; False if it is unknown."""
@@ -62,7 +62,7 @@ class RelinkService:
             done = relink(connection, [bot_id])
             if done:
                 audit(connection, actor, "relink", bot_id, {})
-        self._bell.ring()
+        self._wakeup.send()
         return bool(done)
 
     def preview(self, wanted: RelinkRequest) -> Preview:
@@ -95,7 +95,7 @@ class RelinkService:
         with self._writes.begin() as connection:
             asked = wanted.model_dump(mode="json", exclude_none=True, exclude={"preview"})
             audit(connection, actor, "relink", None, {"asked": asked, "relinked": total})
-        self._bell.ring()
+        self._wakeup.send()
         return Relinked(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
 
     def _listing(self, wanted: RelinkRequest) -> Listing[BotRow]:

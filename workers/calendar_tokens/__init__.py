@@ -1,1 +1,1 @@
-"""Calendar auth tokens: minted, encrypted, kept and used."""
+"""Calendar tokens: requested, encrypted, stored and used."""

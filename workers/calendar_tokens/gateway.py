@@ -1,4 +1,4 @@
-"""The way to Recall for processes that are no worker: few at once, each over its own connection."""
+"""Access to Recall for the web process and others: few callers at once."""
 
 import os
 import threading
@@ -19,23 +19,23 @@ from workers.recall_api.client import CALL_SECONDS, Recall
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.transport import MAX_BODY_BYTES, HttpClient, make_ssl_context
 
-# A place that is not free by then is refused: whoever waits here holds a thread as well.
+# How long to wait for a free place: the caller occupies a thread meanwhile.
 PLACE_SECONDS = 0.25
 RETRY_SECONDS = 1.0
-# Somebody waits in front of it: a router gives up after thirty.
+# A person waits for it, and Heroku's router gives up after 30 s.
 LIST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class GatewaySession:
-    """Recall, for as long as the door stands open: its endpoints, and users with their tokens."""
+    """Access to Recall: its endpoints, and calendar users with their tokens."""
 
     client: CalendarClient
     users: CalendarUsers
 
 
 class RecallGateway:
-    """Lets at most `places` callers speak to Recall at once; SettingsError without an API key."""
+    """Lets at most `places` callers use Recall at once; SettingsError without an API key."""
 
     most_bytes = MAX_BODY_BYTES
 
@@ -60,12 +60,12 @@ class RecallGateway:
 
     @contextmanager
     def open(self) -> Iterator[GatewaySession]:
-        """Speak to Recall; RecallError (held) while every place is taken."""
+        """Begin a session; RecallError (held) while every place is taken."""
         if not self._places.acquire(timeout=PLACE_SECONDS):
             raise RecallError(Fault.HELD, Endpoint.USER, retry_after=RETRY_SECONDS)
-        wire = HttpClient(self._context, self.most_bytes)
+        http = HttpClient(self._context, self.most_bytes)
         try:
-            recall = Recall(wire, self._api_url, self._api_key, seconds=self._seconds)
+            recall = Recall(http, self._api_url, self._api_key, seconds=self._seconds)
             client = CalendarClient(
                 recall,
                 self._limits,
@@ -75,5 +75,5 @@ class RecallGateway:
             )
             yield GatewaySession(client, CalendarUsers(self._engine, self.vault, client))
         finally:
-            wire.close()
+            http.close()
             self._places.release()

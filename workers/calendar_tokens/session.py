@@ -1,4 +1,4 @@
-"""Acting as a calendar user: the cached token, a fresh one where Recall refuses it."""
+"""Acts as a calendar user: with the cached token, or a new one if Recall refuses it."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class CalendarUsers:
-    """One user at a time, over a client and short transactions; none is open during a call."""
+    """Tokens of calendar users, for one caller; no transaction is open during a call."""
 
     def __init__(self, engine: Engine, vault: Vault, client: CalendarClient) -> None:
         self._engine = engine
@@ -25,9 +25,9 @@ class CalendarUsers:
         self._client = client
 
     def act(self, external_id: str, work: Callable[[UserToken], T]) -> T:
-        """Do `work` with the user's token; once more with a fresh one where it is refused.
+        """Do `work` with the user's token; once more with a new one if that is refused.
 
-        Asking a token creates an unknown user; UserErasedError where that is forbidden.
+        Requesting a token creates an unknown user. UserErasedError for an erased one.
         """
         token = self.token(external_id)
         try:
@@ -38,10 +38,10 @@ class CalendarUsers:
         self._drop(token)
         return work(self.token(external_id))
 
-    def proved(self, external_id: str) -> UserToken:
-        """Return a token that Recall takes now: a cached one may be a deleted user's.
+    def checked_token(self, external_id: str) -> UserToken:
+        """Return a token that Recall accepts now: a cached one may be a deleted user's.
 
-        What else goes wrong with Recall is no reason to hold back a token that was good.
+        Any other failure of Recall returns the cached token.
         """
         token = self.token(external_id)
         try:
@@ -53,7 +53,7 @@ class CalendarUsers:
         return token
 
     def token(self, external_id: str) -> UserToken:
-        """Return the cached token, or mint one; UserErasedError for an erased user."""
+        """Return the cached token, or request one; UserErasedError for an erased user."""
         key = external_id_hash(external_id)
         with self._engine.begin() as connection:
             refuse_erased(connection, external_id)
@@ -61,11 +61,11 @@ class CalendarUsers:
         return self.mint(external_id) if cached is None else UserToken(external_id, cached)
 
     def mint(self, external_id: str) -> UserToken:
-        """Ask a fresh token, whatever is cached and whoever was erased, and keep it."""
+        """Request and store a new token, even for an erased user."""
         with self._engine.begin() as connection:
             open_for = read_workspace(connection).open_for
         if open_for:
-            # The workers found the key refused: asking again would only count against us.
+            # Recall refuses the workspace, and may count further calls against us.
             raise RecallError(Fault.HELD, Endpoint.AUTHENTICATE, retry_after=open_for)
         token = self._client.authenticate(external_id)
         with self._engine.begin() as connection:
@@ -78,7 +78,7 @@ class CalendarUsers:
 
 
 def is_known(connection: Connection, external_id: str) -> bool:
-    """Whether this user was ever seen here: a token for an unknown one would make them."""
+    """Whether this user was ever seen here: a token for an unknown user would create them."""
     seen = select(CalendarUser.id).where(CalendarUser.external_id == external_id)
     held = select(CalendarToken.fingerprint).where(
         CalendarToken.external_id_hash == external_id_hash(external_id)

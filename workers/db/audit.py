@@ -1,4 +1,4 @@
-"""Writing down who changed what."""
+"""The audit: who changed what."""
 
 from typing import Any
 
@@ -11,6 +11,6 @@ from models.tables.base import db_now
 def audit(
     connection: Connection, actor: str, action: str, subject: str | None, details: dict[str, Any]
 ) -> None:
-    """Note who changed what."""
+    """Record who changed what."""
     row = {"actor": actor, "action": action, "subject": subject, "details": details}
     connection.execute(insert(Audit).values(at=db_now(), **row))

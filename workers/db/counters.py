@@ -1,4 +1,4 @@
-"""Counting by the hour."""
+"""Hourly counters."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -20,7 +20,7 @@ def add_hourly_counts(connection: Connection, counts: Counts) -> None:
     """Add to this hour's counts and to the totals, by (name, label)."""
     if not counts:
         return
-    # In one order, as every writer does: two of them never wait for each other in a ring.
+    # In one order, as all writers do, so that they cannot deadlock.
     rows = [{"name": n, "label": v, "count": c} for (n, v), c in sorted(counts.items())]
     for is_total in (False, True):
         connection.execute(_raise(connection.dialect.name, is_total=is_total), rows)

@@ -1,4 +1,4 @@
-"""Transactions of a drain that outlive a database's short absence."""
+"""Transactions that are retried while the database is briefly unavailable."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,16 +20,16 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class Database(Protocol):
-    """What begins transactions: an engine, or a writer."""
+    """What begins transactions: an engine or a writer."""
 
     def begin(self) -> AbstractContextManager[Connection]:
-        """Begin one that ends with the block."""
+        """Begin a transaction that ends with the block."""
 
 
 class Writer:
-    """One connection, kept from transaction to transaction, and made anew after a failure.
+    """One connection, kept from transaction to transaction, and replaced after a failure.
 
-    A drain writes dozens of times a second: a pool would ask each time whether it is still there.
+    A drain writes dozens of times a second, and a pool would test the connection each time.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -38,13 +38,13 @@ class Writer:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Begin a transaction, on the connection that is there or a new one."""
+        """Begin a transaction on the kept connection, or on a new one."""
         with self._lent() as connection, connection.begin():
             yield connection
 
     @property
     def singly(self) -> "Singly":
-        """The same connection for statements that each stand alone, without BEGIN and COMMIT."""
+        """The same connection in autocommit mode."""
         return Singly(self._lent)
 
     @contextmanager
@@ -55,8 +55,7 @@ class Writer:
             yield self._connection
         except SQLAlchemyError as error:
             if is_unavailable(error):
-                # Also where the connection lives: after a fail-over it leads to a server that
-                # only reads.
+                # Even if the connection is alive: after a failover it may lead to a replica.
                 self._connection.invalidate()
                 self.close()
             raise
@@ -69,30 +68,30 @@ class Writer:
 
 
 class Singly:
-    """A connection whose every statement is committed by itself: two round trips less."""
+    """A connection in autocommit mode, which saves the round trips of BEGIN and COMMIT."""
 
     def __init__(self, lent: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._lent = lent
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Lend the connection; on SQLite, which is asked in no round trips, in a transaction.
+        """Lend the connection; in a transaction on SQLite, which has no round trips.
 
-        Through a pooler as well, where each transaction makes its own settings.
+        Through a pooler too, where each transaction makes its own settings.
         """
         with self._lent() as connection:
             if connection.dialect.name != "postgresql" or is_pooled(connection):
                 with connection.begin():
                     yield connection
                 return
-            # The driver's own switch: SQLAlchemy's costs as much as it would save.
+            # The driver's own switch: SQLAlchemy's costs as much as it saves.
             driver: Any = connection.connection.driver_connection
             driver.autocommit = True
             try:
                 with connection.begin():
                     yield connection
             finally:
-                # One that broke is thrown away, and cannot be switched any more.
+                # A broken connection cannot be switched, and is discarded.
                 if not driver.closed:
                     driver.autocommit = False
 
@@ -100,10 +99,10 @@ class Singly:
 def in_transaction(
     database: Database, work: Callable[[Connection], T], patience: float = ABSENCE_SECONDS
 ) -> T:
-    """Run `work` in a transaction; while the database is away, again, for `patience` seconds.
+    """Run `work` in a transaction; while the database is away, retry for `patience` seconds.
 
-    What was fetched from Recall is worth waiting for: losing it would cost its calls anew. A
-    deadlock's victim comes here too. `work` may run several times, so it must not mind.
+    Losing what was fetched from Recall would cost its calls again. A deadlock is retried too.
+    `work` may run several times, so it must be idempotent.
     """
     give_up_at = time.monotonic() + patience
     while True:
@@ -113,6 +112,6 @@ def in_transaction(
         except SQLAlchemyError as error:
             if not is_unavailable(error) or time.monotonic() >= give_up_at:
                 raise
-            logger.warning("database away, trying again", reason=reason(error))
-            # No event tells that a database is back; asking three times a second costs it little.
+            logger.warning("database away, retrying", reason=reason(error))
+            # Nothing signals that a database is back; three attempts a second cost it little.
             time.sleep(PAUSE_SECONDS)

@@ -12,12 +12,12 @@ Insert = postgresql.Insert | sqlite.Insert
 
 
 def insert_into(connection: Connection, table: Table) -> Insert:
-    """Return this database's own INSERT, which knows ON CONFLICT."""
+    """Return the INSERT of this database's dialect, which has ON CONFLICT."""
     return insert_for(connection.dialect.name, table)
 
 
 def insert_for(dialect: str, table: Table) -> Insert:
-    """Return the same by the dialect's name, for statements that are made once and kept."""
+    """Return the same by the dialect's name, for cached statements."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
@@ -27,7 +27,7 @@ def upsert(connection: Connection, table: Table, rows: Rows, *, update: Sequence
     Without `update` the row that is there stays. The rows go in the order of their keys, so that
     two writers never wait for each other in a ring.
     """
-    # An empty executemany would be read as one row of defaults.
+    # An empty executemany would insert one row of defaults.
     if not rows:
         return
     keys = [column.name for column in table.primary_key]
@@ -37,7 +37,7 @@ def upsert(connection: Connection, table: Table, rows: Rows, *, update: Sequence
 
 @cache
 def _upsert(dialect: str, table: Table, update: tuple[str, ...]) -> Insert:
-    # Kept: to build a statement and its cache key costs more than to send it.
+    # Cached: building a statement and its cache key costs more than sending it.
     statement = insert_for(dialect, table)
     keys = [column.name for column in table.primary_key]
     if not update:

@@ -1,4 +1,4 @@
-"""Writing what more than one dyno shares about the workspace."""
+"""Writes state that dynos share."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from workers.db.upsert import insert_into
 def write_state(
     connection: Connection, key: str, value: Mapping[str, object], at: datetime | None = None
 ) -> None:
-    """Write one shared fact over what is there, as of `at`, else of the database's now."""
+    """Write one value, replacing an older one, as of `at` or the database's time."""
     row = {"value": value, "updated_at": db_now() if at is None else at}
     statement = insert_into(connection, cast("Table", WorkspaceState.__table__))
     statement = statement.values(key=key, **row)

@@ -1,4 +1,4 @@
-"""What there is to do, by two cheap reads: what a sweep looks at."""
+"""The backlog, by two cheap reads, for the poller."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from workers.recall_api.circuit import read_workspace
 
 @dataclass(frozen=True, slots=True)
 class PendingWork:
-    """Whether work waits now, the seconds until a bot falls due, and the last attempt's id."""
+    """Whether there is work now, the seconds until a bot is due, and the last attempt's id."""
 
     is_work: bool
     next_due_in: float | None
@@ -22,7 +22,7 @@ class PendingWork:
 
 
 def look(connection: Connection) -> PendingWork:
-    """Read the outlook; while the circuit is open, due bots are not work."""
+    """Read the backlog; while the circuit is open, due bots do not count."""
     unapplied = exists(select(Delivery.id).where(text(Delivery.IS_UNAPPLIED)))
     next_due = select(Bot.due_at).where(Bot.due_at > db_now()).order_by(Bot.due_at).limit(1)
     row = connection.execute(
@@ -30,13 +30,13 @@ def look(connection: Connection) -> PendingWork:
             unapplied.label("is_unapplied"),
             exists().where(claimable()).label("is_claimable"),
             next_due.scalar_subquery().label("next_due"),
-            # Its growth tells a poller that somebody is at work.
+            # If it grows, some worker is active.
             select(func.max(LinkAttempt.id)).scalar_subquery().label("last_attempt"),
             db_now().label("now"),
         )
     ).one()
     open_for = read_workspace(connection).open_for
-    # While the circuit is open nothing is due before it closes, however old the debt.
+    # While the circuit is open no bot is due before it closes.
     waits = [open_for] if open_for else []
     if row.next_due is not None:
         waits.append((row.next_due - row.now).total_seconds())

@@ -10,11 +10,8 @@ from models.settings.environment import Settings
 from workers.calendar_tokens.crypto import Vault
 from workers.queue.jobs import queue_name
 from workers.queue.redis_clients import quick_redis
-from workers.queue.wakeup import Bell
-from workers.rate_limits.buckets import (
-    Buckets,
-    Limits,
-)
+from workers.queue.wakeup import WakeUp
+from workers.rate_limits.buckets import Buckets, Limits
 from workers.rate_limits.factory import make_limits
 from workers.recall_api.transport import HttpClient
 
@@ -30,7 +27,7 @@ class WorkerContext:
     limits: Limits
     buckets: Buckets
     vault: Vault
-    bell: Bell
+    wakeup: WakeUp
 
     def close(self) -> None:
         """Close the connections to the database and to Recall."""
@@ -49,5 +46,5 @@ def make_context(settings: Settings, ssl: SSLContext) -> WorkerContext:
         limits=make_limits(settings, client),
         buckets=Buckets(settings.recall_rate_share / 100),
         vault=Vault(settings.api_key),
-        bell=Bell(client, queue_name(settings)),
+        wakeup=WakeUp(client, queue_name(settings)),
     )

@@ -1,4 +1,4 @@
-"""Which bots a drain may link: claimed, renewed and released by the database's clock."""
+"""Leases of bots: claimed, renewed and released by the database's clock."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -33,34 +33,34 @@ from workers.outbox.ended import tell_ended
 from workers.outbox.links import lock_bots, watch_links
 from workers.recall_api.schemas import MeetingRef
 
-# Deploys and restarts also end claims; eight in a row, each alone, are the bot's own doing.
+# Deploys and restarts end claims too, but eight crashes in a row are caused by the bot.
 CRASH_LIMIT = 8
-# From here on a bot is linked alone, so that one that kills its worker takes no other with it.
+# From here on a bot is linked alone, so that a crash affects no other bot.
 SUSPECT_CRASHES = 2
 
 Found = Row[*tuple[Any, ...]]
 
 
 def claimable() -> ColumnElement[bool]:
-    """Return the condition of a bot that is due and in nobody's hands."""
+    """Return the condition of a bot that is due and not leased."""
     is_free = or_(Bot.lease_until.is_(None), Bot.lease_until < db_now())
     return and_(Bot.due_at.is_not(None), Bot.due_at <= db_now(), is_free)
 
 
 def any_claimable(connection: Connection) -> bool:
-    """Whether any bot is due and in nobody's hands."""
+    """Whether any bot is due and not leased."""
     return bool(connection.scalar(select(exists().where(claimable()))))
 
 
 def claim(connection: Connection, count: int, lease_seconds: float) -> list[Claim]:
-    """Lease up to `count` due bots, longest due first; bots that crashed workers are left out."""
+    """Lease up to `count` due bots, longest due first, without those that crashed workers."""
     return _lease(connection, count, lease_seconds)
 
 
 def claim_suspect(connection: Connection, lease_seconds: float) -> list[Claim]:
-    """Lease the longest-due bot if it crashed workers before: to be linked alone, or given up."""
+    """Lease the longest-due bot if it crashed workers, to be linked alone; or give it up."""
     row = connection.execute(_first_due()).one_or_none()
-    # Only when its turn has come: a suspect must not push in before bots that did no harm.
+    # Only if it is first in line: a suspect must not overtake other bots.
     if row is None or row.crashes < SUSPECT_CRASHES:
         return []
     if row.crashes >= CRASH_LIMIT:
@@ -77,7 +77,7 @@ def _first_due() -> Select[str, int]:
 def fail_crash_loop(connection: Connection, bot_id: str) -> None:
     """Give up a bot whose last claims have all ended in a crash."""
     lock_bots(connection, [bot_id])
-    # Asked again in the update: another worker may have claimed or settled it meanwhile.
+    # Checked again in the update: another worker may have claimed or saved it meanwhile.
     looping = update(Bot).where(Bot.id == bot_id, claimable(), Bot.crashes >= CRASH_LIMIT)
     with watch_links(connection, bot_ids=[bot_id]):
         connection.execute(
@@ -94,12 +94,12 @@ def fail_crash_loop(connection: Connection, bot_id: str) -> None:
 
 
 def renew(connection: Connection, claims: Iterable[Claim], lease_seconds: float) -> None:
-    """Lengthen the leases that are still ours."""
+    """Extend the leases that are still ours."""
     _update_ours(connection, claims, {"lease_until": db_now(lease_seconds)})
 
 
 def release(connection: Connection, claims: Iterable[Claim]) -> None:
-    """Hand bots back untouched: due as they were, and no crash counted."""
+    """Release bots unchanged: still due, and without a crash."""
     free = {"lease_token": null(), "lease_until": null(), "crashes": 0}
     _update_ours(connection, claims, free)
 
@@ -128,13 +128,13 @@ def _lease(
 @cache
 def _lease_update(*, is_one: bool) -> ReturningUpdate[*tuple[Any, ...]]:
     which = Bot.id == bindparam("only") if is_one else Bot.crashes < SUSPECT_CRASHES
-    # A common table expression: as a plain subquery it may run again and exceed its limit.
+    # A CTE, since PostgreSQL may run a subquery several times and so exceed its limit.
     chosen = (
         select(Bot.id)
         .where(claimable(), which)
         .order_by(Bot.due_at)
         .limit(bindparam("most", type_=Integer()))
-        # Who waited for a locked row would only find it leased.
+        # A locked row is being leased by another worker.
         .with_for_update(skip_locked=True)
         .cte("chosen")
     )
@@ -142,10 +142,10 @@ def _lease_update(*, is_one: bool) -> ReturningUpdate[*tuple[Any, ...]]:
         update(Bot)
         .where(Bot.id.in_(select(chosen.c.id)))
         .values(
-            # One token for all of this claim: what fences a write is that nobody else can know it.
+            # One token for the whole batch; no other worker knows it, and so it fences our writes.
             lease_token=bindparam("token"),
             lease_until=db_now(bindparam("seconds", type_=Float())),
-            # At the claim, not at the failure: what kills the process writes nothing afterwards.
+            # Counted in advance: a process that is killed cannot write afterwards.
             crashes=Bot.crashes + 1,
         )
         .returning(
@@ -213,7 +213,7 @@ def _links_on_file() -> Select[*tuple[Any, ...]]:
             Link.ended_at,
             CalendarMeeting.state,
         )
-        # Read with the claim, in its transaction: link threads have no SQL to ask with.
+        # Read with the claim, since link threads have no SQL.
         .join(CalendarMeeting, CalendarMeeting.id == Link.meeting_id)
         .where(Link.bot_id.in_(bindparam("keys", expanding=True)))
     )
@@ -223,6 +223,6 @@ Lease = tuple[str, str]
 
 
 def leases(connection: Connection) -> frozenset[Lease]:
-    """Return the bots that drains have in hand, each with its lease."""
+    """Return the leased bots, each with its lease token."""
     held = select(Bot.id, Bot.lease_token).where(Bot.lease_until > db_now())
     return frozenset((row.id, row.lease_token) for row in connection.execute(held))

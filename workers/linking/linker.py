@@ -4,43 +4,30 @@ The order is the one of https://docs.recall.ai/docs/calendar-v1-faq: the bot, a 
 calendar user's external_id, the meeting.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol, TypeVar
 
 from models.tables.calendar import MeetingState
 from workers.calendar_tokens.crypto import Tokens
 from workers.linking.types import Claim, LinkResult, MeetingResult
 from workers.privacy.tombstones import USER_ERASED, UserErasedError, is_pseudonym
-from workers.rate_limits.buckets import Bucket, Buckets
+from workers.rate_limits.buckets import Buckets
 from workers.recall_api.client import Recall
 from workers.recall_api.errors import Endpoint, RecallError
 from workers.recall_api.retry_policy import Then, decide
 from workers.recall_api.schemas import BotBody, MeetingBody, MeetingRef, is_usable_external_id
-
-T = TypeVar("T")
-
-
-class Turnstile(Protocol):
-    """What stands before each call: the rate limits."""
-
-    def enter(self, endpoint: Endpoint, bucket: Bucket) -> None:
-        """Wait for one call's turn; RecallError (held) where that takes long."""
-
-    def close(self, bucket: Bucket, error: RecallError) -> None:
-        """Let nobody through for as long as this 429 says."""
+from workers.recall_api.turns import Turns
 
 
 class Linker:
-    """Follows one claimed bot; `has_turn` says that its own GET's was taken with the claim."""
+    """Links one claimed bot; `has_turn` says that the turn of its GET was taken with the claim."""
 
     def __init__(
         self,
         recall: Recall,
         tokens: Tokens,
         buckets: Buckets,
-        turnstile: Turnstile,
+        turns: Turns,
         *,
         has_turn: bool = True,
     ) -> None:
@@ -48,10 +35,10 @@ class Linker:
         self._has_turn = has_turn
         self._tokens = tokens
         self._buckets = buckets
-        self._turnstile = turnstile
+        self._turns = turns
 
     def link_bot(self, claim: Claim) -> LinkResult:
-        """Fetch what the claim is owed; failures are in the result, never raised."""
+        """Fetch what is due; failures are in the result, never raised."""
         started_at = datetime.now(UTC)
         bot: BotBody | None = None
         failure: RecallError | None = None
@@ -80,48 +67,38 @@ class Linker:
         )
 
     def _bot(self, bot_id: str) -> BotBody:
-        bucket = self._buckets.bot_get
-        if not self._has_turn:
-            self._turnstile.enter(Endpoint.BOT, bucket)
-        return self._minding(bucket, lambda: self._recall.bot(bot_id))
-
-    def _minding(self, bucket: Bucket, call: Callable[[], T]) -> T:
-        try:
-            return call()
-        except RecallError as error:
-            if decide(error, 1).then is Then.CLOSE_BUCKET:
-                self._turnstile.close(bucket, error)
-            raise
+        bucket, fetch = self._buckets.bot_get, partial(self._recall.bot, bot_id)
+        if self._has_turn:
+            return self._turns.call_now(bucket, fetch)
+        return self._turns.call(Endpoint.BOT, bucket, fetch)
 
     def _fetch(self, ref: MeetingRef, after: list[MeetingResult]) -> MeetingResult:
         if after and (error := after[-1].error) and decide(error, 1).then is Then.OPEN_CIRCUIT:
-            # The whole workspace is refused: no use in hearing it once per meeting.
+            # Recall refuses the whole workspace, so the other meetings are not requested.
             return _ended_or_owed(ref, error)
-        # Linked all the same: the bot says that it served this meeting, and that is the link;
-        # only its details cannot be asked for.
+        # The link exists, since the bot lists the meeting; only its details cannot be fetched.
         if ref.external_id is None:
             return _answered(ref, "unfetchable", "no_external_id")
         if not is_usable_external_id(ref.external_id):
             return _answered(ref, "unfetchable", "unusable_external_id")
         try:
             return self._fetch_as(ref, ref.external_id)
-        # Told apart from a refusal: nobody asked Recall, and nobody must.
         except UserErasedError:
             return _answered(ref, "unfetchable", USER_ERASED)
         except RecallError as error:
             return _ended_or_owed(ref, error)
 
     def _fetch_as(self, ref: MeetingRef, external_id: str) -> MeetingResult:
-        # Recall limits each calendar user's endpoints apart.
+        # Recall has a rate limit for each calendar user.
         bucket = self._buckets.of_user(external_id)
         attempt = 0
         while True:
             attempt += 1
             token = self._token(external_id)
-            self._turnstile.enter(Endpoint.MEETING, bucket)
+            fetch = partial(self._recall.meeting, ref.meeting_id, token)
             try:
-                fetch = partial(self._recall.meeting, ref.meeting_id, token)
-                return _answered(ref, "found", body=self._minding(bucket, fetch))
+                body = self._turns.call(Endpoint.MEETING, bucket, fetch)
+                return _answered(ref, "found", body=body)
             except RecallError as error:
                 if decide(error, attempt).then is not Then.RENEW_TOKEN:
                     raise
@@ -129,31 +106,31 @@ class Linker:
 
     def _token(self, external_id: str) -> str:
         if is_pseudonym(external_id):
-            # Out of our own tables: a token for it would make a user of that name.
+            # Stored by us: a token would create a user of that name at Recall.
             raise UserErasedError
         if token := self._tokens.get(external_id):
             return token
         minted: str | None = None
         try:
+            request = partial(self._recall.authenticate, external_id)
             bucket = self._buckets.authenticate
-            self._turnstile.enter(Endpoint.AUTHENTICATE, bucket)
-            minted = self._minding(bucket, lambda: self._recall.authenticate(external_id))
+            minted = self._turns.call(Endpoint.AUTHENTICATE, bucket, request)
         finally:
-            # Also when it failed: another thread may be waiting for this minting.
+            # Also after a failure: another thread may be waiting for this token.
             self._tokens.put(external_id, minted)
         return minted
 
 
 def refs_of(claim: Claim, bot: BotBody | None) -> tuple[MeetingRef, ...]:
-    """Return the meetings to look at: the body's, or those on file when it was read before."""
-    # A retry for the same reason trusts the list on file and saves the bot's GET.
+    """Return the meetings to fetch: the body's, or the stored ones if it was read before."""
+    # A retry for the same reason uses the stored list, which saves the GET of the bot.
     if bot is not None:
         return bot.meetings
     return tuple(known.ref for known in claim.known.values() if known.is_open)
 
 
 def _ended_or_owed(ref: MeetingRef, error: RecallError) -> MeetingResult:
-    # The token was renewed once by now, so a refusal is final: the second attempt's decision.
+    # As for a second attempt: the token was renewed once, so a refusal is final.
     decision = decide(error, 2)
     if decision.then is Then.GIVE_UP:
         return _answered(ref, decision.state, error.reason)

@@ -1,4 +1,4 @@
-"""Counts by the hour, kept as things happen: metrics and charts read these, not big tables."""
+"""Hourly counts of outcomes, for metrics and charts, which then need not read big tables."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ def hourly_counts_of(outcomes: Iterable[LinkOutcome]) -> Counts:
     for outcome in outcomes:
         counts["link", outcome.attempt_outcome] += 1
         for call in outcome.result.calls:
-            # By template: a label with an id in it would make one row a bot.
+            # By path template: a label with an id would be a row for each bot.
             counts["call", f"{call.path} {call.status or call.error}"] += 1
         if (seconds := _first_link_seconds(outcome)) is not None:
             bucket = next((b for b in LATENCY_BUCKETS if seconds <= b), "+Inf")

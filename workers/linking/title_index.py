@@ -1,4 +1,4 @@
-"""Words of titles that somebody wrote who does not know of them: a release before 0011."""
+"""Indexes titles that a release from before migration 0011 wrote without their words."""
 
 from typing import cast
 
@@ -11,11 +11,11 @@ _MEETINGS = cast("Table", CalendarMeeting.__table__)
 
 
 def index_titles(connection: Connection, limit: int) -> int:
-    """Make the words of rows that were written without; returns of how many."""
+    """Index a batch of titles; returns how many."""
     columns = _MEETINGS.c
     differs = columns.title.is_distinct_from(columns.indexed_title)
     stale = select(columns.id, columns.title).where(differs).order_by(columns.id).limit(limit)
-    # A row that somebody writes just now is looked at again a minute later.
+    # Rows that are being written are left for the next minute.
     rows = connection.execute(stale.with_for_update(skip_locked=True)).all()
     if rows:
         filled = update(_MEETINGS).where(columns.id == bindparam("key"))

@@ -1,4 +1,4 @@
-"""What a drain knows of a bot it has claimed, and what linking it came to: values, no SQL."""
+"""Values of a drain: claims, and the results of linking."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,25 +12,25 @@ from workers.recall_api.schemas import BotBody, MeetingBody, MeetingRef
 
 @dataclass(frozen=True, slots=True)
 class KnownLink:
-    """A link on file at the claim: as the bot's body told it, and how its meeting stands."""
+    """A stored link at the time of the claim: its reference, and its meeting's state."""
 
     ref: MeetingRef
     state: MeetingState
     is_open: bool
 
     def is_settled_for(self, ref: MeetingRef) -> bool:
-        """Whether this reference needs no fetch: it has not moved and nothing of it is owed."""
+        """Whether this reference needs no fetch: it has not moved, and its details are not owed."""
         moved = (ref.start_time, ref.end_time) != (self.ref.start_time, self.ref.end_time)
-        # Gone, forbidden and unfetchable are settled, too: a new reason alone asks again, whole.
+        # Gone, forbidden and unfetchable meetings are not fetched again either, except by a relink.
         return not moved and self.state != "owed"
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A bot under our lease: every write of what comes of it names `lease_token`.
+    """A bot under our lease: every write for it names `lease_token`.
 
-    `is_fetched` says that the bot's body was already read for this reason (`due_seq`), so that
-    only its owed meetings are left; `is_terminal` and `is_sealed` decide what may end a link.
+    `is_fetched` says that the bot's body was already read for this reason (`due_seq`), so that only
+    owed meetings are left; `is_terminal` and `is_sealed` decide whether a link may end.
     """
 
     bot_id: str
@@ -42,19 +42,19 @@ class Claim:
     is_fetched: bool
     is_terminal: bool
     is_sealed: bool
-    # From its first webhook to this claim; None when it was settled before.
+    # From its first webhook to this claim; None if the bot was saved before.
     waited_seconds: float | None = None
     known: Mapping[str, KnownLink] = field(default_factory=dict)
 
     @property
     def lease(self) -> tuple[str, str]:
-        """Return what tells this claim from a later one of the same bot."""
+        """Return what distinguishes this claim from a later one of the same bot."""
         return self.bot_id, self.lease_token
 
 
 @dataclass(frozen=True, slots=True)
 class MeetingResult:
-    """What came of one meeting: details, a reason, or an error that decides when to try again."""
+    """The result for one meeting: details, a reason, or an error that decides on a retry."""
 
     ref: MeetingRef
     state: MeetingState
@@ -66,7 +66,7 @@ class MeetingResult:
 
 @dataclass(frozen=True, slots=True)
 class LinkResult:
-    """What came of one claim. `failure` is the bot's own; `kept` needed no fetch."""
+    """The result of one claim: `failure` is of the bot itself, `kept` needed no fetch."""
 
     claim: Claim
     started_at: datetime
@@ -79,5 +79,5 @@ class LinkResult:
 
     @property
     def has_failed(self) -> bool:
-        """Whether any call of it came to an error."""
+        """Whether any call failed."""
         return self.failure is not None or any(m.error is not None for m in self.fetched)

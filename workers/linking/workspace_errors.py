@@ -1,4 +1,4 @@
-"""What results say of the whole workspace."""
+"""Errors that concern the whole workspace, and not one bot."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,12 +10,12 @@ from workers.recall_api.circuit import close_bucket, open_circuit
 from workers.recall_api.errors import Endpoint, RecallError
 from workers.recall_api.retry_policy import RetryDecision, Then, decide
 
-# A calendar user's own bucket concerns few workers for a short time: Redis alone keeps it.
+# Not a calendar user's bucket: it concerns few workers for a short time, so Redis is enough.
 _SHARED_BUCKETS = {Endpoint.BOT: BOT_GET, Endpoint.AUTHENTICATE: AUTHENTICATE}
 
 
 def learn(connection: Connection, results: Iterable[LinkResult]) -> None:
-    """Note what these results say of the whole workspace: refused, or limited."""
+    """Open the circuit or close buckets if these results say so."""
     closed: dict[str, float] = {}
     for error, decision in errors_for_all(results):
         if decision.then is Then.OPEN_CIRCUIT:
@@ -23,7 +23,7 @@ def learn(connection: Connection, results: Iterable[LinkResult]) -> None:
         else:
             bucket = _SHARED_BUCKETS[error.endpoint]
             closed[bucket] = max(closed.get(bucket, 0.0), decision.longest)
-    # In the order of their names, as rows are locked everywhere.
+    # In the order of names, as all writers lock rows.
     for bucket, seconds in sorted(closed.items()):
         close_bucket(connection, bucket, seconds)
 
@@ -31,10 +31,10 @@ def learn(connection: Connection, results: Iterable[LinkResult]) -> None:
 def errors_for_all(
     results: Iterable[LinkResult],
 ) -> Iterator[tuple[RecallError, RetryDecision]]:
-    """Yield what makes every bot wait, not the result's own alone."""
+    """Yield the errors for which every bot has to wait."""
     for result in results:
         for error in filter(None, [result.failure, *(m.error for m in result.fetched)]):
-            # Of the whole workspace: which try it was does not matter here.
+            # The number of the attempt does not matter for these.
             decision = decide(error, 1)
             is_closing = decision.then is Then.CLOSE_BUCKET and error.endpoint in _SHARED_BUCKETS
             if is_closing or decision.then is Then.OPEN_CIRCUIT:

@@ -1,4 +1,4 @@
-"""What a worker tells of itself in SQL, since the web process cannot look into it."""
+"""The heartbeat: what the web process can know of a worker, written to the database."""
 
 import os
 import resource
@@ -14,34 +14,34 @@ from workers.db.workspace_state import write_state
 from workers.linking.context import WorkerContext
 
 EVERY_SECONDS = 30.0
-# Dynos get a new name daily: who has been silent for so long is not coming back.
+# Dynos get a new name daily, so a worker that was silent for so long will not return.
 FORGET_SECONDS = 86_400.0
 
 
 class Heartbeat:
-    """Tells twice a minute that this worker lives, and what is left of the rate limits."""
+    """Writes twice a minute that this worker lives, and what is left of the rate limits."""
 
-    def __init__(self, tools: WorkerContext) -> None:
-        self._tools = tools
-        # The dyno's parent: its children are started afresh, and would count as new workers.
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        # The supervisor's id: its children are restarted, and would count as new workers.
         self._name = f"{WORKER}{socket.gethostname()}:{os.getppid()}"
         self._next_at = 0.0
 
     def beat_when_due(self) -> None:
-        """Beat, unless it did a short while ago."""
+        """Beat, unless the last beat is recent."""
         if time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + EVERY_SECONDS
-            with self._tools.engine.begin() as connection:
+            with self._context.engine.begin() as connection:
                 self.beat(connection)
 
     def beat(self, connection: Connection) -> None:
-        """Write the two facts, and forget workers of yesterday."""
+        """Write the heartbeat and the quota, and delete old workers."""
         write_state(connection, self._name, {"memory_mb": round(peak_memory_mb(), 1)})
-        buckets = self._tools.buckets
+        buckets = self._context.buckets
         left = {
             bucket.name: {"left": round(calls, 1), "per_minute": bucket.per_minute}
             for bucket in (buckets.bot_get, buckets.authenticate)
-            if (calls := self._tools.limits.left(bucket)) is not None
+            if (calls := self._context.limits.left(bucket)) is not None
         }
         write_state(connection, QUOTA, left)
         old = WorkspaceState.key.startswith(WORKER)

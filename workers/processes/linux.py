@@ -1,4 +1,4 @@
-"""What Linux does for the processes of a worker dyno."""
+"""Linux calls for the processes of a worker dyno."""
 
 import ctypes
 import signal
@@ -9,12 +9,12 @@ PR_SET_NAME = 15
 
 
 def die_with_parent(sig: int = signal.SIGTERM) -> None:
-    """Have the kernel send `sig` when the parent goes, also by kill -9 (Linux alone)."""
+    """Have the kernel send `sig` when the parent dies, even by SIGKILL (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, sig)
 
 
 def name_process(name: str) -> None:
-    """Have `ps` and `top` tell a dyno's processes apart (Linux alone; 15 characters count)."""
+    """Set the name that `ps` and `top` show (Linux only, 15 characters)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())

@@ -1,7 +1,6 @@
-"""The sweep: every worker dyno looks for work by itself, so that a lost bell delays little.
+"""The poller: every worker dyno looks for work by itself, so that a lost wake-up delays little.
 
-It runs in a process of its own: draining here, while Redis is away, needs threads and SQL, which a
-process that RQ forks must not hold.
+It is a process of its own, since it also drains while Redis is unavailable or RQ's process hangs.
 """
 
 import queue
@@ -26,8 +25,8 @@ from workers.processes.heartbeat import Heartbeat
 from workers.queue.redis_news import RedisNews
 from workers.shutdown import Stop
 
-# Work that a rung bell has not moved for so many sweeps is drained here: the ring may have gone
-# to a worker that hangs, and two drains at once do no harm.
+# If work has not moved for so many sweeps in spite of wake-ups, the poller drains by itself: the
+# wake-up may have gone to a worker that hangs, and two drains at once do no harm.
 PATIENT_SWEEPS = 2
 SHORTEST_REST = 0.1
 
@@ -35,26 +34,26 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class Poller:
-    """Looks, rings, and drains by itself where nobody hears the bell."""
+    """Looks for work and wakes an RQ worker, or drains by itself if that does not help."""
 
     def __init__(
         self,
-        tools: WorkerContext,
+        context: WorkerContext,
         stop: Stop,
         on_look: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._on_look = on_look
         self._stop = stop
         self._clock = clock
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._heartbeat = Heartbeat(tools)
-        self._retention = Retention(tools.engine, tools.settings)
+        self._heartbeat = Heartbeat(context)
+        self._retention = Retention(context.engine, context.settings)
         fills = (index_titles, fill_meeting_keys)
-        self._backfills = [Backfill(tools.engine, fill) for fill in fills]
-        self._outcome_fill = OutcomeFill(tools.engine)
-        self._calendars = NightlyCheck(tools, stop)
+        self._backfills = [Backfill(context.engine, fill) for fill in fills]
+        self._outcome_fill = OutcomeFill(context.engine)
+        self._calendars = NightlyCheck(context, stop)
         self._unmoved_since: float | None = None
         self._last_attempt = -1
         self._redis_news = RedisNews("Redis is away: draining without it", clock)
@@ -72,55 +71,55 @@ class Poller:
                 continue
 
     def sweep(self) -> float:
-        """Look once and act on it; returns the seconds until it is worth looking again."""
-        with self._tools.engine.begin() as connection:
-            outlook = look(connection)
-        if outlook.is_work:
-            self._get_it_done(outlook)
+        """Look once and act on it; returns the seconds until the next look."""
+        with self._context.engine.begin() as connection:
+            pending = look(connection)
+        if pending.is_work:
+            self._start_work(pending)
         else:
             self._unmoved_since = None
-        # After the work: these are the only things here that can wait.
+        # After the work, since these can wait.
         self._heartbeat.beat_when_due()
         self._retention.purge_when_due()
         for backfill in self._backfills:
             backfill.fill_when_due()
         self._outcome_fill.fill_when_due()
         self._calendars.start_when_due()
-        every = self._tools.settings.sweep_seconds
-        return every if outlook.next_due_in is None else min(every, outlook.next_due_in)
+        every = self._context.settings.sweep_seconds
+        return every if pending.next_due_in is None else min(every, pending.next_due_in)
 
     def _sweep_or_wait(self) -> float:
         try:
             rest = self.sweep()
         except SQLAlchemyError as error:
             if not self._is_blind:
-                _say(error)
+                _log(error)
             self._is_blind = True
-            return self._tools.settings.sweep_seconds
+            return self._context.settings.sweep_seconds
         if self._is_blind:
             logger.info("the database is back")
         self._is_blind = False
         return rest
 
-    def _get_it_done(self, outlook: PendingWork) -> None:
-        # Always rung first: an RQ worker that is idle starts sooner than a drain of our own would.
-        is_heard = self._tools.bell.ring()
-        self._redis_news.note(self._tools.bell.failure)
-        if not is_heard or self._is_unmoved(outlook):
-            Drain(self._tools, self._stop).run()
+    def _start_work(self, pending: PendingWork) -> None:
+        # Always wake a worker first: if it is idle it starts sooner than a drain here would.
+        is_sent = self._context.wakeup.send()
+        self._redis_news.note(self._context.wakeup.failure)
+        if not is_sent or self._is_unmoved(pending):
+            Drain(self._context, self._stop).run()
 
-    def _is_unmoved(self, outlook: PendingWork) -> bool:
+    def _is_unmoved(self, pending: PendingWork) -> bool:
         now = self._clock()
-        # Somebody settled a bot since the last look: work is moving, whoever moves it.
-        if self._unmoved_since is None or outlook.last_attempt != self._last_attempt:
+        # A new attempt since the last look: some worker is active.
+        if self._unmoved_since is None or pending.last_attempt != self._last_attempt:
             self._unmoved_since = now
-        self._last_attempt = outlook.last_attempt
-        return now - self._unmoved_since >= PATIENT_SWEEPS * self._tools.settings.sweep_seconds
+        self._last_attempt = pending.last_attempt
+        return now - self._unmoved_since >= PATIENT_SWEEPS * self._context.settings.sweep_seconds
 
 
-def _say(error: SQLAlchemyError) -> None:
+def _log(error: SQLAlchemyError) -> None:
     if describe(error) is None:
-        # A bug of ours, or tables that no release has made yet: waiting alone may not mend it.
+        # A bug of ours, or a migration that is still missing: waiting alone may not help.
         logger.error("waiting for the database", reason=reason(error))
     else:
         logger.warning("waiting for the database", reason=reason(error), remedy=remedy(error))

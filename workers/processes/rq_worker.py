@@ -1,8 +1,8 @@
-"""The RQ worker of a dyno: one process, on one queue, that drains in itself.
+"""The RQ worker of a dyno: one process, on one queue, that runs drains without forking.
 
-It forks for no job, so its connections to the database, to Redis and to Recall, and its compiled
-statements, serve one drain after the other. What a fork would guard against is guarded elsewhere:
-the supervisor ends a process that hangs, and leases and `crashes` outlive one that dies.
+Its connections to the database, to Redis and to Recall, and its compiled statements, are reused
+from drain to drain. What a fork would protect from is handled elsewhere: the supervisor kills a
+process that hangs, and leases and `crashes` outlive one that dies.
 """
 
 import signal
@@ -32,14 +32,14 @@ from workers.queue.redis_clients import patient_redis, quick_redis, write_probe
 from workers.queue.redis_news import RedisNews
 from workers.shutdown import Stop
 
-# RQ's own defaults let a killed worker's job lie for a quarter of an hour.
+# With RQ's defaults the job of a killed worker would be found after a quarter of an hour.
 WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
 MONITORING_SECONDS = 5
 REDIS_PAUSE_SECONDS = 1.0
-# How `ps` tells a worker that waits from one at work.
+# The names that `ps` shows for a worker that waits and one that drains.
 RQ_WORKER, DRAINING = "rq worker", "rq draining"
-# A process that is replaced now and then keeps no leak of any library for ever.
+# The process is replaced now and then, in case a library leaks memory.
 MOST_JOBS = 5_000
 MOST_MEMORY_MB = 256
 
@@ -47,31 +47,31 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class DrainJob:
-    """The one job: one drain with the tools of this process, ended early by a stop."""
+    """The one job: one drain with the context of this process, ended early by a stop."""
 
-    def __init__(self, tools: WorkerContext, stop: Stop) -> None:
-        self._tools = tools
+    def __init__(self, context: WorkerContext, stop: Stop) -> None:
+        self._context = context
         self._stop = stop
 
     def drain(self) -> int:
-        """Drain once; returns how many bots were settled."""
+        """Drain once; returns how many bots were saved."""
         name_process(DRAINING)
         try:
-            return Drain(self._tools, self._stop).run()
+            return Drain(self._context, self._stop).run()
         except Exception as error:
-            # A time-out may have cut into a statement: its connection is of no more use.
-            self._tools.engine.dispose()
+            # A time-out may have interrupted a statement, so the connection cannot be used.
+            self._context.engine.dispose()
             if not is_unavailable(error):
                 raise
-            # Not this job's failure: the poller waits for the database, and what is due stays due.
-            logger.warning("the database is away, drain ended", reason=reason(error))
+            # Not a failure of the job: the poller waits for the database, and bots stay due.
+            logger.warning("database away, drain ended", reason=reason(error))
             return 0
         finally:
             name_process(RQ_WORKER)
 
 
 class DrainWorker(SimpleWorker):
-    """RQ's worker in one process: it says that it lives, and stops with the drain under way."""
+    """RQ's worker in one process: it reports to the supervisor, and a stop ends its drain early."""
 
     log_result_lifespan = False
     max_connection_wait_time = 5
@@ -82,7 +82,7 @@ class DrainWorker(SimpleWorker):
         """Listen to no commands: they need a thread, and anybody in Redis could send them."""
 
     def heartbeat(self, *arguments: Any, **options: Any) -> None:
-        """Tell the supervisor, then Redis."""
+        """Beat to the supervisor, then to Redis."""
         self.on_beat()
         super().heartbeat(*arguments, **options)
 
@@ -90,46 +90,46 @@ class DrainWorker(SimpleWorker):
         """Run a job, and end this process once it has grown too large."""
         super().execute_job(job, queue)
         if (memory := peak_memory_mb()) > MOST_MEMORY_MB:
-            logger.info("the RQ worker has grown, replacing it", mb=round(memory))
+            logger.info("RQ worker uses too much memory, replacing it", mb=round(memory))
             raise StopRequested
 
     def handle_warm_shutdown_request(self) -> None:
-        """Have the drain under way end."""
+        """End the current drain early."""
         self.on_stop()
 
     def set_shutdown_requested_date(self) -> None:
-        """Tell Redis nothing: this runs in a signal handler, and Redis may be away."""
+        """Write nothing to Redis: this runs in a signal handler, and Redis may be away."""
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Stay with the orderly stop: a dyno's processes are told twice, and it is bounded."""
+        """Ignore a second signal: Heroku sends two, and the orderly stop takes 4 s at most."""
 
 
-def run_worker(settings: Settings, context: ssl.SSLContext, beat: Callable[[], None]) -> None:
-    """Work until SIGTERM, or until Redis has been away too long for RQ; waits for it at first."""
-    hasty, client = quick_redis(settings), patient_redis(settings)
-    if hasty is None or client is None:
+def run_worker(settings: Settings, tls: ssl.SSLContext, beat: Callable[[], None]) -> None:
+    """Wait for Redis, then work until SIGTERM or until Redis was away too long for RQ."""
+    quick, client = quick_redis(settings), patient_redis(settings)
+    if quick is None or client is None:
         return
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # The patient client would keep its silence for half a minute before it gave up.
-    wait_for_redis(hasty, beat)
+    # The patient client would give no error for half a minute.
+    wait_for_redis(quick, beat)
     set_up_sentry(settings)
-    tools, stop = make_context(settings, context), Stop()
-    worker = _worker(settings, client, DrainJob(tools, stop))
+    context, stop = make_context(settings, tls), Stop()
+    worker = _worker(settings, client, DrainJob(context, stop))
     worker.on_beat, worker.on_stop = beat, stop.request
     try:
         worker.work(logging_level="WARNING", max_jobs=MOST_JOBS)
     except redis.RedisError as error:
-        # RQ gives up where it cannot say goodbye; the supervisor starts another that waits.
+        # RQ gave up; the supervisor starts another process, which waits for Redis.
         said = {"reason": redis_errors.reason(error), "remedy": redis_errors.remedy(error)}
-        logger.warning("Redis failed the RQ worker", **said)
+        logger.warning("RQ worker ended because of Redis", **said)
     finally:
-        tools.close()
+        context.close()
         flush_sentry()
 
 
 def _worker(settings: Settings, client: redis.Redis, job: DrainJob) -> DrainWorker:
     jobs = listed_jobs({DRAIN: job.drain})
-    # No scheduler: retries live in SQL, and RQ's own would need one that never dies.
+    # No scheduler: retries are in the database.
     return DrainWorker(
         [links_queue(client, queue_name(settings), jobs)],
         connection=client,
@@ -143,7 +143,7 @@ def _worker(settings: Settings, client: redis.Redis, job: DrainJob) -> DrainWork
 
 
 def wait_for_redis(client: redis.Redis, beat: Callable[[], None]) -> None:
-    """Return when it takes what is written; until then say why it does not."""
+    """Return once Redis accepts writes; until then log why it does not."""
     news = RedisNews("waiting for Redis")
     while True:
         beat()

@@ -1,7 +1,7 @@
 """The supervisor of a worker dyno: it keeps two processes alive, the poller and the RQ worker.
 
-It holds no SQL, no Redis and no thread, so that a child that dies can be forked afresh, with all
-modules already loaded.
+It has no database connection, no Redis and no threads, so it can fork a new child at any time, with
+all modules already loaded.
 """
 
 import multiprocessing
@@ -25,11 +25,11 @@ from workers.processes.poller import Poller
 from workers.processes.rq_worker import RQ_WORKER, run_worker
 from workers.shutdown import Stop
 
-# Longer than a drain's own 4 s and a last transaction, and well inside a dyno's 30.
+# Longer than a drain's own 4 s and a last transaction, and well below Heroku's 30 s.
 STOP_SECONDS = 12.0
-# A child that dies at once is not started in a tight circle.
+# A child that dies at once is restarted at most once a second.
 RESTART_SECONDS = 1.0
-# Longer than a sweep with a drain in it, or a job, may take: what hangs in C hears no time-out.
+# Longer than any sweep or job may take. Code that hangs in C ignores Python's time-outs.
 SILENCE_SECONDS = 90.0
 
 POLLER = "poller"
@@ -41,13 +41,13 @@ Work = Callable[[Settings, ssl.SSLContext, Beat], None]
 
 
 class Pulse:
-    """A moment that parent and child both see."""
+    """The time of a child's last beat, in memory shared with the parent."""
 
     def __init__(self) -> None:
         self._last = multiprocessing.RawValue("d", time.monotonic())
 
     def beat(self) -> None:
-        """Be alive now."""
+        """Record a beat."""
         self._last.value = time.monotonic()
 
     @property
@@ -57,7 +57,7 @@ class Pulse:
 
 
 def run_poller(settings: Settings, context: ssl.SSLContext, beat: Beat) -> None:
-    """Sweep until SIGTERM; each look around is a beat."""
+    """Sweep until SIGTERM; each sweep is a beat."""
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     set_up_sentry(settings)
@@ -71,7 +71,7 @@ class Supervisor:
         self._arguments = (settings, context)
         self._work: dict[str, Work] = {POLLER: run_poller}
         if settings.redis_url is None:
-            logger.warning("REDIS_URL is not set: this worker sweeps only")
+            logger.warning("REDIS_URL is not set: this worker runs the poller only")
         else:
             self._work[RQ_WORKER] = run_worker
         self._pulses = {name: Pulse() for name in self._work}
@@ -81,7 +81,7 @@ class Supervisor:
         self._wake_reader, self._wake_writer = socket.socketpair()
 
     def run(self) -> None:
-        """Keep the children alive until told to stop."""
+        """Keep the children alive until a signal."""
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._request_stop)
         while not self._is_stopping:
@@ -94,7 +94,7 @@ class Supervisor:
 
     def _request_stop(self, _signum: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
-        # A byte is what wakes the wait: the interrupted call goes on otherwise.
+        # A byte ends the wait, which a signal alone does not interrupt.
         self._wake_writer.send(b"!")
 
     def _start_missing(self) -> None:
@@ -105,12 +105,12 @@ class Supervisor:
                 self._children[name] = self._fork(name, work)
 
     def _fork(self, name: str, work: Work) -> ForkProcess:
-        # Forked, not spawned: the children share the pages of everything already imported.
+        # Forked, not spawned: the children share the memory of all imported modules.
         context = multiprocessing.get_context("fork")
         pulse = self._pulses[name]
         arguments = (name, work, *self._arguments, pulse.beat)
         child = context.Process(target=_child, args=arguments, name=name)
-        # Its own first beat comes a moment later.
+        # The child's own first beat comes a moment later.
         pulse.beat()
         child.start()
         return child
@@ -144,9 +144,9 @@ class Supervisor:
 def _child(name: str, work: Work, settings: Settings, context: ssl.SSLContext, beat: Beat) -> None:
     name_process(name)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Ctrl-C reaches the whole terminal: the parent answers it for all.
+    # Ctrl-C reaches all processes of the terminal; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     work(settings, context, beat)
-    # Link threads may still hang in a call; nothing of theirs is worth waiting for.
+    # Without waiting for link threads that may still hang in a call.
     os._exit(0)

@@ -1,7 +1,7 @@
-"""The one RQ queue, its one job, and the bell: a hint in Redis that there is work in SQL.
+"""The RQ queue and its one job, which is a hint in Redis that there is work in SQL.
 
-Nothing here is needed for correctness. A hint may be lost, doubled or evicted; the sweep finds the
-work all the same.
+Nothing here is needed for correctness: a hint may be lost, doubled or evicted, since the poller
+finds the work anyway.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class UnlistedJobError(Exception):
-    """A job names something that we did not list; it is not run."""
+    """A job names a function that is not listed; it is not run."""
 
 
 class ListedJob(Job):
-    """Runs only what its table lists: a JSON payload in Redis could name `os.system`.
+    """Runs only listed functions, since a payload in Redis could name `os.system`.
 
-    Callbacks and web hooks, which a payload can name as well, are not run at all.
+    Callbacks and webhooks, which a payload can also name, are never run.
     """
 
     table: ClassVar[Mapping[str, Callable[[], object]]] = {}
 
     @property
     def func(self) -> Callable[[], object]:
-        """Return the listed function of this job's name; UnlistedJobError for any other."""
+        """Return the listed function of this name; UnlistedJobError for any other."""
         listed = None if self.instance else self.table.get(str(self.func_name))
         if listed is None:
             raise UnlistedJobError(str(self.func_name)[:100])
@@ -47,21 +47,21 @@ class ListedJob(Job):
     stopped_callback = None
 
     def send_webhooks(self, *_args: Any, **_kwargs: Any) -> None:
-        """Call nobody."""
+        """Send nothing."""
 
 
 def listed_jobs(table: Mapping[str, Callable[[], object]]) -> type[ListedJob]:
-    """Return a job class that runs what `table` lists, by these names and no others."""
+    """Return a job class that runs the functions of `table` by their names, and no others."""
     return type("LinksJob", (ListedJob,), {"table": table})
 
 
 def queue_name(settings: Settings) -> str:
-    """Return the name of this deployment's queue, by the database that web and workers share.
+    """Return the name of this deployment's queue, derived from its database.
 
-    Two deployments on one Redis must not take each other's bells: each has work in its own SQL.
+    Two deployments may share one Redis, and must not take each other's wake-ups.
     """
     url = settings.database_url
-    # Not who asks, nor how: passwords are rotated, and drivers given options.
+    # Without user and options, which may change and differ between processes.
     place: list[object] = [url.host, url.port, url.database]
     if settings.on_sqlite:
         place = [str(Path(url.database or "").resolve())]
@@ -70,6 +70,6 @@ def queue_name(settings: Settings) -> str:
 
 
 def links_queue(client: redis.Redis, name: str, job_class: type[ListedJob] = ListedJob) -> Queue:
-    """Return the one queue; JSON, because unpickling what lies in Redis would run it."""
-    # One queue: with two, RQ loses the job that a killed worker had just taken.
+    """Return the queue; its jobs are JSON, because unpickling data from Redis could run code."""
+    # Only one: with two queues RQ loses the job of a worker that was killed while taking it.
     return Queue(name, connection=client, job_class=job_class, serializer=JSONSerializer)

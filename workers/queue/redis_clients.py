@@ -1,4 +1,4 @@
-"""Connections to Redis: a quick one for hints, a patient one for the RQ worker."""
+"""Redis clients: one that fails fast, for hints and limits, and one that retries, for RQ."""
 
 from typing import Any
 
@@ -16,21 +16,21 @@ _PROBE_TTL_SECONDS = 60
 
 
 def quick_redis(settings: Settings) -> redis.Redis | None:
-    """Return a client that answers or fails within a second; None where no Redis is set."""
+    """Return a client that answers or fails within a second; None if no Redis is configured."""
     return _client(settings, timeout=_QUICK_SECONDS, retry=Retry(NoBackoff(), 0))
 
 
 def patient_redis(settings: Settings) -> redis.Redis | None:
-    """Return the RQ worker's client: it rides out a Redis that restarts."""
+    """Return the RQ worker's client, which retries while Redis restarts."""
     errors = (RedisConnectionError, RedisTimeoutError)
     retry: Retry = Retry(ExponentialBackoff(cap=2, base=0.1), 20, supported_errors=errors)
     return _client(settings, timeout=None, retry=retry)
 
 
 def write_probe(client: redis.Redis) -> None:
-    """Write and run a script, as rings and limits do; redis.RedisError where that is refused.
+    """Write a key and run a script; redis.RedisError if either is refused.
 
-    A full Redis, or one that cannot save, answers a ping all the same.
+    A full Redis, or one that cannot save, still answers PING.
     """
     client.set(_PROBE, "", ex=_PROBE_TTL_SECONDS)
     client.eval("return 1", 0)
@@ -41,7 +41,7 @@ def _client(settings: Settings, timeout: float | None, retry: Retry) -> redis.Re
         return None
     options: dict[str, Any] = {}
     if settings.redis_url.startswith("rediss://") and settings.redis_tls_verify == "none":
-        # Heroku's certificate is self-signed: no verification could succeed.
+        # Heroku's certificate is self-signed and cannot be verified.
         options["ssl_cert_reqs"] = "none"
         options["ssl_check_hostname"] = False
     try:
@@ -53,9 +53,9 @@ def _client(settings: Settings, timeout: float | None, retry: Retry) -> redis.Re
             retry=retry,
             **options,
         )
-        # Opens nothing, but looks at every option: else it is looked at when it is too late.
+        # Checks all options now, without connecting; otherwise the first command would fail.
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except (TypeError, ValueError, redis.RedisError):
-        # No word of the library's: it shows the value.
+        # Without the library's message, which shows the URL.
         raise SettingsError("REDIS_URL: must be a URL that redis-py takes") from None
     return client

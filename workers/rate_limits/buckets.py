@@ -1,8 +1,8 @@
-"""Recall's rate limits, kept by every worker together so that none of them meets a 429.
+"""Recall's rate limits, shared by all workers so that none of them gets a 429.
 
-Limits per minute by https://docs.recall.ai/reference/bot_retrieve and its neighbours. A bucket
-lets `burst` calls go at once and refills so slowly that burst + a minute's refill stay under the
-limit: never above it in any 60 seconds, wherever the window is laid.
+The limits per minute are from https://docs.recall.ai/reference/bot_retrieve and its neighbours. A
+bucket allows `burst` calls at once and refills so slowly that burst + refill stay below the limit
+in any 60 seconds, wherever Recall's window begins.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from models.queries.circuit import LONGEST_WAIT
 
 BOT_GET = "bot_get"
 AUTHENTICATE = "authenticate"
-# Recall counts by the minute, and does not say where its minute begins.
+# Recall counts by the minute, and does not say when its minute begins.
 WINDOW_SECONDS = 60.0
-# Calls leave evenly but arrive with the network's jitter: this share stays unused.
+# This share stays unused, since calls arrive with the network's jitter.
 HEADROOM = 0.013
 BURST_SHARE = 0.027
-# After one failed try: each costs up to a second, on a thread that has calls to make.
+# How long Redis is not tried after a failure, which may take a second.
 AWAY_SECONDS = 2.0
-# While Redis is away each process keeps to this share, since it cannot see the others.
+# The share of each process while Redis is away, since it cannot see the others.
 LOCAL_SHARE = 0.5
 
 Clock = Callable[[], float]
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One limit of Recall's: its name, and how many calls a minute it allows."""
+    """One of Recall's rate limits: its name, and how many calls a minute it allows."""
 
     name: str
     per_minute: float
@@ -54,7 +54,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """How many calls may go now; where none may, how many seconds until one may."""
+    """How many calls may go now; if none, in how many seconds one may."""
 
     count: int
     wait: float = 0.0
@@ -70,17 +70,17 @@ class Limits(Protocol):
         """Return calls that were taken and not made."""
 
     def close(self, bucket: Bucket, seconds: float) -> None:
-        """Let nobody draw from the bucket for so long: Recall answered 429."""
+        """Close the bucket for so long, after a 429."""
 
     def heed(self, closed: Mapping[str, float]) -> None:
-        """Take note of buckets, by name, that another worker has closed for so many seconds."""
+        """Close buckets here that another worker closed, by name, for so many seconds."""
 
     def left(self, bucket: Bucket) -> float | None:
-        """Return how many calls could go now; None when that cannot be known."""
+        """Return how many calls could go now; None if that is unknown."""
 
 
 class Buckets:
-    """The buckets of a workspace, scaled to the share of Recall's limits that is ours."""
+    """The buckets of a workspace, scaled to our share of Recall's limits."""
 
     def __init__(self, share: float = 1.0) -> None:
         self.bot_get = Bucket(BOT_GET, 300 * share)
@@ -90,7 +90,7 @@ class Buckets:
         self._per_user = 120 * share
 
     def of_user(self, external_id: str) -> Bucket:
-        """Return the bucket of one calendar user's endpoints."""
+        """Return the bucket of one calendar user."""
         digest = hashlib.sha256(external_id.encode()).hexdigest()[:16]
         return Bucket(f"user:{digest}", self._per_user)
 
@@ -109,11 +109,11 @@ class LocalLimits:
         """Take up to `count` calls out of this process's share of the bucket."""
         if closed := self.closed_for(bucket):
             return Grant(0, closed)
-        # A share of it, because the other processes cannot be seen from here.
+        # Only a share, since other processes cannot be seen from here.
         mine = Bucket(bucket.name, bucket.per_minute * self._share)
         with self._lock:
             now = self._clock()
-            # Starts with one call, not a burst: a restart must not double a minute's calls.
+            # Starts with one call, not a burst: a restart must not double the calls of a minute.
             level, at = self._levels.get(bucket.name, (1.0, now))
             level = min(mine.burst, level + (now - at) * mine.per_second)
             granted = min(count, int(level))
@@ -135,8 +135,8 @@ class LocalLimits:
         now = self._clock()
         with self._lock:
             for name, seconds in closed.items():
-                # The longest word counts: a second 429 never opens earlier what the first one
-                # closed. And it has an end, whatever the word is.
+                # The longest time counts, up to a limit: a second 429 never reopens a bucket
+                # earlier than the first.
                 until = now + min(seconds, LONGEST_WAIT)
                 self._closed[name] = max(until, self._closed.get(name, 0.0))
 
@@ -163,7 +163,7 @@ class SharedLimits(Protocol):
 
 
 class SteadyLimits:
-    """The shared buckets, and the local half of them while Redis is away."""
+    """The shared buckets, or local ones at half the limits while Redis is away."""
 
     def __init__(
         self,
@@ -189,11 +189,11 @@ class SteadyLimits:
         return self._ask(lambda shared: shared.left(bucket))
 
     def give_back(self, bucket: Bucket, count: int) -> None:
-        """Return calls; lost when Redis is away, which only errs on the slow side."""
+        """Return calls; lost while Redis is away, which only makes us slower."""
         self._ask(lambda shared: shared.give_back(bucket, count))
 
     def close(self, bucket: Bucket, seconds: float) -> None:
-        """Close the bucket here, and for everybody where Redis is there."""
+        """Close the bucket here, and in Redis if it is there."""
         self._local.close(bucket, seconds)
         self._ask(lambda shared: shared.close(bucket, seconds))
 
@@ -204,8 +204,8 @@ class SteadyLimits:
     def _ask(self, call: Callable[[SharedLimits], T]) -> T | None:
         if self._shared is None:
             return None
-        # One thread after the other, over one connection: to open one each costs more than all
-        # their turns. Who waited here while Redis went away must not try it again.
+        # One thread at a time, over one connection, which is cheaper than one for each thread. The
+        # time is checked under the lock: threads that waited while Redis failed do not try again.
         with self._lock:
             if self._clock() < self._away_until:
                 return None
@@ -217,5 +217,5 @@ class SteadyLimits:
 
 
 def workspace_name(api_url: str, api_key: str) -> str:
-    """Return a name for the workspace that tells nothing of its key."""
+    """Return a name for the workspace that does not reveal its key."""
     return hashlib.sha256(f"{api_url} {api_key}".encode()).hexdigest()[:12]

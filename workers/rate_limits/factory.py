@@ -13,7 +13,7 @@ from workers.rate_limits.redis_buckets import RedisLimits
 
 
 def make_limits(settings: Settings, client: redis.Redis | None) -> Limits:
-    """Return the workspace's rate limits, shared through Redis where there is one."""
+    """Return the workspace's rate limits, shared through Redis if there is one."""
     shared = None
     if client is not None:
         shared = RedisLimits(client, workspace_name(settings.api_url, settings.api_key))

@@ -1,4 +1,4 @@
-"""The rate limits' shared buckets: scripts in Redis, by Redis's own clock."""
+"""Shared rate limit buckets: scripts in Redis, by Redis's clock."""
 
 import math
 from typing import cast
@@ -8,11 +8,11 @@ import redis
 from models.queries.circuit import LONGEST_WAIT
 from workers.rate_limits.buckets import Bucket, Grant
 
-# Far longer than any window, so that a forgotten bucket is never a fresh one.
+# Far longer than any window: a bucket that expired would be full again anyway.
 IDLE_SECONDS = 3600
 
-# What lies in Redis is read within the bounds that it is written in: a text, a NaN or a number
-# that is out of all reason must neither stop everybody nor let anybody call too often.
+# Values in Redis are clamped to their valid range: a text, a NaN or an absurd number must neither
+# stop all workers nor lift a limit.
 _READ = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -22,8 +22,8 @@ local function within(text, low, high, otherwise)
   return math.max(low, math.min(high, number))
 end
 """
-# One round trip, and Redis's own clock, so that no dyno's clock counts. A bucket that Redis forgot
-# starts with one call and not with a burst: a flush must not double a minute's calls.
+# One round trip, by Redis's clock, since dynos' clocks may differ. A bucket that is missing starts
+# with one call and not with a burst: a flush must not double the calls of a minute.
 _TAKE = f"""{_READ}
 local burst, rate, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local kept = redis.call('HMGET', KEYS[1], 'level', 'at', 'closed')
@@ -56,7 +56,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 
 
 class RedisLimits:
-    """The shared buckets; redis.RedisError when Redis is away."""
+    """The shared buckets; redis.RedisError while Redis is away."""
 
     def __init__(self, client: redis.Redis, workspace: str) -> None:
         self._client = client

@@ -18,7 +18,7 @@ PATH = "bot/"
 
 @dataclass(frozen=True, slots=True)
 class ListedBot:
-    """One bot of a list, with the statuses that can be used."""
+    """One bot of a list, with its usable statuses."""
 
     id: str
     statuses: tuple[Status, ...]
@@ -26,7 +26,7 @@ class ListedBot:
 
 @dataclass(frozen=True, slots=True)
 class BotPage:
-    """One page: its bots, how many there are in all, and the path of the next page."""
+    """One page: its bots, the total count, and the path of the next page."""
 
     bots: tuple[ListedBot, ...]
     unusable: int
@@ -42,25 +42,25 @@ def first_path(after: datetime | None, before: datetime | None) -> str:
 
 
 def page_of(path: str) -> int:
-    """Return which page a path asks for; the first where it does not say."""
+    """Return the page number of a path; 1 if there is none."""
     text = dict(parse_qsl(urlsplit(path).query)).get("page", "1")
     return int(text[:9]) if text.isascii() and text.isdigit() else 1
 
 
 def at_page(path: str, page: int) -> str:
     """Return the same path for another page."""
-    # Whatever else Recall put into its own link is kept.
+    # Recall's other parameters are kept.
     others = [(k, v) for k, v in parse_qsl(urlsplit(path).query) if k != "page"]
     return f"{PATH}?{urlencode([*others, ('page', str(page))])}"
 
 
 def read_bot_page(raw: bytes, base_url: str, now: datetime) -> BotPage:
-    """Read a page; RecallError (unreadable) for no page, (wrong_body) for a foreign `next`."""
-    # An object: a plain array would be a part of this list, which is paged.
+    """Read a page; RecallError: unreadable for another shape, wrong_body for a foreign `next`."""
+    # An object: a plain array would be only a part of this paged list.
     page = read_page(read_object(raw, Endpoint.BOTS), PATH, base_url, Endpoint.BOTS)
     found = [_read_bot(item, now) for item in page.items if isinstance(item, dict)]
     bots = tuple({bot.id: bot for bot in found if bot}.values())
-    # The last of two equal ids stands; each item that is no bot is told of.
+    # Of two equal ids the last one counts; items that are not bots are counted.
     unusable = len(page.items) - sum(bot is not None for bot in found)
     return BotPage(bots, unusable, page.count, page.next_path)
 
@@ -72,14 +72,14 @@ def _read_bot(item: dict[str, Any], now: datetime) -> ListedBot | None:
     try:
         changes = listed(item, "status_changes", Endpoint.BOTS)
     except RecallError:
-        # One bot's history in part: its row is told of, and the list goes on.
+        # A partial history: counted as unusable, and the list goes on.
         return None
     return ListedBot(bot_id, tuple(_statuses(changes, now + MAX_FUTURE)))
 
 
 def _statuses(value: object, latest: datetime) -> Iterator[Status]:
     for item in parsing.objects(value):
-        # The spec says texts, captures show nulls: what cannot be used is left out.
+        # The specification says strings, but real answers have nulls: those are left out.
         code, at = item.get("code"), utc_time(item.get("created_at"))
         if isinstance(code, str) and is_code(code) and at is not None and at <= latest:
             sub_code = parsing.text(item.get("sub_code")) or None

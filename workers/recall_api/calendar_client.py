@@ -1,14 +1,9 @@
-"""Recall's Calendar V1 endpoints, one method each, for whoever acts as one calendar user.
-
-The caller waits for its turn in the shared rate limits before each call, and a 429 closes the
-bucket for everybody. Failures are RecallErrors.
-"""
+"""Recall's Calendar V1 endpoints, one method each. Failures are RecallErrors."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
 from urllib.parse import urlencode
 
 from workers.rate_limits.buckets import Bucket, Buckets, Limits
@@ -22,30 +17,28 @@ from workers.recall_api.calendar_schemas import (
 from workers.recall_api.client import Ask, Call, Recall, token_header
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.paging import read_all
-from workers.recall_api.retry_policy import Then, decide
 from workers.recall_api.schemas import Body, read_object
+from workers.recall_api.turns import Turns
 
-# A turn further away is not waited for; whoever pages through thousands may say otherwise.
+# How long one call waits for its turn, unless the caller has more time.
 PATIENCE_SECONDS = 3.0
-# A list that comes in pages, all of them: less than the night's sweep may be silent.
+# For all pages of one list: shorter than the lease of the nightly check.
 LIST_SECONDS = 300.0
 MOST_PAGES = 1000
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class UserToken:
-    """A calendar user's token with the external_id it was asked for; never printed."""
+    """A calendar user's token and the external_id it was requested for; never printed."""
 
     external_id: str
     token: str = field(repr=False)
 
 
 class CalendarClient:
-    """Calendar V1 over one connection; a turn is waited for at most `patience` seconds.
+    """Calendar V1 over one connection; each call waits for its turn at most `patience` seconds.
 
-    No page of a list is begun after `list_seconds`.
+    No page of a list is requested after `list_seconds`.
     """
 
     def __init__(
@@ -59,9 +52,8 @@ class CalendarClient:
     ) -> None:
         self._recall = recall
         self._list_seconds = list_seconds
-        self._limits = limits
         self._buckets = buckets
-        self._patience = patience
+        self._turns = Turns(limits, patience=patience)
 
     @property
     def calls(self) -> list[Call]:
@@ -69,14 +61,14 @@ class CalendarClient:
         return self._recall.calls
 
     def authenticate(self, external_id: str) -> UserToken:
-        """Ask a token, good for 24 h; creates an unknown user.
+        """Request a token, valid for 24 h; creates an unknown user.
 
         https://docs.recall.ai/reference/calendar_authenticate_create
         """
         ask = self._recall.authenticate
         return UserToken(
             external_id,
-            self.in_turn(
+            self._turns.call(
                 Endpoint.AUTHENTICATE, self._buckets.authenticate, lambda: ask(external_id)
             ),
         )
@@ -109,12 +101,12 @@ class CalendarClient:
         return read_meetings(self._whole(ask, lambda page: self._as_user(page, token)))
 
     def refresh(self, token: UserToken) -> tuple[ListedMeeting, ...]:
-        """Have Recall read the calendars again; it does so by itself, so this is seldom needed.
+        """Have Recall read the calendars again, which it also does by itself.
 
         https://docs.recall.ai/reference/calendar_meetings_refresh_create
         """
         ask = Ask(Endpoint.REFRESH, _path(Endpoint.REFRESH), "POST")
-        # Once and no more: to ask for a second page would be to refresh again.
+        # One page only: requesting a second one would refresh again.
         return read_meetings(self._whole(ask, lambda page: self._as_user(page, token), most=1))
 
     def disconnect(self, token: UserToken, platform: str) -> CalendarUser:
@@ -134,24 +126,9 @@ class CalendarClient:
         return read_users(self._whole(ask, lambda page: self.by_key(page, bucket)))
 
     def by_key(self, ask: Ask, bucket: Bucket) -> bytes:
-        """Make a call of the workspace's, in its turn, and return the body."""
+        """Make a call with the API key, in its turn, and return the body."""
         header = self._recall.key_header()
-        return self.in_turn(ask.endpoint, bucket, lambda: self._recall.call(ask, header))
-
-    def in_turn(self, endpoint: Endpoint, bucket: Bucket, call: Callable[[], T]) -> T:
-        """Make a call when its turn has come; RecallError (held) where that takes too long."""
-        give_up_at = time.monotonic() + self._patience
-        while not (grant := self._limits.take(bucket)).count:
-            if time.monotonic() + grant.wait > give_up_at:
-                raise RecallError(Fault.HELD, endpoint, retry_after=grant.wait)
-            time.sleep(grant.wait)
-        try:
-            return call()
-        except RecallError as error:
-            decision = decide(error, 1)
-            if decision.then is Then.CLOSE_BUCKET:
-                self._limits.close(bucket, decision.longest)
-            raise
+        return self._turns.call(ask.endpoint, bucket, lambda: self._recall.call(ask, header))
 
     def _whole(
         self, ask: Ask, call: Callable[[Ask], bytes], most: int = MOST_PAGES
@@ -171,7 +148,7 @@ class CalendarClient:
 
     def _as_user(self, ask: Ask, token: UserToken) -> bytes:
         bucket, header = self._buckets.of_user(token.external_id), token_header(token.token)
-        return self.in_turn(ask.endpoint, bucket, lambda: self._recall.call(ask, header))
+        return self._turns.call(ask.endpoint, bucket, lambda: self._recall.call(ask, header))
 
 
 def _path(endpoint: Endpoint, query: str = "") -> str:

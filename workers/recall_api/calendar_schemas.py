@@ -1,4 +1,4 @@
-"""Calendar users and meeting lists as Recall answers them, read into values."""
+"""Calendar users and lists of meetings as typed values."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,19 +31,19 @@ class CalendarUser:
 
     @property
     def is_connected(self) -> bool:
-        """Whether any calendar of theirs is."""
+        """Whether any of their calendars is connected."""
         return any(connection.connected for connection in self.connections)
 
     def connected_to(self, platform: str) -> CalendarConnection | None:
-        """Return the platform's connection if it stands."""
-        # Both platforms are always listed, in either order: the first one proves nothing.
+        """Return the connection of a platform if it is connected."""
+        # Recall always lists both platforms, in either order.
         found = (c for c in self.connections if c.platform == platform and c.connected)
         return next(found, None)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedMeeting:
-    """One meeting of a user's list, and the bot that is or was to record it."""
+    """One meeting of a user's list, and the bot that records it."""
 
     id: str
     bot_id: str | None
@@ -51,14 +51,14 @@ class ListedMeeting:
 
 
 def read_user(body: Body, endpoint: Endpoint) -> CalendarUser:
-    """Read a user's body; RecallError when it names no user."""
+    """Read a user's body; RecallError if it has no id."""
     user_id = plain_uuid(body.get("id"))
     if user_id is None:
         raise unreadable(endpoint, "not a calendar user")
     external_id = body.get("external_id")
     return CalendarUser(
         id=user_id,
-        # As Recall spells it: a token must never be asked for an altered one.
+        # Exactly as Recall spells it: a token for an altered id would create another user.
         external_id=external_id if isinstance(external_id, str) else None,
         connections=tuple(_connections(body, endpoint)),
         preferences=parsing.json_object(body.get("preferences")),
@@ -66,12 +66,12 @@ def read_user(body: Body, endpoint: Endpoint) -> CalendarUser:
 
 
 def read_users(items: Iterable[Body]) -> tuple[CalendarUser, ...]:
-    """Read a list of users; what is no user is left out."""
+    """Read a list of users; other items are left out."""
     return tuple(read_user(item, Endpoint.USERS) for item in items if plain_uuid(item.get("id")))
 
 
 def read_meetings(items: Iterable[Body]) -> tuple[ListedMeeting, ...]:
-    """Read a list of meetings; what has no id of ours to look up by is left out."""
+    """Read a list of meetings; items without a usable id are left out."""
     found = ((plain_uuid(item.get("id")), item) for item in items)
     return tuple(
         ListedMeeting(meeting_id, plain_uuid(item.get("bot_id")), read_meeting(item, meeting_id))

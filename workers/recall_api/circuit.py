@@ -1,4 +1,4 @@
-"""Facts that every worker of the workspace shares in SQL: the circuit, and closed buckets."""
+"""State that all workers share in the database: the circuit, and closed rate limits."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,9 +19,9 @@ _STATE = cast("Table", WorkspaceState.__table__)
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """How the workspace stands: seconds until the circuit closes again, and each closed bucket.
+    """Seconds for which the circuit stays open, and for which each bucket stays closed.
 
-    A circuit that was opened and whose wait is over is `on_probation`: one bot tries it first.
+    When the wait of an open circuit is over, it is `on_probation`: one bot tries first.
     """
 
     open_for: float = 0.0
@@ -30,7 +30,7 @@ class Workspace:
 
 
 def read_workspace(connection: Connection) -> Workspace:
-    """Read how the workspace stands now, by the database's clock."""
+    """Read the current state, by the database's clock."""
     found = connection.execute(_shared_facts()).all()
     left = {row.key: seconds_left(row.value, row.updated_at, row.now) for row in found}
     open_for = left.pop(CIRCUIT, None)
@@ -50,26 +50,26 @@ def _shared_facts() -> Select[str, dict[str, Any], datetime, datetime]:
 
 
 def open_circuit(connection: Connection, error: RecallError, seconds: float) -> None:
-    """Make the whole workspace wait: Recall refuses our key, our credit or our network."""
-    # Shown to operators as it is: status, doctor and console say why everything waits.
+    """Open the circuit: Recall refuses our key, our credit or our address."""
+    # Shown to operators in status, doctor and console.
     value = {"reason": error.reason, "endpoint": str(error.endpoint), "detail": error.detail}
     _write_until(connection, CIRCUIT, seconds, value)
 
 
 def close_circuit(connection: Connection) -> None:
-    """Note that Recall answers again."""
+    """Close the circuit: Recall answers again."""
     connection.execute(delete(WorkspaceState).where(WorkspaceState.key == CIRCUIT))
 
 
 def close_bucket(connection: Connection, bucket: str, seconds: float) -> None:
-    """Let no worker draw from a bucket for so long, also where Redis is away.
+    """Close a bucket for all workers for so long, even while Redis is away.
 
-    The longest word stands: a second 429 never opens earlier what the first one closed.
+    The longest time counts: a second 429 never reopens a bucket earlier than the first.
     """
     key = CLOSED + bucket
     now = _database_time(connection)
-    # The row is made first, so that there is something to lock: of two that close it at once the
-    # second sees what the first one wrote.
+    # Inserted first, so that there is a row to lock: of two workers that close the bucket at once
+    # the second sees what the first wrote.
     upsert(connection, _STATE, [{"key": key, "value": {}, "updated_at": now}])
     kept = select(WorkspaceState.value, WorkspaceState.updated_at)
     row = connection.execute(kept.where(WorkspaceState.key == key).with_for_update()).one()
@@ -84,6 +84,6 @@ def _write_until(connection: Connection, key: str, seconds: float, value: dict[s
 
 
 def _database_time(connection: Connection) -> datetime:
-    # The database's clock: this is read on other dynos, whose clocks may differ.
+    # The database's clock, since other dynos, whose clocks may differ, read this.
     now: datetime = connection.execute(select(db_now())).scalar_one()
     return now

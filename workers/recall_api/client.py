@@ -1,4 +1,4 @@
-"""Recall's API, one method an endpoint: each call is journalled, each failure a RecallError."""
+"""Recall's API, one method for each endpoint. Calls are recorded; failures are RecallErrors."""
 
 import math
 import re
@@ -40,7 +40,7 @@ _FAULTS = {
 
 
 class HttpCaller(Protocol):
-    """What carries a call: a HttpClient, or a fake."""
+    """What makes a call: an HttpClient, or a fake."""
 
     def call(
         self,
@@ -56,7 +56,7 @@ class HttpCaller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it is kept: no header, no body, no id of a person."""
+    """One call as it is recorded: without headers, body and external_id."""
 
     method: str
     path: str
@@ -66,17 +66,17 @@ class Call:
     error: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `link_attempts.calls` holds of it."""
+        """Return it as stored in `link_attempts.calls`."""
         return {name: getattr(self, name) for name in _CALL_FIELDS}
 
 
-# Plain values all of them: to copy them deeply, as `asdict` does, is a tenth of a settle.
+# Not `asdict`, whose deep copies would take a tenth of the time of a save.
 _CALL_FIELDS = tuple(field.name for field in fields(Call))
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is asked: an endpoint at a path under /api/v1/, and the meeting it is about."""
+    """A request: an endpoint, its path under /api/v1/, and the meeting it is about."""
 
     endpoint: Endpoint
     path: str
@@ -86,9 +86,9 @@ class Ask:
 
 
 class Recall:
-    """Carries the key, keeps the journal, obeys `until`; each call takes `seconds` at most.
+    """Recall's API with our key; records its calls, each of which takes `seconds` at most.
 
-    `until` is a monotonic time after which no call goes on (Fault.CUT), so that a drain can end.
+    `until` is the monotonic time at which every call ends (Fault.CUT), so that a drain can end.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Recall:
         return read_bot(read_object(self.call(ask, self.key_header()), Endpoint.BOT), bot_id)
 
     def authenticate(self, external_id: str) -> str:
-        """Ask a calendar token; creates an unknown user.
+        """Request a calendar token; creates an unknown user.
 
         https://docs.recall.ai/reference/calendar_authenticate_create
         """
@@ -129,8 +129,8 @@ class Recall:
         return read_meeting(read_object(raw, Endpoint.MEETING), meeting_id)
 
     def key_header(self) -> dict[str, str]:
-        """Return what opens the endpoints of the workspace."""
-        # Newer pages show the bare key; with the word both old and new workspaces take it.
+        """Return the header of the workspace's API key."""
+        # Newer pages show the bare key; old and new workspaces accept this form.
         return {"authorization": f"Token {self._api_key}"}
 
     def call(self, ask: Ask, headers: Mapping[str, str]) -> bytes:
@@ -140,7 +140,7 @@ class Recall:
         try:
             answer = self._send(ask, headers)
             status = answer.status
-            # Only what is deleted may answer without a body.
+            # Only a deletion may have no body.
             is_deleted = ask.method == "DELETE" and status == 204
             failure = failure_of(answer, ask.endpoint, hide=tuple(headers.values()))
             if failure and not is_deleted:
@@ -159,13 +159,13 @@ class Recall:
         left = self._until - time.monotonic()
         if left <= 0:
             raise RecallError(Fault.CUT, endpoint)
-        # A call that outlived the drain would hold its lease's work past anybody's use for it.
+        # No call may outlive the drain, since its result could not be saved.
         seconds = min(self._seconds, left)
         try:
             return self._wire.call(ask.method, url, headers, ask.json, seconds=seconds)
-        # Timeouts first: they are transport errors too, and would be taken for a broken network.
+        # Timeouts first, since they are transport errors too.
         except httpx.TimeoutException as error:
-            # The drain's end is not Recall's fault and counts as nobody's attempt.
+            # Cut by the end of the drain: neither Recall's fault nor an attempt.
             is_cut = time.monotonic() >= self._until - CLOCK_SLACK_SECONDS
             fault = Fault.CUT if is_cut else Fault.TIMEOUT
             raise RecallError(fault, endpoint, detail=type(error).__name__) from None
@@ -177,17 +177,17 @@ class Recall:
 
 
 def token_header(token: str) -> dict[str, str]:
-    """Return what opens one calendar user's endpoints."""
+    """Return the header of a calendar user's token."""
     return {"x-recallcalendarauthtoken": token}
 
 
 def failure_of(answer: Answer, endpoint: Endpoint, hide: tuple[str, ...]) -> RecallError | None:
-    """Return what an answer's status says went wrong; None for a 200.
+    """Return the error of an answer; None for a 200.
 
     Bodies of errors are not always JSON (https://docs.recall.ai/reference/errors); `hide` is
     taken out of what is kept of them, since an answer may echo a header.
     """
-    # Only 200: these endpoints document no other success, and a 204 carries nothing to read.
+    # Only 200: these endpoints document no other success, and a 204 has no body.
     if answer.status == 200:
         return None
     return RecallError(
@@ -200,14 +200,14 @@ def failure_of(answer: Answer, endpoint: Endpoint, hide: tuple[str, ...]) -> Rec
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Read Retry-After, seconds or HTTP date, as seconds from now; None when it says neither."""
+    """Read Retry-After, seconds or an HTTP date, as seconds from now; None for anything else."""
     if value is None:
         return None
     if _SECONDS.match(value.strip()):
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-        # A date in -0000 is read as naive; HTTP dates are GMT in any case.
+        # A date with -0000 is parsed as naive; HTTP dates are always GMT.
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return max(0.0, (moment - now).total_seconds())
     except (ValueError, OverflowError):
@@ -216,7 +216,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 def _fault_of(answer: Answer, endpoint: Endpoint) -> Fault:
     status = answer.status
-    # A 2xx that is no 200 carries no body we know; what is unknown below 500 is not retried.
+    # Other 2xx have no documented body; unknown statuses below 500 are not retried.
     if status in (401, 403):
         return _refusal_of(answer, endpoint)
     if status in _FAULTS:
@@ -227,7 +227,7 @@ def _fault_of(answer: Answer, endpoint: Endpoint) -> Fault:
 
 
 def _refusal_of(answer: Answer, endpoint: Endpoint) -> Fault:
-    # HTML is the firewall before Recall, which looks at where a call comes from.
+    # HTML is from the firewall in front of Recall, which filters by address.
     if answer.status == 403 and _is_html(answer):
         return Fault.WORKSPACE
     if not endpoint.by_api_key:
@@ -240,14 +240,14 @@ def _is_html(answer: Answer) -> bool:
 
 
 def _excerpt(body: bytes, hide: tuple[str, ...]) -> str:
-    # Four bytes a character at most: enough for the excerpt, whatever the body's size.
+    # At most four bytes a character, so this is enough for the excerpt.
     text = body[: 4 * DETAIL_LIMIT].decode("utf-8", errors="replace")
     for secret in hide:
         text = text.replace(secret.removeprefix("Token "), "…")
-    # An answer may echo a meeting's address as well.
+    # An answer may also quote a meeting's URL, with its password.
     return storable(without_secrets(text), DETAIL_LIMIT)
 
 
 def _escape(identifier: str) -> str:
-    # Dots too, which quote leaves: a lone ".." would take the path's last folder away.
+    # Dots too, which `quote` leaves: ".." would remove the last segment of the path.
     return quote(identifier, safe="").replace(".", "%2E")

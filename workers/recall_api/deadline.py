@@ -1,6 +1,6 @@
-"""A network backend whose every read and write ends by the call's deadline.
+"""A network backend whose reads and writes end at the call's deadline.
 
-httpx's timeouts are per read: an answer that drips a byte each half second outlives all of them.
+httpx has timeouts for single reads only, which a server can evade by sending a byte now and then.
 """
 
 import ssl
@@ -15,16 +15,16 @@ MAX_HEAD_BYTES = 100 * 1024
 
 
 class Deadline(threading.local):
-    """The moment at which this thread's call must be over, by the monotonic clock."""
+    """The monotonic time by which this thread's call must be over."""
 
     until = 0.0
 
     def start(self, seconds: float) -> None:
-        """Allow the call that begins now this many seconds in all."""
+        """Give the call that begins now this many seconds in all."""
         self.until = time.monotonic() + seconds
 
     def within(self, timeout: float | None) -> float:
-        """Return the smaller of `timeout` and the time left; httpcore.ReadTimeout when none is."""
+        """Return the smaller of `timeout` and the time left; httpcore.ReadTimeout if none."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout("the call's deadline has passed")
@@ -32,7 +32,7 @@ class Deadline(threading.local):
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """A connection that counts the bytes of the answer under way."""
+    """A connection that counts the bytes of the current answer."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -45,7 +45,7 @@ class DeadlineStream(httpcore.NetworkStream):
         self._is_spent = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what is there, within the call's time."""
+        """Read within the call's time."""
         data = self._stream.read(max_bytes, self._deadline.within(timeout))
         self._received += len(data)
         self._last = data
@@ -55,18 +55,18 @@ class DeadlineStream(httpcore.NetworkStream):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write, within the call's time; after an answer, this begins the next call."""
+        """Write within the call's time; the first write after an answer begins the next call."""
         if self._is_spent:
-            # The pool looked at it before it was given up: now the pool takes another.
+            # The pool chose this connection before it was spent; now it takes another.
             raise httpcore.ConnectionNotAvailable
         if self._received:
             self._start()
         self._stream.write(buffer, self._deadline.within(timeout))
 
     def finish(self, lengths: Sequence[bytes]) -> None:
-        """Give the connection up unless it has read exactly one answer, of this Content-Length.
+        """Mark the connection as spent unless it has read exactly one answer of this length.
 
-        What lies beyond the answer would be taken for the next call's.
+        Surplus bytes would be read as the answer to the next call.
         """
         if len(lengths) == 1 and lengths[0].isdigit():
             self._is_spent = self._received != self._head_size + int(lengths[0])
@@ -83,20 +83,20 @@ class DeadlineStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        """Speak TLS, within the call's time."""
+        """Start TLS within the call's time."""
         within = self._deadline.within(timeout)
         tls = self._stream.start_tls(ssl_context, server_hostname, within)
         return DeadlineStream(tls, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        """Say that a spent connection can be read: the pool gives up an idle one that can."""
+        """Report a spent connection as readable, for which the pool closes idle connections."""
         if info == "is_readable" and self._is_spent:
             return True
         return self._stream.get_extra_info(info)
 
 
 class DeadlineBackend(httpcore.SyncBackend):
-    """Opens connections that keep the deadline."""
+    """Opens connections that respect the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -109,7 +109,7 @@ class DeadlineBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect, within the call's time."""
+        """Connect within the call's time."""
         within = self._deadline.within(timeout)
         stream = super().connect_tcp(host, port, within, local_address, socket_options)
         return DeadlineStream(stream, self._deadline)

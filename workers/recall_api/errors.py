@@ -1,10 +1,10 @@
-"""What can go wrong between us and Recall, as values that know whether waiting helps."""
+"""Errors of calls to Recall, and whether waiting helps."""
 
 from enum import StrEnum
 
 
 class Endpoint(StrEnum):
-    """A Recall endpoint, by the path template that is logged for it."""
+    """A Recall endpoint, as the path template that is logged."""
 
     BOT = "bot/{id}"
     AUTHENTICATE = "calendar/authenticate"
@@ -18,7 +18,7 @@ class Endpoint(StrEnum):
 
     @property
     def by_api_key(self) -> bool:
-        """Whether the API key, not a calendar user's token, opens it."""
+        """Whether it takes the API key, and not a calendar user's token."""
         return self in _BY_API_KEY
 
 
@@ -26,7 +26,7 @@ _BY_API_KEY = frozenset({Endpoint.BOT, Endpoint.AUTHENTICATE, Endpoint.USERS, En
 
 
 class Fault(StrEnum):
-    """The kinds of failure that are told apart, because what follows differs."""
+    """The kinds of failure that are handled differently."""
 
     NETWORK = "network"
     TIMEOUT = "timeout"
@@ -45,7 +45,7 @@ class Fault(StrEnum):
     INTERNAL = "internal"
 
 
-# By exclusion: a fault that is added later is retried until somebody decides otherwise.
+# By exclusion, so that a new fault is retried by default.
 _WAITING_HELPS = frozenset(Fault) - {
     Fault.REFUSED,
     Fault.WRONG_BODY,
@@ -55,7 +55,7 @@ _WAITING_HELPS = frozenset(Fault) - {
 
 
 class RecallError(Exception):
-    """One call that gave no usable answer."""
+    """A call without a usable answer."""
 
     def __init__(
         self,
@@ -75,17 +75,17 @@ class RecallError(Exception):
 
     @property
     def waiting_helps(self) -> bool:
-        """Whether the same call may succeed later without anybody's hand."""
+        """Whether the same call may succeed later by itself."""
         return self.fault in _WAITING_HELPS
 
     @property
     def reason(self) -> str:
-        """The failure in one word, for columns and filters: `http_503`, `timeout`, ..."""
+        """The failure as one word, for columns and filters: `http_503` or `timeout`."""
         if self.fault is Fault.NOT_FOUND and self.endpoint is Endpoint.BOT:
             return "bot_not_found"
-        # A 200 that cannot be used is told by its fault: `unreadable`, `wrong_body`.
+        # A 200 that cannot be used is named by its fault: `unreadable`, `wrong_body`.
         if self.status is not None and self.status != 200:
-            # The number is what people look for in Recall's documentation and in its dashboard.
+            # People search for the number in Recall's documentation and dashboard.
             return f"http_{self.status}"
         return str(self.fault)
 

@@ -1,8 +1,8 @@
-"""What opens a meeting is not kept: passwords in Recall's objects, and in addresses and words."""
+"""Removes meeting passwords from Recall's objects, from URLs and from texts."""
 
 import re
 
-# As parts of a key, however it is spelt: meeting_password, business_meeting_password, hostPwd, …
+# Parts of a key, in any spelling: meeting_password, business_meeting_password, hostPwd, …
 _PARTS = (
     "password",
     "passwd",
@@ -17,10 +17,10 @@ _PARTS = (
     "secret",
     "credential",
 )
-# Too short to be looked for within another word.
+# Too short to be searched within other words.
 _WHOLE = frozenset({"tk", "pw", "pin", "pass"})
 _NO_WORD = re.compile(r"[\W_]+")
-# A parameter of an address, after ?, & or #; Teams calls its passcode `p`.
+# A parameter of a URL, after ?, & or #; Teams calls its passcode `p`.
 _PARAMETER = re.compile(r"(?<=[?&#;])([\w.\-%]+)=[^\s&#;\"'<>]*")
 _PAIR = re.compile(
     r"""(["'])([\w.\- ]{1,64})\1\s*:\s*(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,}\]]+)"""
@@ -28,14 +28,14 @@ _PAIR = re.compile(
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key of an object says that its value opens a meeting."""
+    """Whether the value under this key is a meeting password."""
     plain = _NO_WORD.sub("", key).lower()
     return plain in _WHOLE or any(part in plain for part in _PARTS)
 
 
 def without_secrets(text: str) -> str:
-    """Return a text with the passwords of addresses and of quoted JSON in it replaced."""
-    # Most texts have neither, and are many.
+    """Return a text with the passwords in URLs and in quoted JSON replaced."""
+    # Checked first, since most texts have neither.
     if "=" in text:
         text = _PARAMETER.sub(_without_parameter, text)
     if ":" in text:

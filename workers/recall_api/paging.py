@@ -1,4 +1,4 @@
-"""Recall's lists, whole: a part is never taken for all of it, and no list goes on for ever.
+"""Reads Recall's lists to their end: a partial list is an error, and no list is endless.
 
 A list is an array, or pages of `{"count", "next", "results"}`. `next` is an absolute URL out of an
 answer: it is followed only within the same list, so that the key goes nowhere else.
@@ -15,11 +15,11 @@ from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.schemas import read_json, unreadable
 
 API = "/api/v1/"
-# A workspace of millions of bots has fewer pages; at 60 a minute they take half a day.
+# More than a workspace of millions of bots has; at 60 a minute they take half a day.
 MOST_PAGES = 50_000
-# Pages shift while they are read, and then repeat; so many in a row tell nothing but repeats.
+# Pages that shift while they are read repeat items; so many without a new item are a loop.
 MOST_STALE = 10
-# Of fewer, half may be gone by somebody's own hand.
+# With fewer items, somebody may have deleted half of them.
 LEAST_HELD = 10
 _LONGEST_URL = 2000
 _SHOWN = 100
@@ -28,7 +28,7 @@ _URL = re.compile(rf"[!-~]{{1,{_LONGEST_URL}}}\Z")
 
 
 def is_too_short(listed: int, held: int) -> bool:
-    """Whether a list is too short to be believed: it has not half of what we hold.
+    """Whether a list is implausibly short: it has less than half of what is stored.
 
     A key of another workspace, a filter that Recall misreads, an outage: each lists next to
     nothing, and what is held must not end for it.
@@ -38,7 +38,7 @@ def is_too_short(listed: int, held: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: its items, how many Recall counts in all, and the path of the next page."""
+    """One page: its items, the total that Recall counts, and the path of the next page."""
 
     items: tuple[Any, ...]
     count: int | None = None
@@ -47,7 +47,7 @@ class Page:
 
 @dataclass(slots=True)
 class Trail:
-    """The pages of one list that were read so far: none is read twice, and they have an end."""
+    """The pages of one list that were read so far; stops lists that repeat or never end."""
 
     endpoint: Endpoint
     most: int = MOST_PAGES
@@ -55,7 +55,7 @@ class Trail:
     _stale: int = 0
 
     def enter(self, path: str) -> None:
-        """Note that a page is about to be read; RecallError (wrong_body) where that must end."""
+        """Note that a page is about to be read; RecallError (wrong_body) if it must not be."""
         if path in self._seen:
             raise _astray(self.endpoint, "repeated_next: the next page is one that was read")
         if len(self._seen) >= self.most:
@@ -70,7 +70,7 @@ class Trail:
 
 
 def read_page(value: object, path: str, base_url: str, endpoint: Endpoint) -> Page:
-    """Read a page of the list at `path`; RecallError for no list, or for a foreign `next`."""
+    """Read a page of the list at `path`; RecallError for another shape or a foreign `next`."""
     if isinstance(value, list):
         return Page(tuple(value))
     items = value.get("results") if isinstance(value, dict) else None
@@ -85,9 +85,9 @@ def read_page(value: object, path: str, base_url: str, endpoint: Endpoint) -> Pa
 def read_all(
     ask: Callable[[str], bytes], path: str, base_url: str, endpoint: Endpoint, most: int
 ) -> tuple[dict[str, Any], ...]:
-    """Ask page after page, and return the objects of all of them, each id once.
+    """Read page after page, and return the objects of all of them, each id once.
 
-    RecallError where a page cannot be had, or where they are fewer than Recall counts.
+    RecallError if a page cannot be fetched, or if there are fewer objects than Recall counts.
     """
     trail, found, next_path = Trail(endpoint, most), _Found(), path
     while True:
@@ -113,7 +113,7 @@ class _Found:
         for item in page.items:
             self.items[self._key(item)] = item
         if page.count is not None:
-            # The list may grow or shrink while it is read: what it had all the time must be here.
+            # The list may grow or shrink meanwhile; at least the smallest count must be there.
             self.least = page.count if self.least is None else min(page.count, self.least)
         return len(self.items) - before
 
@@ -122,7 +122,7 @@ class _Found:
         return self.least is not None and len(self.items) < self.least
 
     def _key(self, item: Any) -> str:
-        # Pages shift under us: the last of two equal ids stands. What has none counts by itself.
+        # Pages may repeat items: of two equal ids the last one counts. Items without one all count.
         name = item.get("id") if isinstance(item, dict) else None
         return name if isinstance(name, str) else f" {len(self.items)}"
 
@@ -131,7 +131,7 @@ def _next_path(value: object, path: str, base_url: str, endpoint: Endpoint) -> s
     if value is None or value == "":
         return None
     given, ours, folder = _url(value), urlsplit(base_url), path.partition("?")[0]
-    # Scheme and port as well: the key must not go out in the clear, nor to a neighbour.
+    # Scheme and port too: the key must not be sent in the clear, or to another service.
     if given is None or _origin(given) != _origin(ours):
         raise _astray(endpoint, f"foreign_next: the next page is said to be at {_shown(value)}")
     if given.path.removeprefix(ours.path).rstrip("/") != (API + folder).rstrip("/"):
@@ -144,7 +144,7 @@ def _url(value: object) -> SplitResult | None:
         return None
     try:
         given = urlsplit(value)
-        # Read here, since a port that is none fails only when it is looked at.
+        # Here, since an invalid port raises only when it is read.
         _origin(given)
     except ValueError:
         return None
@@ -156,7 +156,7 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _shown(value: object) -> str:
-    # Without what follows a name or a question mark: it may be somebody's.
+    # Without credentials and query, which may be secret.
     text = re.sub(r"//[^/?#]*@", "//…@", str(value)).partition("?")[0]
     return storable(text, _SHOWN)
 

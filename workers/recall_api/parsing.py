@@ -1,4 +1,4 @@
-"""Single fields of an answer from outside: the value where it is usable, None where not."""
+"""Parses single fields of an answer: the value if it is usable, else None."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from models.tables.calendar import MeetingPerson
 from workers.recall_api.meeting_secrets import is_secret, without_secrets
 
 EMAIL_LIMIT = longest(MeetingPerson.email)
-# Deeper than anything Recall documents; a bound, because what nests must not end the reader.
+# Deeper than anything Recall documents; a limit against deeply nested JSON.
 _DEEPEST = 12
 _PASSWORDS = frozenset({"meeting_password", "password", "tk"})
 
@@ -26,7 +26,7 @@ def flag(value: object) -> bool | None:
 
 
 def email(value: object) -> str | None:
-    """Read an address, lower-cased, as it is looked up."""
+    """Read an email address, lower-cased, as it is looked up."""
     if not isinstance(value, str) or not value.strip():
         return None
     return storable(email_address(value), EMAIL_LIMIT)
@@ -38,18 +38,18 @@ def items(value: object) -> list[object]:
 
 
 def objects(value: object) -> list[dict[str, Any]]:
-    """Read the objects of a list; whatever else is in it is left out."""
+    """Read the objects of a list; other items are left out."""
     return [item for item in items(value) if isinstance(item, dict)]
 
 
 def json_object(value: object) -> dict[str, Any] | None:
-    """Read an object whose every part both databases store; what opens a meeting is left out."""
-    # Nobody asks the link database for a password, and whoever reads it could join.
+    """Read an object that both databases can store, without meeting passwords."""
+    # Nobody needs the password from here, and every reader could join the meeting.
     return _read(value, _DEEPEST, without_secrets, is_secret)
 
 
 def metadata(value: object) -> dict[str, Any] | None:
-    """Read an object of the operator's own, whose words are theirs: only plain passwords go."""
+    """Read an object of the operator's own: only keys that are plainly passwords are removed."""
     return _read(value, _DEEPEST, str, _PASSWORDS.__contains__)
 
 
@@ -63,7 +63,7 @@ def _read(
     def read(item: Any, depth: int) -> Any:
         if isinstance(item, str):
             return storable(clean(item))
-        # 1e999 reads as infinity, which no JSON column takes.
+        # 1e999 is parsed as infinity, which no JSON column accepts.
         if isinstance(item, float):
             return item if math.isfinite(item) else None
         if isinstance(item, dict | list) and depth <= 0:

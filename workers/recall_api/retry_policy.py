@@ -1,4 +1,4 @@
-"""What follows a failed call: one pure function, one table.
+"""What follows a failed call, as one pure function.
 
 Status codes by https://docs.recall.ai/reference/errors.
 """
@@ -11,16 +11,16 @@ from workers.recall_api.errors import Endpoint, Fault, RecallError
 
 MINUTE = 60.0
 DAY = 24 * 60 * MINUTE
-# Also the longest Retry-After that is obeyed: a typo at Recall must not stop us for a year.
+# Also the longest Retry-After that we obey, in case Recall sends an absurd one.
 BACKOFF_CAP = 15 * MINUTE
 FIRST_BACKOFF = 5.0
-# A weekend: somebody has looked by then.
+# Longer than a weekend, so that somebody can fix it.
 LONGEST_RETRY = 3 * DAY
-# An unknown bot may be another region's for good, or a second too fresh.
+# An unknown bot may be another region's, or so new that Recall does not serve it yet.
 BOT_NOT_FOUND_RETRY = 10 * MINUTE
-# A wrong key does not mend itself, and each try of it may be counted against us.
+# A wrong key stays wrong, and Recall may count each attempt against us.
 WORKSPACE_WAIT = 5 * MINUTE
-# Where a 429 names no time we can use: long enough to matter, short against a minute's window.
+# For a 429 without a usable time: short, compared with the window of a minute.
 UNNAMED_RETRY_AFTER = 10.0
 RETRY_AFTER_JITTER = 1.0
 
@@ -37,10 +37,10 @@ class Then(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """What follows one failure; the wait is to be drawn uniformly from `shortest` to `longest`.
+    """What follows one failure; the wait is random between `shortest` and `longest`.
 
-    Times are in seconds. `gives_up_after` runs from when the link became owed; `state` is where a
-    meeting ends when given up.
+    Times are in seconds. `gives_up_after` counts from when the bot became due; `state` is the final
+    state of a meeting that is given up.
     """
 
     then: Then
@@ -57,7 +57,7 @@ _BACKS_OFF = frozenset(
 
 
 def decide(error: RecallError, attempt: int) -> RetryDecision:
-    """Return what follows this failure of the `attempt`-th try (the first is 1)."""
+    """Return what follows this failure of the `attempt`-th attempt (the first is 1)."""
     if error.fault in _BACKS_OFF:
         return _back_off(error, attempt, LONGEST_RETRY)
     if error.fault is Fault.NOT_FOUND:
@@ -87,14 +87,14 @@ def _whole_bucket_or_workspace(error: RecallError) -> RetryDecision:
 
 
 def retry_after_or(error: RecallError, fallback: float) -> float:
-    """Return the seconds Recall asked for, at most 15 minutes; `fallback` where it named none."""
+    """Return the seconds that Recall asked for, at most 15 minutes; `fallback` if none."""
     if error.retry_after is None:
         return fallback
     return min(max(error.retry_after, 0.0), BACKOFF_CAP)
 
 
 def _back_off(error: RecallError, attempt: int, gives_up_after: float) -> RetryDecision:
-    # 2 ** 30 is past every cap, and a float of it never overflows.
+    # The exponent is limited, since a float could overflow; 2 ** 30 is over the cap anyway.
     longest = min(BACKOFF_CAP, FIRST_BACKOFF * 2.0 ** min(max(attempt, 1) - 1, 30))
     shortest = retry_after_or(error, 0.0)
     return RetryDecision(

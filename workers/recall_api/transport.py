@@ -1,4 +1,4 @@
-"""Calls to Recall over httpx, each of which ends by its deadline."""
+"""Calls to Recall over httpx, each with a deadline."""
 
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from models.settings.environment import SettingsError
 from workers.recall_api.deadline import Deadline, DeadlineBackend, DeadlineStream
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
-# A hundred bots with signed media links, or a year's meetings, are more than one body.
+# For lists: a hundred bots with signed media URLs, or a year of meetings.
 LIST_BYTES = 32 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 KEPT_SECONDS = 60.0
@@ -24,11 +24,11 @@ KEPT_CONNECTIONS = 64
 USER_AGENT = "recall-links"
 _HEADERS = {
     "accept": "application/json",
-    # A few kilobytes may unpack to hundreds of megabytes.
+    # Against compression bombs.
     "accept-encoding": "identity",
     "user-agent": USER_AGENT,
 }
-# A read's and a write's time is the call's deadline, which the network backend keeps.
+# Reads and writes are limited by the call's deadline, in the network backend.
 _TIMEOUT = httpx.Timeout(None, connect=CONNECT_SECONDS)
 _ERRORS = (
     httpcore.TimeoutException,
@@ -39,12 +39,12 @@ _ERRORS = (
 
 
 class BodyTooLargeError(Exception):
-    """An answer is over the limit (2 MiB for one thing); the rest of it was not read."""
+    """An answer is larger than allowed; the rest of it was not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer: status, headers, and the body's bytes as they were sent."""
+    """A complete answer: status, headers, and the body as it was sent."""
 
     status: int
     headers: httpx.Headers
@@ -60,7 +60,7 @@ class _ResponseStream(httpx.SyncByteStream):
             yield from cast("Iterable[bytes]", self._response.stream)
 
     def close(self) -> None:
-        # Before the pool may lend this connection to another thread.
+        # Before the pool can give this connection to another thread.
         stream = self._response.extensions.get("network_stream")
         if isinstance(stream, DeadlineStream):
             lengths = [v for k, v in self._response.headers if k.lower() == b"content-length"]
@@ -69,12 +69,12 @@ class _ResponseStream(httpx.SyncByteStream):
 
 
 class DeadlineTransport(httpx.BaseTransport):
-    """A pool of connections that keeps each thread's deadline."""
+    """A pool of connections that respects each thread's deadline."""
 
     def __init__(self, context: ssl.SSLContext, deadline: Deadline) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
-            # As many as threads call at once: waiting for one would outlast a deadline.
+            # One for each thread: waiting for a connection would ignore the deadline.
             max_connections=None,
             max_keepalive_connections=KEPT_CONNECTIONS,
             keepalive_expiry=KEPT_SECONDS,
@@ -96,7 +96,7 @@ class DeadlineTransport(httpx.BaseTransport):
         )
         with _httpx_errors():
             response = self._pool.handle_request(sent)
-        # httpx would build the request that a redirect asks for, though it is not to follow it.
+        # httpx would build the redirected request even though it must not follow it.
         headers = [one for one in response.headers if one[0].lower() != b"location"]
         return httpx.Response(
             response.status,
@@ -111,7 +111,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
 
 class HttpClient:
-    """Makes calls, each with a deadline of its own; may be shared by threads."""
+    """Makes calls, each with its own deadline; thread-safe."""
 
     def __init__(self, context: ssl.SSLContext, most_bytes: int = MAX_BODY_BYTES) -> None:
         self._deadline = Deadline()
@@ -119,10 +119,10 @@ class HttpClient:
         self._client = httpx.Client(
             transport=DeadlineTransport(context, self._deadline),
             headers=_HEADERS,
-            # A cookie would carry one user's state into the next one's call.
+            # A cookie would carry state from one user's call to the next.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=_TIMEOUT,
-            # Proxies and .netrc would show the key to others; so would a redirect.
+            # A proxy, .netrc or a redirect could send the key elsewhere.
             trust_env=False,
             follow_redirects=False,
         )
@@ -155,7 +155,7 @@ class HttpClient:
 
     def _read(self, response: httpx.Response) -> Answer:
         body = bytearray()
-        # As it came: a compressed body was not asked for, and is not unpacked.
+        # Raw: a compressed body was not requested, and is not decompressed.
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > self._most_bytes:
@@ -168,13 +168,13 @@ def _httpx_errors() -> Iterator[None]:
     try:
         yield
     except _ERRORS as error:
-        # Of a header that cannot be sent the words show the value, which may be the key.
+        # The message about an invalid header shows its value, which may be the key.
         words = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)
         raise getattr(httpx, type(error).__name__)(words) from None
 
 
 def make_ssl_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """Load the trusted roots once: 35 ms that a client would otherwise spend each."""
+    """Load the root certificates, once for all clients: it takes 35 ms."""
     try:
         return ssl.create_default_context(cafile=ca_file or certifi.where())
     except OSError:

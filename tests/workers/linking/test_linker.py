@@ -10,7 +10,7 @@ from tests.support.fakes import (
     MEETINGS,
     FakeTokens,
     FakeWire,
-    OpenTurnstile,
+    OpenLimits,
     Reply,
     a_claim,
     answer,
@@ -20,9 +20,10 @@ from tests.support.fakes import (
 )
 from workers.linking.linker import Linker
 from workers.linking.types import Claim, KnownLink, LinkResult
-from workers.rate_limits.buckets import Bucket, Buckets
+from workers.rate_limits.buckets import Buckets
 from workers.recall_api.client import Recall
-from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.errors import Fault, RecallError
+from workers.recall_api.turns import Turns
 
 BOT_PATH = f"bot/{BOT}/"
 TOKEN_PATH = "calendar/authenticate/"
@@ -39,14 +40,15 @@ def link(
     replies: dict[str, list[Reply] | Reply],
     claim: Claim | None = None,
     tokens: FakeTokens | None = None,
-    turnstile: OpenTurnstile | None = None,
+    limits: OpenLimits | None = None,
     until: float | None = None,
 ) -> tuple[LinkResult, FakeWire]:
     """Link one bot over a fake wire."""
     wire = FakeWire({TOKEN_PATH: answer(TOKEN)} | replies)
     until = time.monotonic() + 60 if until is None else until
     recall = Recall(wire, "https://recall.test", "the-api-key", until=until)
-    linker = Linker(recall, tokens or FakeTokens(), Buckets(), turnstile or OpenTurnstile())
+    turns = Turns(limits or OpenLimits(), longest_wait=3.0)
+    linker = Linker(recall, tokens or FakeTokens(), Buckets(), turns)
     return linker.link_bot(claim or a_claim()), wire
 
 
@@ -191,16 +193,16 @@ def test_no_token_is_asked_for_an_erased_user() -> None:
 
 def test_a_429_closes_the_bucket_it_concerns() -> None:
     """At once, for every worker; the meeting is owed."""
-    turnstile = OpenTurnstile()
+    limits = OpenLimits()
     limited = answer({}, 429, **{"retry-after": "7"})
     replies: dict[str, list[Reply] | Reply] = {
         BOT_PATH: answer(bot_body(meeting_item(0))),
         MEETING_PATHS[0]: limited,
     }
-    result, _ = link(replies, turnstile=turnstile)
-    assert (turnstile.closed, states(result)) == (["user"], [("owed", "http_429")])
-    result, _ = link({BOT_PATH: limited}, turnstile=turnstile)
-    assert turnstile.closed == ["user", "bot_get"]
+    result, _ = link(replies, limits=limits)
+    assert (limits.closed, states(result)) == (["user"], [("owed", "http_429")])
+    result, _ = link({BOT_PATH: limited}, limits=limits)
+    assert limits.closed == ["user", "bot_get"]
     assert result.failure is not None
     assert result.failure.retry_after == 7
 
@@ -220,14 +222,8 @@ def test_a_refused_workspace_is_not_asked_once_per_meeting() -> None:
 
 def test_a_turn_that_is_far_away_leaves_the_meeting_owed() -> None:
     """Held by a limit is nobody's failure."""
-    turnstile = OpenTurnstile(
-        lambda endpoint: (
-            RecallError(Fault.HELD, endpoint, retry_after=9)
-            if endpoint is Endpoint.MEETING
-            else None
-        )
-    )
-    result, wire = link({BOT_PATH: answer(bot_body(meeting_item(0)))}, turnstile=turnstile)
+    limits = OpenLimits(held="user")
+    result, wire = link({BOT_PATH: answer(bot_body(meeting_item(0)))}, limits=limits)
     assert MEETING_PATHS[0] not in wire.paths
     assert states(result) == [("owed", "held")]
 
@@ -268,23 +264,11 @@ def test_an_id_from_outside_never_changes_the_path() -> None:
     assert len(wire.sent) == 1
 
 
-class CountingTurnstile(OpenTurnstile):
-    """Lets everybody through and remembers whom."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entered: list[Endpoint] = []
-
-    def enter(self, endpoint: Endpoint, bucket: Bucket) -> None:
-        """Let through."""
-        self.entered.append(endpoint)
-
-
 @pytest.mark.parametrize("has_turn", [True, False])
 def test_a_bots_own_turn_is_taken_once(has_turn: bool) -> None:
     """With the claim, or here where the claim's is too old to be used."""
-    wire, turnstile = FakeWire({BOT_PATH: answer(bot_body())}), CountingTurnstile()
+    wire, limits = FakeWire({BOT_PATH: answer(bot_body())}), OpenLimits()
     recall = Recall(wire, "https://recall.test", "the-api-key")
-    linker = Linker(recall, FakeTokens(), Buckets(), turnstile, has_turn=has_turn)
+    linker = Linker(recall, FakeTokens(), Buckets(), Turns(limits), has_turn=has_turn)
     assert linker.link_bot(a_claim()).failure is None
-    assert turnstile.entered == ([] if has_turn else [Endpoint.BOT])
+    assert limits.taken == ([] if has_turn else ["bot_get"])

@@ -21,12 +21,12 @@ def test_a_thread_is_started_only_for_a_claim_that_needs_one() -> None:
             raise LookupError
         return LinkResult(handed.claim, START, START, calls=())
 
-    crew = LinkThreadPool(4, link, inbox)
+    pool = LinkThreadPool(4, link, inbox)
     results = []
     for turn in range(3):
-        crew.hand(a_claim(bot_id=f"bot-{turn}"), working=1)
+        pool.hand(a_claim(bot_id=f"bot-{turn}"), working=1)
         results.append(inbox.get(timeout=10))
-    crew.dismiss()
+    pool.dismiss()
     assert len(set(names)) == 1
     assert [one.failure is None for one in results if isinstance(one, LinkResult)] == [
         False,

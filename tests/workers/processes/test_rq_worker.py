@@ -15,7 +15,7 @@ from tests.support.rows import add_delivery, bot_row
 from workers.processes import rq_worker
 from workers.processes.rq_worker import DrainJob, DrainWorker, run_worker
 from workers.queue.jobs import queue_name
-from workers.queue.wakeup import Bell
+from workers.queue.wakeup import WakeUp
 from workers.recall_api.transport import make_ssl_context
 from workers.shutdown import Stop
 
@@ -105,9 +105,9 @@ def test_a_worker_is_replaced_after_many_jobs_or_much_memory(
     """It ends after the job that passed the limit, which is done, and says goodbye to Redis."""
     monkeypatch.setattr(rq_worker, limit, 1)
     bot_id = linkable(recall, engine)
-    bell = Bell(client, queue_name(settings))
-    assert bell.ring()
-    assert bell.ring()
+    wakeup = WakeUp(client, queue_name(settings))
+    assert wakeup.send()
+    assert wakeup.send()
     beats: list[int] = []
     run_worker(settings, make_ssl_context(), lambda: beats.append(1))
     assert bot_row(engine, bot_id).link_state == "linked"

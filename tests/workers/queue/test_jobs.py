@@ -20,7 +20,7 @@ from tests.conftest import API_KEY
 from tests.lab.http.tls import make_server_context
 from workers.queue.jobs import DRAIN, links_queue, listed_jobs, queue_name
 from workers.queue.redis_clients import quick_redis
-from workers.queue.wakeup import MOST_QUEUED, Bell
+from workers.queue.wakeup import MOST_QUEUED, WakeUp
 
 QUEUE = "links:here"
 
@@ -50,7 +50,7 @@ def work(client: redis.Redis, ran: list[str], name: str = QUEUE) -> None:
 def test_a_ring_is_one_drain(client: redis.Redis) -> None:
     """And leaves nothing behind in Redis."""
     ran: list[str] = []
-    assert Bell(client, QUEUE).ring()
+    assert WakeUp(client, QUEUE).send()
     work(client, ran)
     assert ran == ["drain"]
     assert client.keys("rq:job:*") == []
@@ -58,8 +58,8 @@ def test_a_ring_is_one_drain(client: redis.Redis) -> None:
 
 def test_a_few_rings_at_most_are_queued(client: redis.Redis) -> None:
     """However often it is rung; each with an end to its life."""
-    bell = Bell(client, QUEUE)
-    assert all(bell.ring() for _ in range(20))
+    wakeup = WakeUp(client, QUEUE)
+    assert all(wakeup.send() for _ in range(20))
     queue = links_queue(client, QUEUE)
     assert queue.count == MOST_QUEUED
     for job in queue.jobs:
@@ -68,7 +68,7 @@ def test_a_few_rings_at_most_are_queued(client: redis.Redis) -> None:
 
 def test_what_lies_in_redis_names_no_code_and_tells_nothing(client: redis.Redis) -> None:
     """JSON, a name of our table, no arguments."""
-    Bell(client, QUEUE).ring()
+    WakeUp(client, QUEUE).send()
     (job,) = links_queue(client, QUEUE).jobs
     assert json.loads(job.data) == [DRAIN, None, [], {}]
     assert job.description == DRAIN
@@ -83,7 +83,7 @@ def test_two_deployments_on_one_redis_hear_their_own_bells_alone(
         settings(redis_url, DATABASE_URL=url) for url in (shop, shop.replace("/shop", "/staging"))
     )
     for one in (ours, theirs):
-        assert Bell(client, queue_name(one)).ring()
+        assert WakeUp(client, queue_name(one)).send()
     ran: list[str] = []
     work(client, ran, queue_name(theirs))
     assert ran == ["drain"]
@@ -116,14 +116,14 @@ def test_a_deployment_is_told_by_where_its_rows_are_and_by_nothing_secret() -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["os.system", "workers.queue.wakeup.Bell", "builtins.exec", "", "Drain"]
+    "name", ["os.system", "workers.queue.wakeup.WakeUp", "builtins.exec", "", "Drain"]
 )
 def test_a_name_that_is_not_listed_is_not_run(client: redis.Redis, name: str) -> None:
     """A JSON payload can name any callable; ours are a table."""
     ran: list[str] = []
     queue = links_queue(client, QUEUE)
     queue.enqueue_call(name or "x", args=("touch /nonexistent/pwned",))
-    Bell(client, QUEUE).ring()
+    WakeUp(client, QUEUE).send()
     work(client, ran)
     assert ran == ["drain"]
     assert len(FailedJobRegistry(QUEUE, connection=client)) == 1
@@ -132,7 +132,7 @@ def test_a_name_that_is_not_listed_is_not_run(client: redis.Redis, name: str) ->
 def test_callbacks_in_a_payload_are_not_run(client: redis.Redis) -> None:
     """They name code as well."""
     ran: list[str] = []
-    Bell(client, QUEUE).ring()
+    WakeUp(client, QUEUE).send()
     (job,) = links_queue(client, QUEUE).jobs
     client.hset(job.key, "success_callback_name", "builtins.print")
     client.hset(job.key, "failure_callback_name", "builtins.print")
@@ -144,7 +144,7 @@ def test_callbacks_in_a_payload_are_not_run(client: redis.Redis) -> None:
 def test_a_pickled_payload_is_refused(client: redis.Redis) -> None:
     """It is not even read."""
     ran: list[str] = []
-    Bell(client, QUEUE).ring()
+    WakeUp(client, QUEUE).send()
     (job,) = links_queue(client, QUEUE).jobs
     client.hset(job.key, "data", b"\x80\x04\x8c\x05print\x94.")
     work(client, ran)
@@ -153,9 +153,9 @@ def test_a_pickled_payload_is_refused(client: redis.Redis) -> None:
 
 def test_without_a_redis_nobody_hears_the_bell() -> None:
     """It says so at once, and raises nothing."""
-    assert not Bell(None, QUEUE).ring()
+    assert not WakeUp(None, QUEUE).send()
     away = quick_redis(settings("unix:///nonexistent/redis.sock"))
-    assert not Bell(away, QUEUE).ring()
+    assert not WakeUp(away, QUEUE).send()
     assert quick_redis(settings(None)) is None
 
 
@@ -163,10 +163,10 @@ def test_a_full_redis_hears_no_bell(client: redis.Redis) -> None:
     """With noeviction, one at its limit refuses the enqueue: the sweep drains instead."""
     client.config_set("maxmemory", "1")
     try:
-        assert not Bell(client, QUEUE).ring()
+        assert not WakeUp(client, QUEUE).send()
     finally:
         client.config_set("maxmemory", "0")
-    assert Bell(client, QUEUE).ring()
+    assert WakeUp(client, QUEUE).send()
 
 
 def test_a_redis_url_that_is_none_stops_the_boot() -> None:
@@ -236,6 +236,6 @@ def test_jobs_of_an_old_release_do_no_harm(client: redis.Redis) -> None:
     """In mid-deploy a name may be gone: the hint fails, the next one works."""
     ran: list[str] = []
     links_queue(client, QUEUE, Job).enqueue_call("jobs.drain_everything")  # type: ignore[arg-type]
-    Bell(client, QUEUE).ring()
+    WakeUp(client, QUEUE).send()
     work(client, ran)
     assert ran == ["drain"]
