@@ -89,7 +89,7 @@ def rq_worker_killed(rig: Rig) -> Iterator[None]:
 
 @breakage()
 def every_rq_worker_killed(rig: Rig) -> Iterator[None]:
-    """Of all dynos at once: nobody hears the bell."""
+    """Of all dynos at once: nobody takes the wake-ups."""
     busy(rig)
     kill(*[one for worker in rig.stack.workers for one in rq_workers(worker)])
     yield
@@ -97,7 +97,7 @@ def every_rq_worker_killed(rig: Rig) -> Iterator[None]:
 
 @breakage()
 def poller_killed(rig: Rig) -> Iterator[None]:
-    """The one that finds what no bell told of."""
+    """The one that finds work without a wake-up."""
     kill(*[one for worker in rig.stack.workers for one in named(worker, "poller")])
     yield
 

@@ -1,5 +1,7 @@
 """Kill -9 at every point of receiving, applying and linking: each is met, and costs nothing."""
 
+import functools
+import importlib
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +14,7 @@ from tests.support.processes import until
 WEB = [point for point, where in POINTS.items() if where.startswith("webhook")]
 IN_CI = (
     *("between commit and answer", "applying, bots written", "claimed", "meeting fetched"),
-    *("settling, before the commit", "settled"),
+    *("saving, before the commit", "saved"),
 )
 
 
@@ -40,6 +42,13 @@ def cases(*chosen: tuple[str, str]) -> list[object]:
     ]
 
 
+@pytest.mark.parametrize("where", POINTS.values())
+def test_a_point_is_a_function_that_exists(where: str) -> None:
+    """One that was renamed would keep every stack from starting."""
+    module, name, _ = where.split(":")
+    assert callable(functools.reduce(getattr, name.split("."), importlib.import_module(module)))
+
+
 @pytest.mark.parametrize(("kind", "point", "who"), cases(*((point, "self") for point in IN_CI)))
 def test_a_death_costs_nothing(
     rigs: Rigs, request: pytest.FixtureRequest, kind: str, point: str, who: str
@@ -56,7 +65,7 @@ def test_a_death_costs_nothing(
         *((point, "dyno") for point in POINTS if point not in WEB),
         ("job prepared", "parent"),
         ("meeting fetched", "parent"),
-        ("settling, before the commit", "parent"),
+        ("saving, before the commit", "parent"),
     ),
 )
 def test_a_death_at_any_point_costs_nothing(

@@ -150,7 +150,7 @@ MATRIX: dict[int, tuple[str, ...]] = {
         "workers/linking/test_linker: a_token_refused_twice_makes_the_meeting_forbidden",
     ),
     70: (
-        "workers/recall_api/test_client: every_failure_is_told_apart",
+        "workers/recall_api/test_client: every_failure_has_its_fault",
         "workers/linking/test_linker: a_refused_workspace_is_not_asked_once_per_meeting",
     ),
     71: (
@@ -178,7 +178,7 @@ MATRIX: dict[int, tuple[str, ...]] = {
     81: (STRANGE, "workers/recall_api/test_schemas: a_number_is_not_coerced_into_an_external_id"),
     82: (
         STRANGE,
-        "workers/linking/test_linker: no_token_is_asked_for_an_id_we_would_alter",
+        "workers/linking/test_linker: no_token_is_requested_for_an_id_we_would_alter",
         "workers/linking/test_save_bots: an_external_id_is_shown_as_it_can_be_stored",
     ),
     83: (STRANGE, f"{ANSWERS}: an_id_from_outside_is_one_folder_of_the_path"),

@@ -22,10 +22,10 @@ def insert_for(dialect: str, table: Table) -> Insert:
 
 
 def upsert(connection: Connection, table: Table, rows: Rows, *, update: Sequence[str] = ()) -> None:
-    """Insert rows (keyed by column name); where the key is there, set `update` from the new row.
+    """Insert rows (keyed by column name); where the key exists, set `update` from the new row.
 
-    Without `update` the row that is there stays. The rows go in the order of their keys, so that
-    two writers never wait for each other in a ring.
+    Without `update` the existing row stays. Rows are sorted by key, so that writers cannot
+    deadlock.
     """
     # An empty executemany would insert one row of defaults.
     if not rows:

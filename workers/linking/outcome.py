@@ -1,4 +1,4 @@
-"""What one try to link a bot came to: pure, so that a table can test it."""
+"""The outcome of one attempt to link a bot: pure functions."""
 
 import random
 from collections.abc import Callable
@@ -16,9 +16,9 @@ Uniform = Callable[[float, float], float]
 
 @dataclass(frozen=True, slots=True)
 class LinkOutcome:
-    """How a bot is settled. `due_in` is seconds until the next try; None when nothing is owed.
+    """What to save of an attempt. `due_in` is seconds until the next attempt; None if none is due.
 
-    `link_state` None leaves the state as it is: the bot's own fetch failed and will be tried again.
+    `link_state` None leaves the state unchanged: the bot could not be fetched and is retried.
     """
 
     result: LinkResult
@@ -34,12 +34,12 @@ class LinkOutcome:
 
 
 def outcome_of(result: LinkResult, uniform: Uniform = random.uniform) -> LinkOutcome:
-    """Return how this result settles its bot."""
-    # The bot's own GET failed: nothing is known of its meetings, so nothing of them changes.
+    """Return the outcome of this result."""
+    # The bot could not be fetched, so its meetings are unknown and stay unchanged.
     if result.failure is not None:
         return _outcome_of_failure(result, result.failure, uniform)
     claim = result.claim
-    # Only what is owed has a say in when to come back; what has ended stays ended.
+    # Only owed meetings decide when to retry; what was given up stays so.
     meetings = tuple(_given_up_in_time(claim, meeting) for meeting in result.fetched)
     owed = [m for m in meetings if m.state == "owed" and m.error is not None]
     decisions = [decide(m.error, claim.attempts + 1) for m in owed if m.error is not None]
@@ -68,7 +68,7 @@ def _outcome_of_failure(result: LinkResult, failure: RecallError, uniform: Unifo
     return LinkOutcome(
         result=result,
         attempt_outcome="failed" if gives_up else _outcome_of_wait(decision),
-        # A bot that was linked before stays so while a later look is being tried again.
+        # A linked bot stays linked while a later look-up is retried.
         link_state="failed" if gives_up else None,
         due_in=due_in,
         is_attempt=decision.is_attempt or gives_up,
@@ -87,7 +87,7 @@ def _outcome_of_wait(decision: RetryDecision) -> str:
 def _gives_up(decision: RetryDecision, claim: Claim) -> bool:
     if decision.then is Then.GIVE_UP:
         return True
-    # From when the link became owed, not from the first try: a long queue is no patience.
+    # Counted from when the bot became due, and not from the first attempt.
     limit = decision.gives_up_after
     return limit is not None and claim.owed_seconds >= limit
 
@@ -103,19 +103,19 @@ def _given_up_in_time(claim: Claim, meeting: MeetingResult) -> MeetingResult:
 def _link_state(
     claim: Claim, refs: tuple[MeetingRef, ...], owed: list[MeetingResult], unusable: int
 ) -> LinkState:
-    # What cannot be read is not owed, since no retry would read it, but it is not linked either.
+    # Unusable meetings are neither owed, since no retry would help, nor linked.
     if owed or unusable:
         return "partial"
     if refs:
         return "linked"
-    # A sealed bot keeps its links: a reconnected calendar empties Recall's list, not our history.
+    # A sealed bot keeps its links: reconnecting a calendar empties Recall's list.
     still_open = claim.is_sealed and any(known.is_open for known in claim.known.values())
     return "linked" if still_open else "no_meetings"
 
 
 def _soonest(decisions: list[RetryDecision], uniform: Uniform) -> float | None:
     waits = [uniform(decision.shortest, decision.longest) for decision in decisions]
-    # The first to heal brings all of them back; what is still closed then costs no call.
+    # The soonest: all are retried then, and those still held by a limit cost no call.
     return min(waits, default=None)
 
 

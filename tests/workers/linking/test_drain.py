@@ -1,4 +1,4 @@
-"""The drain against a real HTTP Recall and a real database: every bot ends settled."""
+"""The drain against a real HTTP Recall and a real database: every bot gets linked or explained."""
 
 import gc
 import queue
@@ -32,7 +32,7 @@ from workers.shutdown import Stop
 
 
 def due(engine: Engine, *bots: FakeBot) -> None:
-    """Make these bots due, by the webhook that would."""
+    """Make these bots due by a webhook."""
     for bot in bots:
         add_delivery(engine, bot.id, "joining_call")
 
@@ -50,7 +50,7 @@ def states(engine: Engine) -> dict[str, str]:
 
 
 def is_known(engine: Engine, key: str) -> bool:
-    """Whether a shared fact is on file."""
+    """Whether this key of workspace_state exists."""
     return bool(rows(engine, WorkspaceState, key=key))
 
 
@@ -124,7 +124,7 @@ def test_only_what_is_owed_is_fetched_again(
 def test_a_429_makes_everybody_wait_and_counts_no_attempt(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
-    """In SQL as well, for workers whose Redis is away."""
+    """In the database too, for workers whose Redis is away."""
     recall.faults.add(Fault(path="bot/{id}", times=1, status=429, headers={"Retry-After": "120"}))
     bots = [linked(recall) for _ in range(3)]
     due(engine, *bots)
@@ -161,7 +161,7 @@ def test_a_refused_key_opens_the_circuit_and_one_bot_tries_it_later(
 
 
 def _let_time_pass(engine: Engine) -> None:
-    """Move every wait into the past, as five minutes would."""
+    """Move every wait five minutes into the past."""
     with engine.begin() as connection:
         passed = {"until": "2026-01-01T00:00:00+00:00"}
         connection.execute(update(WorkspaceState).values(value=passed))
@@ -196,7 +196,7 @@ def test_a_stop_in_mid_drain_gives_back_what_is_not_done(
 def test_what_the_end_cuts_is_partial_and_due_at_once(
     engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bot of many slow meetings gets on, drain by drain."""
+    """A bot with many slow meetings makes progress in each drain."""
     monkeypatch.setattr("workers.linking.drain.CLAIM_SECONDS", 0.5)
     monkeypatch.setattr("workers.linking.drain.DRAIN_SECONDS", 1.0)
     bot = linked(recall, meetings=8)
@@ -236,7 +236,7 @@ def test_a_lease_is_renewed_while_a_slow_call_lasts(
 def test_an_event_that_lands_in_mid_link_is_linked_by_the_same_drain(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
-    """It is applied while calls are under way, and its debt stands after the settle."""
+    """It is applied while calls are in progress, and the bot stays due after the save."""
     bot = linked(recall)
     recall.faults.add(Fault(act="slow", path="bot/{id}", times=1, delay=1.5))
     due(engine, bot)
@@ -289,7 +289,7 @@ def test_a_bug_in_linking_costs_an_attempt_and_no_thread(
 def test_a_suspect_is_linked_alone_and_cleared(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
-    """A bot that only stood near a crash is no suspect afterwards."""
+    """A bot that was only next to a crash is no suspect afterwards."""
     suspect, other = linked(recall), linked(recall)
     for bot, crashes in ((suspect, 3), (other, 0)):
         add_bot(engine, bot.id, crashes=crashes, due_at=db_now(-60 if crashes else -1))
@@ -303,7 +303,7 @@ def test_a_suspect_is_linked_alone_and_cleared(
 def test_a_bot_unknown_at_recall_is_given_up_after_ten_minutes(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
-    """It may be another region's, or too fresh."""
+    """It may be another region's, or too new."""
     unknown = new_id()
     add_bot(engine, unknown)
     Drain(make_context(), Stop()).run()
@@ -321,7 +321,7 @@ def test_a_bot_unknown_at_recall_is_given_up_after_ten_minutes(
 def test_a_relink_fetches_everything_again(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
-    """A new reason with its meetings owed: bot and meeting are called for, settled or not."""
+    """The bot and all of its meetings are requested, whatever their state."""
     bot = linked(recall)
     due(engine, bot)
     Drain(make_context(), Stop()).run()
@@ -347,10 +347,10 @@ def test_nothing_due_is_nothing_called(
     assert recall.calls.all() == []
 
 
-def test_a_drain_that_leaves_bots_behind_rings_for_the_next(
+def test_a_drain_that_leaves_bots_behind_wakes_a_worker(
     engine: Engine, recall: FakeRecall, make_context: MakeContext, redis_url: str
 ) -> None:
-    """What the rate limits kept back would otherwise wait for a sweep; an empty desk rings not."""
+    """What the rate limits held back would otherwise wait for a sweep."""
     bots = [linked(recall), linked(recall)]
     due(engine, *bots)
     # Three calls a minute: one bot's may be looked up, the other's turn is far away.
@@ -367,7 +367,7 @@ def test_a_drain_that_leaves_bots_behind_rings_for_the_next(
 def test_a_drain_ends_with_its_last_bot(
     engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bell that rings after that is answered by the next; nobody lies in wait meanwhile."""
+    """A later wake-up starts the next drain; this one does not wait for it."""
     monkeypatch.setattr("workers.linking.drain.APPLY_SECONDS", 60.0)
     monkeypatch.setattr("workers.linking.claiming.IDLE_SECONDS", 60.0)
     due(engine, linked(recall))
@@ -376,7 +376,7 @@ def test_a_drain_ends_with_its_last_bot(
     assert time.monotonic() - started < 10
 
 
-def test_results_are_settled_together(
+def test_results_are_saved_together(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
     """Fewer transactions than bots, while threads are busy."""
@@ -399,7 +399,7 @@ def test_results_are_settled_together(
 def test_a_backlog_is_applied_while_bots_are_linked(
     engine: Engine, recall: FakeRecall, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch a turn, and a small one first: neither threads nor leases wait for all of it."""
+    """One batch a turn, and a small one first, so that neither threads nor leases wait for it."""
     turns: list[tuple[int, int]] = []
 
     def apply(database: Database, size: int) -> int:
@@ -421,7 +421,7 @@ def test_a_backlog_is_applied_while_bots_are_linked(
 def test_a_drain_that_is_over_leaves_nothing_behind(
     engine: Engine, recall: FakeRecall, make_context: MakeContext
 ) -> None:
-    """A worker drains thousands of times with one stop, which woke each of them."""
+    """A worker has one stop for thousands of drains, which kept the inbox of each."""
     inboxes: list[weakref.ref[queue.SimpleQueue[object]]] = []
 
     class Watched(Stop):

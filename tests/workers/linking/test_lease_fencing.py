@@ -1,4 +1,4 @@
-"""What no fault may lead to: a lost lease that writes, a lost event, a bot that stops others."""
+"""What no fault may cause: a write after a lost lease, a lost event, a bot that blocks others."""
 
 import signal
 import time
@@ -41,7 +41,7 @@ ADDED_TO = ("deliveries", "bots", "links", "calendar_meetings", "link_attempts")
 
 @pytest.fixture(scope="module")
 def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rigs]:
-    """Stacks that can be told where to die."""
+    """Stacks with crash points."""
     with rigs_of(tmp_path_factory, is_doomed=True) as rigs:
         yield rigs
 
@@ -61,7 +61,7 @@ def linkable(rig: Rig) -> Bot:
 
 
 def post(rig: Rig, bot: Bot, *codes: str) -> None:
-    """Send what Recall tells of this bot when it is in these statuses."""
+    """Send the webhooks of a bot in these statuses."""
     changes = [change for change in bot.status_changes if change.code in codes]
     assert len(changes) == len(codes)
     sender = Sender(f"{rig.stack.url}{PATH}", [SECRET], retries=RETRIES)
@@ -80,13 +80,13 @@ def is_held(rig: Rig, bot: Bot) -> bool:
 
 
 def is_settled(rig: Rig, bot: Bot) -> bool:
-    """Whether nothing is owed of this bot."""
+    """Whether this bot is not due any more."""
     found = row(rig, bot)
     return found is not None and found.settled_at is not None and found.due_at is None
 
 
 def test_a_worker_that_slept_past_its_lease_writes_nothing(rig: Rig) -> None:
-    """Stopped in mid-call, it goes on when another has settled its bot: its result is dropped."""
+    """Stopped in mid-call, it continues after another saved its bot: its result is discarded."""
     # Which dyno holds a bot is a guess from its processes; a wrong one loses no lease.
     assert any(has_slept_past(rig) for _ in range(5))
 
@@ -109,7 +109,7 @@ def has_slept_past(rig: Rig) -> bool:
 
 
 def test_a_lease_that_ends_in_mid_link_goes_to_another_and_is_settled_once(rig: Rig) -> None:
-    """The database says that it ended; the holder, that lives, finds itself without it."""
+    """The holder still lives, but the database says that its lease ended."""
     bot = linkable(rig)
     rig.recall.faults.add(Fault(act="slow", path="bot/{id}", match=bot.id, delay=4, times=1))
     said = words(rig).count("lease lost")
@@ -132,7 +132,7 @@ def taken_over(rig: Rig, bot: Bot, first: str) -> bool:
 
 
 def test_an_event_in_mid_link_is_linked_as_well(rig: Rig) -> None:
-    """The bot has one meeting more when its last word lands, while the first call is under way."""
+    """The bot gets another meeting when its last event arrives, during the first call."""
     bot = linkable(rig)
     rig.recall.faults.add(Fault(act="slow", path="bot/{id}", match=bot.id, delay=1.5, times=1))
     post(rig, bot, "in_call_recording")
@@ -154,7 +154,7 @@ def test_an_event_in_mid_link_is_linked_as_well(rig: Rig) -> None:
 def test_a_bot_that_kills_its_worker_is_given_up_and_stops_no_other(
     rig: Rig, request: pytest.FixtureRequest
 ) -> None:
-    """Eight deaths in a row are a crash loop; whoever comes beside it is linked meanwhile."""
+    """Eight crashes in a row are a crash loop; other bots are linked meanwhile."""
     bot = linkable(rig)
     rig.doom("linking", about=bot.id)
     post(rig, bot, "in_call_recording")
@@ -172,7 +172,7 @@ def test_a_bot_that_kills_its_worker_is_given_up_and_stops_no_other(
 
 @pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_workers_whose_hints_go_nowhere_sweep(rig: Rig) -> None:
-    """Every RQ worker hangs, and swallows what the bell tells: the pollers drain."""
+    """Every RQ worker hangs and takes the wake-ups: the pollers drain."""
     hung = [one for worker in rig.stack.workers for one in named(worker, "rq worker")]
     assert hung
     with frozen(hung):
@@ -183,7 +183,7 @@ def test_workers_whose_hints_go_nowhere_sweep(rig: Rig) -> None:
 
 @pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_a_redirect_elsewhere_is_not_followed_and_not_for_ever(rig: Rig) -> None:
-    """The bot is failed with a reason, nobody else is called, and a new event mends it."""
+    """The bot is failed with a reason, no other host is called, and a new event retries it."""
     bot = linkable(rig)
     with FakeRecall() as elsewhere:
         away = Fault(act="redirect", path="bot/{id}", match=bot.id, location=elsewhere.url)
@@ -212,7 +212,7 @@ def test_a_queue_full_of_another_releases_jobs_delays_nothing(rig: Rig) -> None:
 
 @pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
 def test_a_corrupt_job_costs_a_restart_and_no_link(rig: Rig) -> None:
-    """RQ's worker dies of a hash field that is no date: it is started again, and sweeps go on."""
+    """RQ's worker dies of an invalid date in a job: it is restarted, and sweeps go on."""
     client = Redis.from_url(rig.redis.url)
     queue = Queue("links", connection=client, serializer=JSONSerializer)
     for _ in range(2):
@@ -290,8 +290,8 @@ def test_a_full_disk_is_503_and_breaks_no_file(rigs: Rigs) -> None:
 
 
 @pytest.mark.parametrize("rig", ONE_IN_CI, indirect=True)
-def test_a_stop_asked_for_twice_is_still_an_orderly_one(rig: Rig) -> None:
-    """Platforms and people repeat themselves: exit 0 in under 20 s, and the bot is linked later."""
+def test_a_second_stop_is_still_an_orderly_one(rig: Rig) -> None:
+    """Platforms and people send two: exit 0 in under 20 s, and the bot is linked later."""
     bot = linkable(rig)
     rig.recall.faults.add(Fault(act="hang", path="bot/{id}", match=bot.id, times=1))
     post(rig, bot, "in_call_recording")

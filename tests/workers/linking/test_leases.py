@@ -27,7 +27,7 @@ def suspects(engine: Engine) -> list[str]:
 
 
 def test_a_due_bot_is_claimed_once_and_longest_due_first(engine: Engine) -> None:
-    """And no more of them than asked for."""
+    """And no more of them than requested."""
     bots = [new_id() for _ in range(3)]
     for age, bot in enumerate(bots):
         add_bot(engine, bot, due_at=db_now(-10 * age - 1))
@@ -56,7 +56,7 @@ def test_a_lease_that_ended_may_be_taken_by_another(engine: Engine) -> None:
 
 
 def test_a_claim_knows_what_is_on_file(engine: Engine) -> None:
-    """The links, how their meetings stand, and whether the bot was fetched for this reason."""
+    """The links, the state of their meetings, and whether the bot was fetched for this reason."""
     add_bot(engine, BOT, status="done", fetched_at=db_now(), attempts=3, due_seq=5)
     with engine.begin() as connection:
         for number, ended_at in ((0, None), (1, START)):
@@ -90,7 +90,7 @@ def test_a_claim_knows_what_is_on_file(engine: Engine) -> None:
 
 
 def test_a_bot_fetched_for_an_earlier_reason_is_fetched_again(engine: Engine) -> None:
-    """The debt is younger than the fetch."""
+    """The reason is newer than the fetch."""
     add_bot(engine, BOT, fetched_at=db_now(-60), owed_since=db_now(-5))
     (claimed,) = claim_now(engine)
     assert not claimed.is_fetched
@@ -127,7 +127,7 @@ def test_a_release_hands_the_bot_back_as_it_was(engine: Engine) -> None:
 
 
 def test_a_bot_that_crashed_workers_is_claimed_alone(engine: Engine) -> None:
-    """So that it takes no other with it."""
+    """So that a crash affects no other bot."""
     other = new_id()
     add_bot(engine, BOT, crashes=2, due_at=db_now(-60))
     add_bot(engine, other)

@@ -1,4 +1,4 @@
-"""From a bot to its users and meetings: what is called, what is not, what comes of each failure."""
+"""From a bot to its users and meetings: which calls are made, and what follows each failure."""
 
 import time
 
@@ -53,12 +53,12 @@ def link(
 
 
 def states(result: LinkResult) -> list[tuple[str, str | None]]:
-    """How each fetched meeting stands, and why."""
+    """The state of each fetched meeting, and the reason."""
     return [(meeting.state, meeting.reason) for meeting in result.fetched]
 
 
 def test_the_way_is_bot_then_token_then_meeting() -> None:
-    """In the FAQ's order, with the key where the key belongs and the token where it does."""
+    """In the order of Recall's FAQ, each with the right credential."""
     result, wire = link({BOT_PATH: answer(bot_body(meeting_item(0))), MEETING_PATHS[0]: found(0)})
     (get, ask, fetch) = wire.sent
     assert wire.paths == [BOT_PATH, TOKEN_PATH, MEETING_PATHS[0]]
@@ -103,7 +103,7 @@ def test_a_known_meeting_that_has_not_moved_is_not_fetched_again() -> None:
 
 
 def test_a_retry_for_the_same_reason_reuses_the_stored_list() -> None:
-    """The bot was fetched already: only what is owed is called for."""
+    """The bot was already fetched: only owed meetings are requested."""
     known = {
         MEETINGS[0]: KnownLink(ref(0), "found", is_open=True),
         MEETINGS[1]: KnownLink(ref(1), "owed", is_open=True),
@@ -117,7 +117,7 @@ def test_a_retry_for_the_same_reason_reuses_the_stored_list() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_token_is_renewed_once(status: int) -> None:
-    """The cached one is dropped, one is minted, and that is tried."""
+    """The cached one is deleted, and a new one is requested and used."""
     tokens = FakeTokens(crew_0="stale-token")
     replies: dict[str, list[Reply] | Reply] = {
         BOT_PATH: answer(bot_body(meeting_item(0))),
@@ -168,8 +168,8 @@ def test_a_meetings_failure_ends_or_owes_that_meeting_alone(
 
 
 @pytest.mark.parametrize("external_id", ["", "a\x00b", "x" * 256])
-def test_no_token_is_asked_for_an_id_we_would_alter(external_id: str) -> None:
-    """Asking creates the user it is asked for."""
+def test_no_token_is_requested_for_an_id_we_would_alter(external_id: str) -> None:
+    """A token request creates the user."""
     item = meeting_item(0, external_id)
     result, wire = link({BOT_PATH: answer(bot_body(item))})
     assert wire.paths == [BOT_PATH]
@@ -177,13 +177,13 @@ def test_no_token_is_asked_for_an_id_we_would_alter(external_id: str) -> None:
 
 
 def test_a_meeting_without_an_external_id_is_linked_without_details() -> None:
-    """The link stands; nothing is asked."""
+    """The link is kept; nothing is requested."""
     item = meeting_item(0) | {"calendar_user": None}
     result, wire = link({BOT_PATH: answer(bot_body(item))})
     assert (wire.paths, states(result)) == ([BOT_PATH], [("unfetchable", "no_external_id")])
 
 
-def test_no_token_is_asked_for_an_erased_user() -> None:
+def test_no_token_is_requested_for_an_erased_user() -> None:
     """A late webhook must not create them again."""
     tokens = FakeTokens()
     tokens.erased.add("crew-0")
@@ -208,7 +208,7 @@ def test_a_429_closes_the_bucket_it_concerns() -> None:
 
 
 def test_a_refused_workspace_is_not_asked_once_per_meeting() -> None:
-    """A firewall's 403 stands for all that would follow."""
+    """A firewall's 403 would be the answer to all further calls too."""
     wall = answer("<html>403</html>", 403, **{"content-type": "text/html"})
     items = [meeting_item(n, "same") for n in range(3)]
     replies: dict[str, list[Reply] | Reply] = {
@@ -221,15 +221,15 @@ def test_a_refused_workspace_is_not_asked_once_per_meeting() -> None:
 
 
 def test_a_turn_that_is_far_away_leaves_the_meeting_owed() -> None:
-    """Held by a limit is nobody's failure."""
+    """Waiting for a limit is no failure."""
     limits = OpenLimits(held="user")
     result, wire = link({BOT_PATH: answer(bot_body(meeting_item(0)))}, limits=limits)
     assert MEETING_PATHS[0] not in wire.paths
     assert states(result) == [("owed", "held")]
 
 
-def test_a_failed_minting_is_handed_in_so_that_others_may_try() -> None:
-    """A thread that waits for it would otherwise wait for ever."""
+def test_a_failed_token_request_is_reported_so_that_others_may_try() -> None:
+    """Otherwise a waiting thread would wait for ever."""
 
     class Noting(FakeTokens):
         handed: list[str | None]
@@ -247,7 +247,7 @@ def test_a_failed_minting_is_handed_in_so_that_others_may_try() -> None:
 
 
 def test_after_the_drains_end_no_call_is_made() -> None:
-    """What is left is cut, and no attempt of anybody's."""
+    """The rest is cut, which is no attempt."""
     result, wire = link({BOT_PATH: answer(bot_body())}, until=time.monotonic() - 1)
     assert wire.paths == []
     assert result.failure is not None
@@ -266,7 +266,7 @@ def test_an_id_from_outside_never_changes_the_path() -> None:
 
 @pytest.mark.parametrize("has_turn", [True, False])
 def test_a_bots_own_turn_is_taken_once(has_turn: bool) -> None:
-    """With the claim, or here where the claim's is too old to be used."""
+    """With the claim, or here if that turn is too old."""
     wire, limits = FakeWire({BOT_PATH: answer(bot_body())}), OpenLimits()
     recall = Recall(wire, "https://recall.test", "the-api-key")
     linker = Linker(recall, FakeTokens(), Buckets(), Turns(limits), has_turn=has_turn)

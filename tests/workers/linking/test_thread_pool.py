@@ -11,7 +11,7 @@ from workers.linking.types import LinkResult
 
 
 def test_a_thread_is_started_only_for_a_claim_that_needs_one() -> None:
-    """An idle drain keeps one; and a claim that breaks costs no thread."""
+    """An idle drain keeps one, and a bug in linking costs no thread."""
     names: list[str] = []
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
 
@@ -36,7 +36,7 @@ def test_a_thread_is_started_only_for_a_claim_that_needs_one() -> None:
 
 
 def test_a_turn_is_good_for_less_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Later it would count into another minute than the one it was taken from."""
+    """Later it would count towards another minute at Recall."""
     handed = Handed(a_claim(), at=100.0)
     for waited, has_turn in ((0.0, True), (TURN_SECONDS - 0.01, True), (TURN_SECONDS, False)):
         monkeypatch.setattr(

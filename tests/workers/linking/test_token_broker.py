@@ -59,7 +59,7 @@ def answer_to(request: TokenRequest) -> str | None:
     return request.answer.result() if request.answer.done() else WAITING
 
 
-def test_a_minted_token_serves_the_next_drain_of_any_worker(engine: Engine) -> None:
+def test_a_new_token_serves_the_next_drain_of_any_worker(engine: Engine) -> None:
     """It is stored, encrypted, under a hash."""
     first = Drain(engine)
     assert first.ask() is REQUEST_IT
@@ -72,7 +72,7 @@ def test_a_minted_token_serves_the_next_drain_of_any_worker(engine: Engine) -> N
     assert 18.9 < (kept.expires_at - datetime.now(UTC)).total_seconds() / 3600 < 20
 
 
-def test_an_expired_token_is_minted_anew(engine: Engine) -> None:
+def test_an_expired_token_is_requested_again(engine: Engine) -> None:
     """By the database's clock."""
     Drain(engine).turn(NewToken("crew-1", "old"))
     with engine.begin() as connection:
@@ -81,12 +81,12 @@ def test_an_expired_token_is_minted_anew(engine: Engine) -> None:
 
 
 def test_a_token_sealed_with_another_api_key_is_none(engine: Engine) -> None:
-    """After the key was changed, tokens are minted anew."""
+    """After the key was changed, tokens are requested again."""
     Drain(engine).turn(NewToken("crew-1", "old"))
     assert Drain(engine, "another-key").ask() is REQUEST_IT
 
 
-def test_one_thread_mints_and_the_others_wait_for_it(engine: Engine) -> None:
+def test_one_thread_requests_a_token_and_the_others_wait(engine: Engine) -> None:
     """Twenty meetings of one user cost one token."""
     drain = Drain(engine)
     first, *others = (TokenRequest("crew-1") for _ in range(4))
@@ -97,8 +97,8 @@ def test_one_thread_mints_and_the_others_wait_for_it(engine: Engine) -> None:
     assert [answer_to(request) for request in others] == ["fresh"] * 3
 
 
-def test_when_the_minting_fails_the_next_in_line_tries(engine: Engine) -> None:
-    """One after the other, and a later asker starts over."""
+def test_when_a_request_fails_the_next_in_line_tries(engine: Engine) -> None:
+    """One after the other, and a later request starts over."""
     drain = Drain(engine)
     first, second, third = (TokenRequest("crew-1") for _ in range(3))
     drain.turn(first, second, third)
@@ -110,7 +110,7 @@ def test_when_the_minting_fails_the_next_in_line_tries(engine: Engine) -> None:
     assert drain.ask() is REQUEST_IT
 
 
-def test_a_dropped_token_is_forgotten_everywhere(engine: Engine) -> None:
+def test_a_refused_token_is_deleted_everywhere(engine: Engine) -> None:
     """Here and in the table."""
     drain = Drain(engine)
     drain.turn(NewToken("crew-1", "refused"))
@@ -119,8 +119,8 @@ def test_a_dropped_token_is_forgotten_everywhere(engine: Engine) -> None:
     assert rows(engine, CalendarToken) == []
 
 
-def test_a_token_that_another_worker_renewed_is_not_dropped(engine: Engine) -> None:
-    """Compare, then delete."""
+def test_a_token_that_another_worker_renewed_is_not_deleted(engine: Engine) -> None:
+    """It is compared before it is deleted."""
     drain = Drain(engine)
     drain.turn(NewToken("crew-1", "refused"))
     Drain(engine).turn(NewToken("crew-1", "renewed"))
@@ -129,7 +129,7 @@ def test_a_token_that_another_worker_renewed_is_not_dropped(engine: Engine) -> N
 
 
 def test_an_erased_user_is_refused_until_lifted(engine: Engine) -> None:
-    """Asking a token would create them again at Recall."""
+    """A token would create them again at Recall."""
     tomb = {"external_id_hash": external_id_hash("crew-1"), "erased_at": START, "reason": "asked"}
     with engine.begin() as connection:
         connection.execute(insert(ErasedUser).values(tomb))
@@ -141,8 +141,8 @@ def test_an_erased_user_is_refused_until_lifted(engine: Engine) -> None:
     assert Drain(engine).ask() is REQUEST_IT
 
 
-def test_a_thread_that_hears_nothing_is_cut_at_the_drains_end() -> None:
-    """It waits no longer than the drain lives."""
+def test_a_thread_without_an_answer_is_cut_at_the_drains_end() -> None:
+    """It waits no longer than the drain runs."""
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
     tokens = BrokeredTokens(inbox, until=time.monotonic() + 0.01)
     with pytest.raises(RecallError) as caught:
@@ -151,7 +151,7 @@ def test_a_thread_that_hears_nothing_is_cut_at_the_drains_end() -> None:
 
 
 def test_a_thread_learns_that_a_user_is_erased() -> None:
-    """As an error of its own."""
+    """By its own exception."""
 
     class Erasing(queue.SimpleQueue[object]):
         def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT002
@@ -163,7 +163,7 @@ def test_a_thread_learns_that_a_user_is_erased() -> None:
 
 
 def test_a_token_is_stored_unless_its_user_was_erased_meanwhile(engine: Engine) -> None:
-    """The erasure's own look at the table may have been before the token came into it."""
+    """The erasure may have deleted tokens before this one was stored."""
     tomb = {"external_id_hash": external_id_hash("crew-1"), "erased_at": START, "reason": "erased"}
     with engine.begin() as connection:
         connection.execute(insert(ErasedUser).values(tomb))

@@ -1,4 +1,4 @@
-"""What workers tell in SQL of themselves, and the counts that metrics are made of."""
+"""Heartbeats in the database, and the counts that metrics read."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ from workers.db.counters import add_hourly_counts
 from workers.processes.heartbeat import Heartbeat, peak_memory_mb
 
 
-def test_a_worker_tells_of_itself_and_of_the_quota_left(
+def test_a_worker_reports_itself_and_the_quota_left(
     make_context: MakeContext, engine: Engine, redis_url: str
 ) -> None:
     """The web process reads both: it cannot look into a worker."""
@@ -28,7 +28,9 @@ def test_a_worker_tells_of_itself_and_of_the_quota_left(
     assert all(0 < quota["left"] <= quota["per_minute"] for quota in found.quota.values())
 
 
-def test_a_beat_is_told_twice_a_minute_at_most(make_context: MakeContext, engine: Engine) -> None:
+def test_a_beat_is_written_twice_a_minute_at_most(
+    make_context: MakeContext, engine: Engine
+) -> None:
     """A sweep comes every five seconds, or faster."""
     heartbeat = Heartbeat(make_context())
     heartbeat.beat_when_due()
@@ -37,7 +39,7 @@ def test_a_beat_is_told_twice_a_minute_at_most(make_context: MakeContext, engine
     assert [row.updated_at for row in rows(engine, WorkspaceState)] == first
 
 
-def test_a_worker_of_yesterday_is_forgotten(make_context: MakeContext, engine: Engine) -> None:
+def test_a_worker_of_yesterday_is_deleted(make_context: MakeContext, engine: Engine) -> None:
     """Dynos get a new name daily."""
     heartbeat = Heartbeat(make_context())
     with engine.begin() as connection:
@@ -51,8 +53,8 @@ def test_a_worker_of_yesterday_is_forgotten(make_context: MakeContext, engine: E
     assert any(name.startswith("worker:") for name in names)
 
 
-def test_memory_is_told_in_megabytes() -> None:
-    """A Python with our packages in it takes some tens of them."""
+def test_memory_is_reported_in_megabytes() -> None:
+    """A Python with our packages takes some tens of them."""
     assert 10 < peak_memory_mb() < 4000
 
 

@@ -1,4 +1,4 @@
-"""The sweep: what a lost bell delays, and draining without Redis."""
+"""The poller: lost wake-ups, and draining without Redis."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from workers.queue.redis_clients import quick_redis
 from workers.shutdown import Stop
 
 
-def test_with_redis_a_sweep_only_rings(
+def test_with_redis_a_sweep_only_wakes_a_worker(
     engine: Engine, make_context: MakeContext, recall: FakeRecall, redis_url: str
 ) -> None:
     """The drain is the RQ worker's."""
@@ -53,10 +53,10 @@ def test_without_redis_a_sweep_drains_by_itself(
     assert bot_row(engine, bot.id).link_state == "linked"
 
 
-def test_work_that_a_rung_bell_does_not_move_is_drained_here(
+def test_work_that_does_not_move_after_wakeups_is_drained_here(
     engine: Engine, make_context: MakeContext, recall: FakeRecall, redis_url: str
 ) -> None:
-    """The ring may have gone to a worker that hangs."""
+    """The wake-up may have gone to a worker that hangs."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     add_delivery(engine, bot.id, "joining_call")
     clock = ManualClock(0.0)
@@ -72,7 +72,7 @@ def test_work_that_a_rung_bell_does_not_move_is_drained_here(
 def test_work_that_moves_is_left_to_those_who_move_it(
     engine: Engine, make_context: MakeContext, redis_url: str
 ) -> None:
-    """A long queue is no reason to drain beside its worker."""
+    """A long backlog is no reason for a second drain."""
     add_bot(engine, BOT)
     clock = ManualClock(0.0)
     poller = Poller(make_context(REDIS_URL=redis_url), Stop(), clock=clock)
@@ -187,7 +187,7 @@ def test_connect_links_are_deleted_a_day_after_their_end(
 
 
 def test_a_leased_bot_is_no_work(engine: Engine, make_context: MakeContext) -> None:
-    """Somebody is at it."""
+    """Another worker has it."""
     add_bot(engine, BOT, lease_token="x", lease_until=db_now(30))
     with engine.begin() as connection:
         assert not look(connection).is_work

@@ -21,7 +21,7 @@ from workers.shutdown import Stop
 
 
 def linkable(recall: FakeRecall, engine: Engine) -> str:
-    """A bot at Recall with one meeting, of which a webhook has told."""
+    """A bot at Recall with one meeting, and its webhook."""
     bot = recall.build.bot([recall.build.meeting(recall.build.user())])
     add_delivery(engine, bot.id, "joining_call")
     return bot.id
@@ -49,7 +49,7 @@ def test_a_drain_that_breaks_leaves_no_connection_behind(
     make_context: MakeContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A time-out may cut into a statement; the next drain must not go on with what it left."""
+    """A time-out may interrupt a statement; the next drain needs a new connection."""
     tools = make_context()
     opened: list[object] = []
     event.listen(tools.engine, "connect", lambda *_: opened.append(1))
@@ -102,7 +102,7 @@ def test_a_worker_is_replaced_after_many_jobs_or_much_memory(
     monkeypatch: pytest.MonkeyPatch,
     limit: str,
 ) -> None:
-    """It ends after the job that passed the limit, which is done, and says goodbye to Redis."""
+    """It completes the job that passed the limit, deregisters from Redis and ends."""
     monkeypatch.setattr(rq_worker, limit, 1)
     bot_id = linkable(recall, engine)
     wakeup = WakeUp(client, queue_name(settings))
@@ -117,7 +117,7 @@ def test_a_worker_is_replaced_after_many_jobs_or_much_memory(
 
 
 def test_a_second_signal_is_the_same_orderly_stop(client: redis.Redis) -> None:
-    """A platform tells each process of a dyno, and its parent tells it again."""
+    """The platform signals each process of a dyno, and so does the supervisor."""
     worker = DrainWorker(["a-queue"], connection=client)
     asked: list[str] = []
     worker.on_beat, worker.on_stop = lambda: None, lambda: asked.append("stop")

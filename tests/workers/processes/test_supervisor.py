@@ -1,4 +1,4 @@
-"""A worker dyno as it runs: its processes, its Redis gone and come, its stop."""
+"""A worker dyno as it runs: its processes, Redis outages, its stop."""
 
 import os
 import signal
@@ -71,10 +71,10 @@ def children(process: Process) -> list[psutil.Process]:
     return psutil.Process(process.pid).children()
 
 
-def test_a_dyno_links_what_the_bell_and_the_sweep_tell_it(
+def test_a_dyno_links_after_wakeups_and_sweeps(
     engine: Engine, database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
 ) -> None:
-    """With Redis there, its RQ worker does."""
+    """While Redis is there, its RQ worker does it."""
     with a_dyno(database_url, recall, tmp_path, REDIS_URL=own_redis.url):
         until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
         bot = linkable(recall)
@@ -101,7 +101,7 @@ def test_a_dyno_starts_and_links_with_redis_down_from_boot(
 def test_a_dyno_waits_for_a_redis_that_is_full_and_links_meanwhile(
     engine: Engine, database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
 ) -> None:
-    """It answers a ping and refuses every write: RQ would die of it again and again."""
+    """It answers PING and refuses every write, of which RQ would die again and again."""
     with closing(redis.Redis.from_url(own_redis.url)) as client:
         client.config_set("maxmemory", 1)
         bot = linkable(recall)
@@ -150,7 +150,7 @@ def test_a_stop_is_clean_and_well_inside_30_seconds(
     tmp_path: Path,
     redis_there: bool,
 ) -> None:
-    """With a call that hangs under way: the lease is given back, no crash is counted, exit 0."""
+    """With a call that hangs: the lease is released, no crash is counted, exit 0."""
     if not redis_there:
         own_redis.stop()
     recall.faults.add(Fault(act="hang", path="bot/{id}"))
@@ -160,7 +160,7 @@ def test_a_stop_is_clean_and_well_inside_30_seconds(
         recall.calls.wait_for(lambda call: call.template == "bot/{id}", timeout=60)
         family = psutil.Process(dyno.pid).children(recursive=True)
         started = time.monotonic()
-        # As a platform does: every process of the dyno is told.
+        # As a platform does: every process of the dyno gets the signal.
         for process in [psutil.Process(dyno.pid), *family]:
             process.send_signal(signal.SIGTERM)
         assert dyno.wait(20) == 0
@@ -187,7 +187,7 @@ def is_stored(engine: Engine, bot: Bot) -> bool:
 def test_an_rq_worker_that_hangs_is_replaced(
     database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
 ) -> None:
-    """In C no time-out is heard: the supervisor ends it, and another takes its place."""
+    """Code in C ignores time-outs: the supervisor kills the process and starts another."""
     with a_dyno(database_url, recall, tmp_path, REDIS_URL=own_redis.url) as dyno:
         until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
         _poller, worker = children(dyno)
@@ -218,7 +218,7 @@ def test_a_poller_that_hangs_is_replaced(
 def test_a_killed_parent_takes_its_children_along(
     database_url: str, recall: FakeRecall, own_redis: Server, tmp_path: Path
 ) -> None:
-    """No orphan sweeps on beside the next release."""
+    """No orphan keeps working next to the next release."""
     with a_dyno(database_url, recall, tmp_path, REDIS_URL=own_redis.url) as dyno:
         until(lambda: rq_workers(own_redis) == 1, "the RQ worker's start")
         family = psutil.Process(dyno.pid).children(recursive=True)
@@ -232,7 +232,7 @@ def test_a_killed_parent_takes_its_children_along(
 def test_a_worker_without_an_api_key_says_so(
     database_url: str, recall: FakeRecall, tmp_path: Path
 ) -> None:
-    """It needs one; nothing else is asked of it."""
+    """It needs no other setting."""
     environ = environ_for(database_url, recall, RECALL_API_KEY="")
     process = Process("worker", procfile()["worker"], environ, tmp_path / "worker.log")
     process.start()
@@ -268,7 +268,7 @@ def test_two_dynos_share_the_rate_limit_and_meet_no_429(
 
 
 def count_linked(engine: Engine) -> int:
-    """How many bots are settled for good."""
+    """How many bots are linked."""
     return sum(row.link_state in ("linked", "no_meetings") for row in rows(engine, BotRow))
 
 

@@ -1,4 +1,4 @@
-"""The queue: one job by one name, and a bell that may be lost."""
+"""The queue: one job by one name, and wake-ups that may be lost."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ def work(client: redis.Redis, ran: list[str], name: str = QUEUE) -> None:
     worker.work(burst=True, logging_level="ERROR")
 
 
-def test_a_ring_is_one_drain(client: redis.Redis) -> None:
+def test_a_wakeup_is_one_drain(client: redis.Redis) -> None:
     """And leaves nothing behind in Redis."""
     ran: list[str] = []
     assert WakeUp(client, QUEUE).send()
@@ -56,8 +56,8 @@ def test_a_ring_is_one_drain(client: redis.Redis) -> None:
     assert client.keys("rq:job:*") == []
 
 
-def test_a_few_rings_at_most_are_queued(client: redis.Redis) -> None:
-    """However often it is rung; each with an end to its life."""
+def test_only_a_few_wakeups_are_queued(client: redis.Redis) -> None:
+    """However many are sent; each expires."""
     wakeup = WakeUp(client, QUEUE)
     assert all(wakeup.send() for _ in range(20))
     queue = links_queue(client, QUEUE)
@@ -74,10 +74,10 @@ def test_what_lies_in_redis_names_no_code_and_tells_nothing(client: redis.Redis)
     assert job.description == DRAIN
 
 
-def test_two_deployments_on_one_redis_hear_their_own_bells_alone(
+def test_two_deployments_on_one_redis_get_only_their_own_wakeups(
     client: redis.Redis, redis_url: str
 ) -> None:
-    """Staging's worker must not take production's bell: its own database holds no such work."""
+    """Staging's worker must not take production's wake-ups."""
     shop = "postgresql://shop@db.example:5432/shop"
     ours, theirs = (
         settings(redis_url, DATABASE_URL=url) for url in (shop, shop.replace("/shop", "/staging"))
@@ -93,8 +93,8 @@ def test_two_deployments_on_one_redis_hear_their_own_bells_alone(
     assert ran == ["drain", "drain"]
 
 
-def test_a_deployment_is_told_by_where_its_rows_are_and_by_nothing_secret() -> None:
-    """One name for whoever shares the tables, however they reach them; another for all others."""
+def test_a_queue_is_named_by_the_database_and_by_nothing_secret() -> None:
+    """The same name for all processes that share the tables, however they connect."""
 
     def name(url: str) -> str:
         return queue_name(settings(None, DATABASE_URL=url))
@@ -130,7 +130,7 @@ def test_a_name_that_is_not_listed_is_not_run(client: redis.Redis, name: str) ->
 
 
 def test_callbacks_in_a_payload_are_not_run(client: redis.Redis) -> None:
-    """They name code as well."""
+    """They can name code too."""
     ran: list[str] = []
     WakeUp(client, QUEUE).send()
     (job,) = links_queue(client, QUEUE).jobs
@@ -151,16 +151,16 @@ def test_a_pickled_payload_is_refused(client: redis.Redis) -> None:
     assert ran == []
 
 
-def test_without_a_redis_nobody_hears_the_bell() -> None:
-    """It says so at once, and raises nothing."""
+def test_without_redis_no_wakeup_is_sent() -> None:
+    """`send` says so at once, and raises nothing."""
     assert not WakeUp(None, QUEUE).send()
     away = quick_redis(settings("unix:///nonexistent/redis.sock"))
     assert not WakeUp(away, QUEUE).send()
     assert quick_redis(settings(None)) is None
 
 
-def test_a_full_redis_hears_no_bell(client: redis.Redis) -> None:
-    """With noeviction, one at its limit refuses the enqueue: the sweep drains instead."""
+def test_a_full_redis_takes_no_wakeup(client: redis.Redis) -> None:
+    """With noeviction a full Redis refuses the job: the poller drains instead."""
     client.config_set("maxmemory", "1")
     try:
         assert not WakeUp(client, QUEUE).send()
@@ -175,8 +175,8 @@ def test_a_redis_url_that_is_none_stops_the_boot() -> None:
         settings("http://example.com")
 
 
-def test_a_self_signed_redis_is_trusted_only_when_told_to(client: redis.Redis) -> None:
-    """Heroku's certificate cannot be verified; REDIS_TLS_VERIFY=none says to live with that."""
+def test_a_self_signed_redis_is_trusted_only_by_the_setting(client: redis.Redis) -> None:
+    """Heroku's certificate cannot be verified; REDIS_TLS_VERIFY=none accepts it."""
     url = "rediss://127.0.0.1:6390"
     strict = quick_redis(settings(url))
     lax = quick_redis(settings(url, REDIS_TLS_VERIFY="none"))
@@ -207,7 +207,7 @@ def behind_tls(unix_path: str, folder: Path) -> Iterator[int]:
 
 
 def relay(client: ssl.SSLSocket, unix_path: str) -> None:
-    """Hand each command on and its answer back, one at a time."""
+    """Forward each command and its answer, one at a time."""
     with client, socket.socket(socket.AF_UNIX) as server:
         server.connect(unix_path)
         while data := client.recv(65536):
@@ -215,10 +215,10 @@ def relay(client: ssl.SSLSocket, unix_path: str) -> None:
             client.sendall(server.recv(65536))
 
 
-def test_a_redis_behind_a_self_signed_certificate_is_heard_only_when_told_to(
+def test_a_redis_behind_a_self_signed_certificate_needs_the_setting(
     client: redis.Redis, redis_url: str, tmp_path: Path
 ) -> None:
-    """The same as it is on the wire: refused, until REDIS_TLS_VERIFY=none."""
+    """A real handshake: refused without REDIS_TLS_VERIFY=none."""
     with behind_tls(redis_url.removeprefix("unix://"), tmp_path) as port:
         url = f"rediss://127.0.0.1:{port}"
         strict = quick_redis(settings(url))

@@ -1,4 +1,4 @@
-"""Which lines the log gets of a Redis that fails, and that comes and goes."""
+"""The log lines about a Redis that fails, or comes and goes."""
 
 import pytest
 import redis
@@ -25,7 +25,7 @@ def clock() -> ManualClock:
     return ManualClock(0.0)
 
 
-def test_what_goes_on_is_told_once(clock: ManualClock, calls: list[CapturedCall]) -> None:
+def test_a_lasting_outage_is_logged_once(clock: ManualClock, calls: list[CapturedCall]) -> None:
     """Its reason, what to do, and later that it is over."""
     news = RedisNews("waiting", clock)
     for failure in (None, REFUSED, REFUSED, FULL, FULL, None, None):
@@ -40,7 +40,7 @@ def test_what_goes_on_is_told_once(clock: ManualClock, calls: list[CapturedCall]
 def test_a_redis_that_comes_and_goes_fills_no_log(
     clock: ManualClock, calls: list[CapturedCall]
 ) -> None:
-    """A line in five seconds, and at last how it stands."""
+    """One line in five seconds, and at the end the current state."""
     news = RedisNews("waiting", clock)
     for _ in range(100):
         news.note(REFUSED)

@@ -51,7 +51,7 @@ def test_enough_is_left_to_sustain_285_bots_a_minute() -> None:
 def test_no_window_of_a_minute_holds_more_than_the_limit(
     limit: int, pauses: list[float], wanted: int
 ) -> None:
-    """Whatever the rhythm of asking, by a clock that the test holds."""
+    """Whatever the rhythm of calls, by a manual clock."""
     clock = ManualClock(0.0)
     limits, bucket = LocalLimits(share=1.0, clock=clock), Bucket("b", limit)
     taken: list[float] = []
@@ -75,7 +75,7 @@ def test_an_empty_bucket_says_how_long_to_wait() -> None:
 
 
 def test_what_is_given_back_can_be_taken_again() -> None:
-    """A claim that found fewer bots than it took turns for costs nothing."""
+    """A claim that found fewer bots than it took turns for wastes none."""
     clock = ManualClock(0.0)
     limits, bucket = LocalLimits(share=1.0, clock=clock), Bucket("b", 300)
     clock.advance(10)
@@ -208,8 +208,8 @@ def test_two_processes_share_one_bucket(redis_url: str) -> None:
     assert min(taken) > 0
 
 
-def test_a_redis_that_forgot_the_script_is_told_it_again(client: redis.Redis) -> None:
-    """A restart forgets scripts, and no turn is refused for it."""
+def test_a_redis_that_lost_the_script_gets_it_again(client: redis.Redis) -> None:
+    """A restart loses scripts; no call is refused because of it."""
     limits, bucket = RedisLimits(client, "forgetful"), Bucket("b", 6000)
     assert limits.take(bucket).count == 1
     client.script_flush()

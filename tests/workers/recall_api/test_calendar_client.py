@@ -170,10 +170,10 @@ def users_of(engine: Engine, client: CalendarClient) -> CalendarUsers:
     return CalendarUsers(engine, Vault(API_KEY), client)
 
 
-def test_a_token_is_asked_once_and_kept_sealed(
+def test_a_token_is_requested_once_and_stored_encrypted(
     recall: FakeRecall, engine: Engine, client: CalendarClient
 ) -> None:
-    """Two uses, one minting; neither token nor external_id is in the row."""
+    """Two uses, one request; neither token nor external_id is in the row."""
     users = users_of(engine, client)
     first, second = users.token("ines"), users.token("ines")
     assert first == second
@@ -200,10 +200,10 @@ def test_a_refused_token_is_renewed_once(
     assert caught.value.fault is Fault.TOKEN_REFUSED
 
 
-def test_no_token_is_asked_for_the_erased(
+def test_no_token_is_requested_for_the_erased(
     recall: FakeRecall, engine: Engine, client: CalendarClient
 ) -> None:
-    """Asking would create them again at Recall."""
+    """A request would create them again at Recall."""
     values = {"external_id_hash": external_id_hash("ines"), "reason": "asked"}
     with engine.begin() as connection:
         connection.execute(insert(ErasedUser).values(**values, erased_at=db_now()))
@@ -215,7 +215,7 @@ def test_no_token_is_asked_for_the_erased(
 def test_an_open_circuit_is_heeded(
     recall: FakeRecall, engine: Engine, client: CalendarClient
 ) -> None:
-    """Where the workers found the key refused, nobody asks with it."""
+    """While Recall refuses the key, no call is made with it."""
     with engine.begin() as connection:
         open_circuit(connection, RecallError(Fault.WORKSPACE, Endpoint.BOT, status=401), 300)
     with pytest.raises(RecallError) as caught:
@@ -225,5 +225,5 @@ def test_an_open_circuit_is_heeded(
 
 
 def test_a_user_token_is_a_value(client: CalendarClient) -> None:
-    """Equal by what it holds."""
+    """Equal by its fields."""
     assert UserToken("a", "t") == UserToken("a", "t") != UserToken("b", "t")

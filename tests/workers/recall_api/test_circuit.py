@@ -1,4 +1,4 @@
-"""What workers share in SQL about the workspace: the longest word stands, and none for ever."""
+"""State that workers share in the database: the longest wait counts, and none lasts for ever."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ NO_NUMBERS: list[object] = ["many", None, [], {}, True, -7, 9e18]
 
 
 def note(engine: Engine, key: str, value: dict[str, Any]) -> None:
-    """Write a fact that nobody of ours would."""
+    """Write a value that none of our code would."""
     with engine.begin() as connection:
         row = {"key": key, "value": value, "updated_at": db_now()}
         connection.execute(delete(WorkspaceState).where(WorkspaceState.key == key))
@@ -42,7 +42,7 @@ def note(engine: Engine, key: str, value: dict[str, Any]) -> None:
 
 
 def closed_for(engine: Engine) -> float:
-    """How long the bucket of bots is closed still, by SQL."""
+    """For how long the bucket of bots is closed, by the database."""
     with engine.begin() as connection:
         return read_workspace(connection).closed.get("bot_get", 0.0)
 
@@ -58,7 +58,7 @@ def test_a_second_429_never_opens_earlier_what_the_first_closed(engine: Engine) 
 
 
 def test_two_workers_that_close_a_bucket_at_once_leave_the_longest(engine: Engine) -> None:
-    """Neither may write over the other's word that it has not seen."""
+    """Neither may overwrite what it has not seen."""
     start = threading.Barrier(2)
 
     def close(seconds: float) -> None:
@@ -90,8 +90,8 @@ def test_no_note_holds_the_workspace_for_ever(engine: Engine) -> None:
         assert LONGEST_WAIT - 5 < closed_for(engine) <= LONGEST_WAIT, until
 
 
-def test_what_a_worker_told_is_shown_where_it_is_a_number(engine: Engine) -> None:
-    """A page and a scrape do not fail for it."""
+def test_a_quota_is_shown_only_if_it_is_a_number(engine: Engine) -> None:
+    """Neither a page nor a scrape fails because of it."""
     for number in NO_NUMBERS:
         note(engine, "worker:one:1", {"memory_mb": number})
         quota = {"bot_get": {"left": number, "per_minute": 300}, "authenticate": number}

@@ -45,7 +45,7 @@ def a_bot(fake: FakeRecall) -> Bot:
 
 
 def failure(fake: FakeRecall, wire: HttpClient, seconds: float = 60, **fault: Any) -> RecallError:
-    """What a scripted fault on the bot's endpoint comes to."""
+    """The fault that a scripted error on the bot's endpoint causes."""
     bot = a_bot(fake)
     with fake.faults.during(Scripted(**fault)), pytest.raises(RecallError) as caught:
         client(fake, wire, seconds).bot(bot.id)
@@ -71,7 +71,7 @@ def test_the_three_calls_of_a_link_over_one_connection(fake: FakeRecall, wire: H
 
 
 def test_the_journal_holds_no_secret(fake: FakeRecall, wire: HttpClient) -> None:
-    """Method, template, the meeting it is about, status, milliseconds, and an error's word."""
+    """Method, path template, meeting id, status, milliseconds, and the error's name."""
     bot = a_bot(fake)
     recall = client(fake, wire)
     token = recall.authenticate("somebody@example.com")
@@ -121,15 +121,15 @@ def test_the_journal_holds_no_secret(fake: FakeRecall, wire: HttpClient) -> None
         ({"act": "endless"}, Fault.TOO_LARGE),
     ],
 )
-def test_every_failure_is_told_apart(
+def test_every_failure_has_its_fault(
     fake: FakeRecall, wire: HttpClient, fault: dict[str, Any], kind: Fault
 ) -> None:
-    """By what follows it."""
+    """Which decides what follows."""
     assert failure(fake, wire, **fault).fault is kind
 
 
 def test_a_compressed_answer_is_not_unpacked(fake: FakeRecall, wire: HttpClient) -> None:
-    """We ask for none; 64 MiB of zeros in a few kilobytes stay packed."""
+    """We request none; 64 MiB of zeros in a few kilobytes stay compressed."""
     assert failure(fake, wire, act="gzip_bomb").fault in (Fault.UNREADABLE, Fault.TOO_LARGE)
 
 
@@ -151,7 +151,7 @@ def test_a_call_that_takes_its_whole_time_is_a_timeout(
 
 
 def test_a_redirect_is_not_followed(fake: FakeRecall, wire: HttpClient) -> None:
-    """Else the calendar token would go along to another host."""
+    """Otherwise the calendar token would be sent to another host."""
     with Receiver() as elsewhere:
         bot = a_bot(fake)
         recall = client(fake, wire)
@@ -242,7 +242,7 @@ def test_retry_after_is_read_or_passed_over(value: str | None, seconds: float | 
 
 
 def test_every_endpoint_says_what_opens_it() -> None:
-    """A 401 means another thing on each side."""
+    """A 401 means something else for a key than for a token."""
     assert {endpoint for endpoint in Endpoint if not endpoint.by_api_key} == {
         *(Endpoint.MEETING, Endpoint.MEETINGS, Endpoint.REFRESH, Endpoint.USER),
         Endpoint.DISCONNECT,

@@ -1,4 +1,4 @@
-"""What opens a meeting is kept nowhere, however Recall spells it and wherever it says it."""
+"""Meeting passwords are stored nowhere, in whatever spelling and place Recall sends them."""
 
 import json
 from typing import Any

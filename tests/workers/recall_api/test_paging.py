@@ -1,4 +1,4 @@
-"""Recall's lists: every page of them or none, and no page leads anywhere else or for ever."""
+"""Recall's lists: read to their end or not at all, from no other host, and never endlessly."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -161,7 +161,7 @@ def test_a_page_that_was_read_before_ends_the_list(name: str) -> None:
 def test_pages_without_end_that_tell_nothing_new_end_the_list(
     name: str, results: list[dict[str, Any]]
 ) -> None:
-    """Each with another address, they would be asked for ever."""
+    """Each has another URL, so reading them would never end."""
     path, ask = LISTS[name]
     wire = replies(path, *[{"results": results}] * 50)
     with pytest.raises(RecallError, match="endless_list"):
@@ -184,7 +184,7 @@ def test_fewer_than_recall_counts_are_not_taken_for_all(name: str) -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 def test_a_page_that_cannot_be_had_is_the_lists_failure(name: str) -> None:
-    """What was read before it is no list."""
+    """The pages before it are not used."""
     path, ask = LISTS[name]
     later = f"{path.partition('?')[0]}?page=2"
     first = answer({"results": [item(1)], "next": f"{BASE}/api/v1/{later}"})
@@ -228,7 +228,7 @@ WITHIN: dict[str, Callable[[object], object]] = {
 
 @pytest.mark.parametrize("key", WITHIN)
 def test_a_list_within_a_body_is_whole_or_unreadable(key: str) -> None:
-    """Nothing says where its other pages would be."""
+    """Its next page has no address."""
     with pytest.raises(RecallError, match=f"{key} came in part") as caught:
         WITHIN[key](PART)
     assert caught.value.fault is Fault.UNREADABLE

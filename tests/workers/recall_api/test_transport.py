@@ -1,4 +1,4 @@
-"""The wire against servers that say too much, too little, or go away between two calls."""
+"""The transport against servers that send too much, too little, or close connections."""
 
 import socket
 import threading
@@ -54,7 +54,7 @@ def get(wire: HttpClient, url: str, **headers: str) -> Answer:
 
 
 def test_an_answer_nobody_asked_for_is_nobodys(wire: HttpClient) -> None:
-    """Two answers to one call: the next call asks anew, and is not told the other's secret."""
+    """Two answers to one call: the next call does not get the surplus one."""
     with saying([OK + b"AA" + OK + b"BB"], [OK + b"CC"]) as url:
         assert get(wire, url).body == b"AA"
         assert get(wire, url).body == b"CC"
@@ -91,7 +91,7 @@ def test_one_connection_is_kept_for_one_origin() -> None:
 
 
 def test_words_before_the_answer_are_passed_over(wire: HttpClient) -> None:
-    """Early hints are no answer."""
+    """Early hints are not the answer."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     with saying([hints + hints + OK + b"AA"]) as url:
         answer = get(wire, url)
@@ -120,7 +120,7 @@ def test_what_is_no_whole_answer_is_an_error_that_names_itself(
         assert get(wire, url).body == b"AA"
 
 
-def test_a_header_that_cannot_be_sent_is_not_told(wire: HttpClient) -> None:
+def test_a_header_that_cannot_be_sent_is_not_shown(wire: HttpClient) -> None:
     """It may be the key; and none of it leaves."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -174,7 +174,7 @@ def test_chunks_end_an_answer_too(wire: HttpClient) -> None:
 
 
 def test_a_connection_with_a_surplus_answer_begins_no_other_call() -> None:
-    """Also where another thread was lent it in the moment before it was given up."""
+    """Even if another thread got it just before it was closed."""
     deadline = Deadline()
     deadline.start(5)
     stream = DeadlineStream(httpcore.MockStream([OK + b"AA" + OK + b"BB"]), deadline)
