@@ -3,7 +3,7 @@
 from pydantic import Field
 from sqlalchemy import select
 
-from models.queries.filters import Action, Filter, Subject, Time
+from models.queries.filters import Action, Actor, Filter, Subject, Time
 from models.queries.pagination import Listing, Query
 from models.queries.rows import AuditRow
 from models.tables.audit import Audit
@@ -12,8 +12,9 @@ _AUDIT = Audit.__table__.c
 
 
 class AuditFilter(Filter):
-    """Filters changes by action, subject and time."""
+    """Filters changes by actor, action, subject and time."""
 
+    actor: Actor | None = Field(None, description="who made the change, as the list names them")
     action: Action | None = Field(None, description="the action, such as relink")
     subject: Subject | None = Field(None, description="what was changed, such as a bot's id")
     since: Time | None = Field(None, description="at or after")
@@ -24,7 +25,7 @@ def audits(wanted: AuditFilter) -> Listing[AuditRow]:
     """List changes, the latest first."""
     query: Query = select(*(_AUDIT[name] for name in AuditRow.__slots__))
     # Only people add rows here, so the table is small and needs no further index.
-    for name in ("action", "subject"):
+    for name in ("actor", "action", "subject"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(_AUDIT[name] == value)
     if wanted.since is not None:

@@ -18,7 +18,7 @@ from pydantic import (
 from sqlalchemy import URL, make_url
 
 from models.settings.calendar import CalendarSettings
-from models.settings.credentials import Secrets, Tokens, read_api_key
+from models.settings.credentials import Secrets, Tokens, check_names, read_api_key
 from models.settings.database_url import read_database_url
 from models.settings.other_names import Misnamed, misnamed
 from models.settings.service_urls import (
@@ -149,6 +149,14 @@ class Settings(CalendarSettings):
             raise ValueError(
                 "CALENDAR_TRUST_ANY_USER is for a lab; it is refused on a dyno or PostgreSQL"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _names_tell_tokens_apart(self) -> Self:
+        try:
+            check_names([*self.ops_read_tokens, *self.ops_write_tokens])
+        except ValueError as error:
+            raise ValueError(f"OPS_READ_TOKENS, OPS_WRITE_TOKENS: {error}") from None
         return self
 
     @property

@@ -17,7 +17,8 @@ class Audit(Base):
 
     id: Mapped[int] = mapped_column(ROW_ID, primary_key=True, autoincrement=True)
     at: Mapped[datetime]
-    actor: Mapped[str]
+    # The name of a token, `token` and its fingerprint, or `cli` and a login name.
+    actor: Mapped[str] = mapped_column(info=at_most(200))
     action: Mapped[str] = mapped_column(info=at_most(200))
     # A bot's id, or a calendar user as you named them.
     subject: Mapped[str | None] = mapped_column(info=EXTERNAL_ID)

@@ -184,9 +184,10 @@ def _rejections(now: datetime) -> Iterator[dict[str, Any]]:
 
 
 def _audits(now: datetime) -> Iterator[dict[str, Any]]:
-    by = {"actor": "token 3f9c01ab", "action": "relink"}
     many = {"asked": {"link_state": "failed"}, "relinked": 12}
+    by = {"actor": "token 3f9c01ab", "action": "relink"}
     yield {"at": now - timedelta(hours=6), **by, "subject": None, "details": many}
+    by = {"actor": "ann", "action": "relink"}
     yield {"at": now - timedelta(hours=2), **by, "subject": GIVEN_UP, "details": {}}
 
 

@@ -175,7 +175,7 @@ def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
             "headers": {},
         }),
         (Audit, {
-            "at": seen, "actor": "cli ada", "action": text(Audit.action),
+            "at": seen, "actor": text(Audit.actor), "action": text(Audit.action),
             "subject": text(Audit.subject), "details": {},
         }),
     ]  # fmt: skip

@@ -1,12 +1,13 @@
 """Accepted and refused spellings of every setting, as tables for the tests."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import URL
 
 from models.settings.calendar import JwtKey
-from models.settings.credentials import WebhookSecret
+from models.settings.credentials import OpsToken, WebhookSecret
 from models.settings.redirect_urls import WebAddress
 from tests.conftest import SECRET as FIRST
 
@@ -38,9 +39,18 @@ _TOKENS = {
     f"'{TOKEN}', '{OTHER_TOKEN}'": [TOKEN, OTHER_TOKEN],
     f'["{TOKEN}","{OTHER_TOKEN}"]': [TOKEN, OTHER_TOKEN],
     "correct horse battery staple": ["correct horse battery staple"],
-    f"alice:{TOKEN}": [f"alice:{TOKEN}"],
+    f"ann:{TOKEN}": [f"ann:{TOKEN}"],
+    f"Bearer ann:{TOKEN}, {OTHER_TOKEN}": [f"ann:{TOKEN}", OTHER_TOKEN],
+    f"ann: '{TOKEN}',b.o_b-2:{OTHER_TOKEN}": [f"ann:{TOKEN}", f"b.o_b-2:{OTHER_TOKEN}"],
+    f"ann:{TOKEN}:{TOKEN}": [f"ann:{TOKEN}:{TOKEN}"],
 }
 _BAD_TOKENS = ["hunter2", f"{TOKEN},hunter2", "hunter2-é0123456789", "hunter2\x07456789abcdef"]
+_BAD_TOKENS += [
+    f"{word}:{TOKEN}"
+    for word in ("", "2hunter", "ann hunter2", "ann/hunter2", "änn", "hunter2" * 5)
+]
+_BAD_TOKENS += ["ann:hunter2", f"ann:{TOKEN},Ann:hunter2-{TOKEN}", f"{TOKEN}-hunter2:ann"]
+_BAD_TOKENS += [f"ann:{TOKEN}-hunter2,bob:{TOKEN}-hunter2"]
 _ORIGINS = {
     APP: [APP],
     f"{APP}/, {SITE}:443/": [APP, SITE],
@@ -297,14 +307,21 @@ BESIDE = {
 
 def shown(value: object) -> object:
     """Return a setting's value in the form that the tables use."""
-    if isinstance(value, URL):
-        return value.render_as_string(hide_password=False)
-    if isinstance(value, tuple):
-        return [shown(item) for item in value]
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, JwtKey):
-        return value.algorithm
-    if isinstance(value, WebhookSecret):
-        return next(text for text in (SECRET, OTHER) if WebhookSecret.parse(text) == value)
-    return str(value) if isinstance(value, WebAddress) else value
+    # A URL is a tuple as well.
+    if type(value) in _SHOWN:
+        return _SHOWN[type(value)](value)
+    return [shown(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _secret(value: WebhookSecret) -> str:
+    return next(text for text in (SECRET, OTHER) if WebhookSecret.parse(text) == value)
+
+
+_SHOWN: dict[type, Callable[[Any], object]] = {
+    URL: lambda url: url.render_as_string(hide_password=False),
+    SecretStr: SecretStr.get_secret_value,
+    JwtKey: lambda key: key.algorithm,
+    WebhookSecret: _secret,
+    OpsToken: lambda token: token.spelling,
+    WebAddress: str,
+}

@@ -1,5 +1,7 @@
 """What a command uses: settings, and connections that are opened on demand."""
 
+import os
+import pwd
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -30,6 +32,8 @@ from workers.recall_api.client import Recall
 from workers.recall_api.transport import LIST_BYTES, HttpClient, make_ssl_context
 
 T = TypeVar("T")
+# A dyno's user is a random name; Heroku's log says who started which dyno.
+_NAMED_BY = ("DYNO", "SUDO_USER", "LOGNAME", "USER")
 
 
 class Session:
@@ -113,8 +117,7 @@ class Session:
 
     def actor(self) -> str:
         """Return the actor's name in the audit log."""
-        name = self._environ.get("USER") or self._environ.get("DYNO") or "unknown"
-        return f"cli {storable(name, 100)}"
+        return f"cli {storable(_login_name(self._given), 100)}"
 
     def close(self) -> None:
         """Close what was opened."""
@@ -127,3 +130,12 @@ class Session:
         if mode not in self._engines:
             self._engines[mode] = make_engine(self.settings, mode, creates=creates)
         return self._engines[mode]
+
+
+def _login_name(environ: Mapping[str, str]) -> str:
+    if given := next((environ[name] for name in _NAMED_BY if environ.get(name)), None):
+        return given
+    # A container may run as a number that no user has.
+    with suppress(KeyError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    return "unknown"

@@ -53,6 +53,8 @@ def visible(value: object) -> str:
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, list):
         return ", ".join(visible(one) for one in value)
+    if isinstance(value, dict):
+        value = json.dumps(plain(value), ensure_ascii=False)
     return _INVISIBLE.sub(_escaped, str(value))
 
 

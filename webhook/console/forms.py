@@ -26,6 +26,7 @@ LABELS = {
     "current": "Current links only",
     "outcome": "Outcome",
     "unresolved": "Not accepted yet",
+    "actor": "Who",
     "action": "Action",
     "subject": "Target",
     "disconnected": "No calendar connected",

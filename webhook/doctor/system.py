@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import is_unavailable, reason
 from models.core.database_remedies import remedy
+from models.core.humanize import plural
 from models.queries.alerts import alarms
 from models.queries.service_status import overview
 from models.settings.environment import Settings
@@ -34,7 +35,7 @@ def examine_settings(settings: Settings) -> Iterator[Diagnosis]:
             "copy the endpoint's signing secret from Recall's dashboard",
         )
     if settings.ops_write_tokens or settings.ops_read_tokens:
-        yield Diagnosis("ok", "ops tokens", "set")
+        yield Diagnosis("ok", "ops tokens", _token_names(settings))
     else:
         yield Diagnosis(
             "warning",
@@ -45,6 +46,14 @@ def examine_settings(settings: Settings) -> Iterator[Diagnosis]:
     for one in settings.misnamed:
         remedy = f"set {one.setting} if that is what you meant"
         yield Diagnosis("warning", "setting names", str(one), remedy)
+
+
+def _token_names(settings: Settings) -> str:
+    tokens = {*settings.ops_write_tokens, *settings.ops_read_tokens}
+    names = sorted(token.name for token in tokens if token.name)
+    nameless = sum(not token.name for token in tokens)
+    without = [f"{plural(nameless, 'token')} without a name"] if nameless else []
+    return ", ".join([*names, *without])
 
 
 def examine_database(reads: Engine, settings: Settings) -> Iterator[Diagnosis]:

@@ -3,12 +3,13 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from flask import Request, Response, g, request
 
+from models.settings.credentials import OpsToken
 from models.settings.environment import Settings
 from webhook.web.problems import problem
 from webhook.web.signing import FORM, SESSION, Signer
@@ -41,8 +42,8 @@ class Access:
 
     def __init__(self, settings: Settings) -> None:
         self._is_public_over_tls = (settings.public_url or "").startswith("https://")
-        self._write = _digests(settings.ops_write_tokens)
-        self._read = _digests(settings.ops_read_tokens)
+        self._write = _by_digest(settings.ops_write_tokens)
+        self._read = _by_digest(settings.ops_read_tokens)
         self._sessions = Signer(settings, SESSION)
         self._forms = Signer(settings, FORM)
 
@@ -53,13 +54,11 @@ class Access:
 
     def by_token(self, token: str) -> Caller | None:
         """Return the caller with this token; compares with every token in constant time."""
-        digest = hashlib.sha256(token.encode()).digest()
-        name = f"token {digest.hex()[:8]}"
-        can_write = _is_among(digest, self._write)
-        can_read = _is_among(digest, self._read)
-        if can_write:
-            return Caller("write", name)
-        return Caller("read", name) if can_read else None
+        digest = _digest(token)
+        writer, reader = _find(digest, self._write), _find(digest, self._read)
+        if writer is not None:
+            return Caller("write", writer)
+        return Caller("read", reader) if reader is not None else None
 
     def caller(self, asked: Request) -> Caller | None:
         """Return who makes this request; None if unknown."""
@@ -144,13 +143,23 @@ def current_caller() -> Caller:
     return caller
 
 
-def _digests(tokens: Iterable[str]) -> list[bytes]:
-    return [hashlib.sha256(token.encode()).digest() for token in tokens]
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
-def _is_among(digest: bytes, known: Iterable[bytes]) -> bool:
+def _by_digest(tokens: Iterable[OpsToken]) -> dict[bytes, str]:
+    # People copy a token with its name; and before names, a colon was part of the token.
+    return {
+        _digest(text): token.name or f"token {_digest(token.value).hex()[:8]}"
+        for token in tokens
+        for text in (token.value, token.spelling)
+    }
+
+
+def _find(digest: bytes, known: Mapping[bytes, str]) -> str | None:
     # Compare with all of them, so that timing does not reveal which one matched.
-    return max([hmac.compare_digest(digest, one) for one in known], default=False)
+    found = [name for one, name in known.items() if hmac.compare_digest(digest, one)]
+    return found[0] if found else None
 
 
 Guard = Callable[[], Response | None]

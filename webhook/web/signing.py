@@ -21,7 +21,8 @@ class Signer:
 
     def __init__(self, settings: Settings, purpose: str) -> None:
         # Read and write tokens apart: moving a token from write to read also changes the key.
-        tokens = json.dumps([settings.ops_read_tokens, settings.ops_write_tokens])
+        held = (settings.ops_read_tokens, settings.ops_write_tokens)
+        tokens = json.dumps([[one.spelling for one in tokens] for tokens in held])
         key = HKDF(
             algorithm=SHA256(), length=32, salt=None, info=f"recall-links {purpose}".encode()
         ).derive(tokens.encode())

@@ -137,6 +137,22 @@ def test_an_oauth_client_needs_a_public_url() -> None:
     assert Settings.read(given).public_url == "https://links.example"
 
 
+def test_a_name_stands_before_one_token_alone() -> None:
+    """Else the audit would name somebody who did not do it; the name is told, and no token."""
+    one, other = "0123456789abcdef", "fedcba9876543210"
+    alike = {"OPS_READ_TOKENS": f"ann:{one}", "OPS_WRITE_TOKENS": f"Ann:{other}"}
+    with pytest.raises(SettingsError, match="the name Ann must not have two tokens") as caught:
+        Settings.read(alike)
+    assert other not in str(caught.value)
+    shared = {"OPS_READ_TOKENS": f"ann:{one}", "OPS_WRITE_TOKENS": f"bob:{one}"}
+    with pytest.raises(SettingsError, match="ann and bob must not have the same token"):
+        Settings.read(shared)
+    # The same person's in both lists, and the same token without a name, mislead nobody.
+    for last in (f"ann:{one}", one):
+        read = Settings.read({"OPS_READ_TOKENS": f"ann:{one}", "OPS_WRITE_TOKENS": last})
+        assert [token.spelling for token in read.ops_write_tokens] == [last]
+
+
 def test_printed_settings_show_no_secret() -> None:
     """Neither with repr nor with str."""
     environ = {

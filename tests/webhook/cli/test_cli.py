@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ from tests.support.bulk_data import bot_id, meeting_id, populate
 from tests.support.cli_terminal import Typist, a_zygote
 from tests.support.fakes import BOT
 from tests.support.rows import add_bot, add_delivery, rows, set_bot
+from webhook.cli.context import Session
 from webhook.cli.main import cli
 
 HOSTILE = "\x1b[2J\x1b[31mred\x9b1m\r\nFORGED line\t[bold]loud[/] \\[red]x :bomb: \u202eevil"
@@ -216,6 +218,38 @@ def test_a_person_is_asked_first_and_sees_it_go(ada: Typist, engine: Engine) -> 
     assert "queued for retry" in yes.out
     assert "2 bots queued for retry over 0.5 s" in yes.out
     assert len(rows(engine, Audit)) == 1
+
+
+@on_sqlite
+def test_the_audit_is_asked_by_who_and_tells_details_as_json(ada: Typist, engine: Engine) -> None:
+    """In a pipe and on a terminal as in CSV; not as Python spells a dictionary."""
+    asked = {"asked": {"link_state": "failed"}, "relinked": 12}
+    row = {"at": db_now(), "action": "relink", "details": asked}
+    with engine.begin() as connection:
+        connection.execute(insert(Audit).values(actor="ann", **row))
+        connection.execute(insert(Audit).values(actor="bob", **row))
+    head, line = ada.piped("audit", "--actor", "ann", "--action", "relink").out.splitlines()
+    found = dict(zip(head.split("\t"), line.split("\t"), strict=True))
+    assert (found["actor"], json.loads(found["details"])) == ("ann", asked)
+    (found,) = csv.DictReader(io.StringIO(ada.piped("audit", "--actor", "ann", "--csv").out))
+    assert json.loads(found["details"]) == asked
+    assert ada.piped("audit", "--actor", "an").code == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "actor"),
+    [
+        ({"USER": "ada"}, "cli ada"),
+        ({"USER": "root", "LOGNAME": "root", "SUDO_USER": "ada"}, "cli ada"),
+        ({"USER": "u1234", "DYNO": "run.17"}, "cli run.17"),
+        ({"USER": ""}, f"cli {pwd.getpwuid(os.getuid()).pw_name}"),
+    ],
+)
+def test_the_audit_calls_whoever_types_by_their_login_name(
+    environ: dict[str, str], actor: str
+) -> None:
+    """Also under sudo, and where the environment has none; a dyno's user is nobody."""
+    assert Session(environ).actor() == actor
 
 
 # -- care ----------------------------------------------------------------------

@@ -47,12 +47,14 @@ def test_secrets_are_told_by_their_fingerprints() -> None:
     other = new_secret()
     settings = Settings.read({
         "RECALL_WEBHOOK_SECRETS": f"{SECRET},{other}",
-        "OPS_READ_TOKENS": "read-token-0123456789",
+        "OPS_READ_TOKENS": "read-token-0123456789,grafana:other-token-0123456789",
+        "OPS_WRITE_TOKENS": "ann:write-token-0123456789",
     })  # fmt: skip
     found = by_name(examine_settings(settings))
     assert found["webhook secrets"].level == found["ops tokens"].level == "ok"
     assert PRINT in found["webhook secrets"].text
-    for secret in (SECRET, other, "read-token-0123456789"):
+    assert found["ops tokens"].text == "ann, grafana, 1 token without a name"
+    for secret in (SECRET, other, "token-0123456789"):
         assert secret.removeprefix("whsec_") not in str(found)
 
 

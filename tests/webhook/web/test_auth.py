@@ -15,12 +15,13 @@ from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.support.bulk_data import an_id
 from tests.support.calendar_app import calendar_settings
-from tests.support.console_client import COOKIE, READ, WRITE, form_token
+from tests.support.console_client import COOKIE, READ, WRITE, form_token, logged_in, post
 from tests.support.rows import add_bot, bot_row, rows
 from webhook.app import create_app, resources_of
 from webhook.web.auth import BEARER, SAFE_METHODS
 
 BOT = an_id(9, 1)
+OTHER = "other-token-0123456789"
 VALUES = {"bot_id": BOT, "platform": "google", "filename": "console.css"}
 
 
@@ -84,6 +85,36 @@ def test_no_route_of_the_api_changes_anything_by_the_cookie(
     for path, method in changing:
         answer = writer.open(path, method=method, json={}, headers=bearer)
         assert answer.status_code not in (401, 403), path
+
+
+def test_the_audit_names_whoever_holds_a_named_token(
+    make_settings: MakeSettings, engine: Engine
+) -> None:
+    """By bearer token or by cookie, with or without the name before it; the list is asked by it."""
+    add_bot(engine, BOT, link_state="failed", due_at=None)
+    settings = make_settings(OPS_READ_TOKENS=READ, OPS_WRITE_TOKENS=f"ann:{WRITE}, b.o-b:{OTHER}")
+    app = create_app(settings)
+    for token in (WRITE, f"ann:{WRITE}", OTHER):
+        headers = {"Authorization": BEARER + token}
+        path = f"/api/bots/{BOT}/relink"
+        assert app.test_client().post(path, headers=headers).status_code == 202
+    page = logged_in(app, OTHER)
+    assert '<span class="who-name" title="Name or fingerprint of your token">b.o-b' in (
+        page.get("/console/").text
+    )
+    assert post(page, "/console/relink", bot_ids=BOT, confirm="1").status_code == 303
+    assert [row.actor for row in rows(engine, Audit)] == ["ann", "ann", "b.o-b", "b.o-b"]
+    reader = {"Authorization": BEARER + READ}
+    listed = app.test_client().get("/api/audit?actor=ann&action=relink", headers=reader)
+    assert [row["actor"] for row in listed.get_json()["items"]] == ["ann", "ann"]
+    shown = page.get("/console/audit?actor=b.o-b").text
+    assert shown.count("/console/audit?actor=b.o-b") == 2
+    assert "/console/audit?actor=ann" not in shown
+    for wrong in (f"bob:{WRITE}", "ann:", "ann"):
+        assert app.test_client().get("/api/audit", headers={
+            "Authorization": BEARER + wrong
+        }).status_code == 401  # fmt: skip
+    resources_of(app).close()
 
 
 def test_a_page_holds_nothing_of_the_session(writer: FlaskClient) -> None:
