@@ -13,6 +13,10 @@ depends_on = None
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+TOGETHER = {
+    "postgresql": "string_agg(endpoint, ', ' ORDER BY endpoint)",
+    "sqlite": "group_concat(endpoint, ', ')",
+}
 VIEWS = {
     # Those that have their place in the feed: another may still be about to come before them.
     "event_log": """
@@ -26,7 +30,9 @@ VIEWS = {
                state,
                attempts,
                next_try_at,
-               data
+               data,
+               (SELECT {together} FROM event_deliveries
+                WHERE event_deliveries.event_id = events.id) AS endpoints
         FROM events
         WHERE position IS NOT NULL""",
     "event_delivery_log": """
@@ -69,8 +75,9 @@ def upgrade() -> None:
     _create_deliveries()
     _create_attempts()
     op.add_column("bots", _text("ended_digest"))
+    together = TOGETHER[op.get_bind().dialect.name]
     for name, asked in VIEWS.items():
-        op.execute(f"CREATE VIEW {name} AS {asked}")
+        op.execute(f"CREATE VIEW {name} AS {asked.format(together=together)}")
 
 
 def downgrade() -> None:
@@ -134,6 +141,13 @@ def _create_deliveries() -> None:
         "ix_event_deliveries_pending",
         "event_deliveries",
         ["endpoint", "next_try_at", "position"],
+        postgresql_where=is_pending,
+        sqlite_where=is_pending,
+    )
+    op.create_index(
+        "ix_event_deliveries_pending_bot",
+        "event_deliveries",
+        ["bot_id", "endpoint"],
         postgresql_where=is_pending,
         sqlite_where=is_pending,
     )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select, text
 
 from models.core.humanize import duration, plural
+from models.queries.endpoints import TroubledEndpoint
 from models.queries.service_status import (
     WORKER_IS_AWAY_AFTER,
     HourlyCountRow,
@@ -28,6 +29,8 @@ REFUSED_AT_LEAST = 5
 REFUSED_HOURS = (2, 24)
 MOST_OVERDUE = 100
 STALLED_SECONDS = 300.0
+# Beyond the first retry: a receiver that is being deployed is no reason to wake anybody.
+FAILING_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,22 @@ def webhooks_missed(context: AlarmContext) -> str | None:
     bots = plural(last.bots_missed, "bot")
     statuses = plural(last.statuses_missed, "status", "statuses")
     return f"the last reconcile found {bots} and {statuses} that no webhook had reported"
+
+
+def events_failing(context: AlarmContext) -> str | None:
+    """Detect an endpoint that gets no events."""
+    told = [
+        f"{one.name} {_how_it_fails(one)}"
+        for one in context.overview.endpoints
+        if one.is_off or one.seconds >= FAILING_SECONDS
+    ]
+    return ", ".join(told) or None
+
+
+def _how_it_fails(endpoint: TroubledEndpoint) -> str:
+    if endpoint.is_off:
+        return f"is turned off ({endpoint.reason})"
+    return f"has failed for {duration(endpoint.seconds)} ({endpoint.reason})"
 
 
 def will_record_without_bot(context: AlarmContext) -> str | None:

@@ -91,6 +91,12 @@ ALARMS = (
         "`recall-links calendar check EXTERNAL_ID` lists them; contact Recall's support",
         alert_checks.will_record_without_bot,
     ),
+    AlarmKind(
+        "events_failing",
+        "Events are not delivered",
+        "check the receiver; `recall-links events list --state failed` lists what was given up",
+        alert_checks.events_failing,
+    ),
 )
 
 

@@ -26,6 +26,7 @@ from models.tables.base import longest
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting, MeetingPerson
 from models.tables.delivery import Delivery
+from models.tables.event import EventDelivery
 from models.tables.link import Link
 
 MOST_ROWS = 500
@@ -102,6 +103,9 @@ MessageId = Annotated[str, column_text(Delivery.id), AfterValidator(_storable)]
 Actor = Annotated[str, column_text(Audit.actor), AfterValidator(_storable)]
 Action = Annotated[str, column_text(Audit.action), AfterValidator(_storable)]
 Subject = Annotated[str, column_text(Audit.subject), AfterValidator(_storable)]
+EndpointName = Annotated[str, column_text(EventDelivery.endpoint), AfterValidator(_storable)]
+# What PostgreSQL's bigint and SQLite's integer hold.
+FeedPosition = Annotated[int, Field(ge=0, lt=2**63)]
 Time = Annotated[datetime, BeforeValidator(_time)]
 # Literals, from which OpenAPI, the command line and the console list the choices.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]

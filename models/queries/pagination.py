@@ -1,6 +1,6 @@
 """Keyset paging, without OFFSET and exact counts, whose cost grows with the table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -33,11 +33,12 @@ class Page(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[R]):
-    """One list: its query, its sort columns (descending), and its row type."""
+    """One list: its query, its sort columns (descending, or rising), and its row type."""
 
     select: Query
     order: tuple[ColumnElement[Any], ...]
     row: Callable[..., R]
+    is_rising: bool = False
 
     def page(self, connection: Connection, limit: int, after: Position | None = None) -> Page[R]:
         """Read one page that starts after a position."""
@@ -65,6 +66,13 @@ class Listing(Generic[R]):
         query = self.select.add_columns(*(c.label(f"by_{n}") for n, c in enumerate(self.order)))
         if after is not None:
             behind = [bindparam(None, v, c.type) for v, c in zip(after, self.order, strict=True)]
-            # The first condition is redundant, but an index can use it.
-            query = query.where(self.order[0] <= behind[0], tuple_(*self.order) < tuple_(*behind))
-        return query.order_by(*(one.desc() for one in self.order)).limit(limit)
+            query = query.where(*self._behind(behind))
+        order = self.order if self.is_rising else [one.desc() for one in self.order]
+        return query.order_by(*order).limit(limit)
+
+    def _behind(self, behind: Sequence[ColumnElement[Any]]) -> Iterator[ColumnElement[bool]]:
+        # The first condition is redundant, but an index can use it.
+        if self.is_rising:
+            yield from (self.order[0] >= behind[0], tuple_(*self.order) > tuple_(*behind))
+        else:
+            yield from (self.order[0] <= behind[0], tuple_(*self.order) < tuple_(*behind))

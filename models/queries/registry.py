@@ -6,11 +6,12 @@ from typing import Any
 
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.calendar_users import CalendarUserFilter, CalendarUserRow, calendar_users
+from models.queries.event_list import EventFilter, events
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.queries.findings import FindingFilter, FindingRow, findings
 from models.queries.lists import bots, deliveries, links, rejections
 from models.queries.pagination import Listing
-from models.queries.rows import AuditRow, BotRow, DeliveryRow, LinkRow, RejectionRow
+from models.queries.rows import AuditRow, BotRow, DeliveryRow, EventRow, LinkRow, RejectionRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +79,11 @@ FINDINGS = ListKind(
     lambda wanted, _dialect: findings(wanted),
     "calendar findings",
 )
-LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS, CALENDAR_USERS, FINDINGS, AUDIT)
+EVENTS = ListKind(
+    "events",
+    "Events, newest first; with after, the earliest first",
+    EventFilter,
+    EventRow,
+    lambda wanted, _dialect: events(wanted),
+)
+LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS, CALENDAR_USERS, FINDINGS, EVENTS, AUDIT)

@@ -153,3 +153,21 @@ class AuditRow:
     action: str
     subject: str | None
     details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event; `position` is its place in the feed."""
+
+    event_id: str
+    position: int
+    type: str
+    bot_id: str | None
+    meeting_id: str | None
+    external_id: str | None
+    created_at: datetime
+    state: str
+    attempts: int
+    next_try_at: datetime | None
+    data: dict[str, Any]
+    endpoints: str | None

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from models.queries.circuit import Circuit, circuit_of, seconds_left
+from models.queries.endpoints import TroubledEndpoint, troubled_endpoints
 from models.queries.findings import count_findings
 from models.queries.reconcile import ReconcileSummary, last_reconcile
 from models.tables.base import database_time
@@ -88,6 +89,7 @@ class Overview:
     hours: list[Hour]
     reconcile: ReconcileSummary | None
     findings: dict[str, int]
+    endpoints: list[TroubledEndpoint]
 
 
 def overview(connection: Connection) -> Overview:
@@ -110,6 +112,7 @@ def overview(connection: Connection) -> Overview:
         hours=_hours(counts, now),
         reconcile=last_reconcile(connection),
         findings=count_findings(connection),
+        endpoints=troubled_endpoints(facts, now),
     )
 
 

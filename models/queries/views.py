@@ -101,4 +101,19 @@ MISSED = _view(
     found_at=_TIME,
     resolved_at=_TIME,
 )
-VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG, CALENDAR_USERS, MISSED)
+EVENT_LOG = _view(
+    "event_log",
+    event_id=_TEXT,
+    position=_COUNT,
+    type=_TEXT,
+    bot_id=_TEXT,
+    meeting_id=_TEXT,
+    external_id=_TEXT,
+    created_at=_TIME,
+    state=_TEXT,
+    attempts=_COUNT,
+    next_try_at=_TIME,
+    data=Json,
+    endpoints=_TEXT,
+)
+VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG, CALENDAR_USERS, MISSED, EVENT_LOG)

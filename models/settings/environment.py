@@ -20,6 +20,7 @@ from sqlalchemy import URL, make_url
 from models.settings.calendar import CalendarSettings
 from models.settings.credentials import Secrets, Tokens, check_names, read_api_key
 from models.settings.database_url import read_database_url
+from models.settings.events import EventSettings
 from models.settings.other_names import Misnamed, misnamed
 from models.settings.service_urls import (
     read_api_base_url,
@@ -58,7 +59,7 @@ def _database_url(value: object) -> object:
     return read_database_url(value) if isinstance(value, str) else value
 
 
-class Settings(CalendarSettings):
+class Settings(EventSettings, CalendarSettings):
     """All settings, with defaults; each process checks only for those that it needs."""
 
     model_config = ConfigDict(

@@ -8,22 +8,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.tables.base import ROW_ID, Base, at_most
 
-EventType = Literal[
-    "link.created",
-    "link.updated",
-    "link.ended",
-    "link.reopened",
-    "bot.ended",
-    "recording.ready",
-    "transcript.ready",
-    "recording.expiring",
-    "meeting.missed",
-    "calendar_user.connected",
-    "calendar_user.disconnected",
-    "calendar_user.gone",
-    "alarm.started",
-    "alarm.ended",
-]
 EventState = Literal["pending", "delivered", "failed", "off"]
 ENDPOINT = at_most(120)
 
@@ -89,6 +73,13 @@ class EventDelivery(Base):
             "endpoint",
             "next_try_at",
             "position",
+            postgresql_where=text(IS_PENDING),
+            sqlite_where=text(IS_PENDING),
+        ),
+        Index(
+            "ix_event_deliveries_pending_bot",
+            "bot_id",
+            "endpoint",
             postgresql_where=text(IS_PENDING),
             sqlite_where=text(IS_PENDING),
         ),

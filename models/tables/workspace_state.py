@@ -13,6 +13,10 @@ CLOSED, WORKER = "closed:", "worker:"
 QUOTA = "quota"
 BODIES_EMPTIED = "bodies_emptied"
 CALENDAR_SWEEP = "calendar_sweep"
+# The last position that the feed of events has given.
+EVENTS_NUMBERED = "events_numbered"
+# Before the name of an endpoint that events are not sent to.
+ENDPOINT_OFF, ENDPOINT_FAILING = "endpoint_off:", "endpoint_failing:"
 
 
 class WorkspaceState(Base):

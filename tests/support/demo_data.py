@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from models.core.engine import make_engine
+from models.queries.views import BOT_LINKS
 from models.settings.environment import Settings
+from models.settings.events import EVENT_TYPES
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarUser
 from models.tables.calendar_finding import CalendarFinding
+from models.tables.event import Event
 from models.tables.hourly_count import HourlyCount
 from models.tables.link import LinkAttempt
 from models.tables.rejection import Rejection
@@ -26,6 +29,8 @@ from tests.lab.stack.stack import Stack, environment
 from tests.support.bulk_data import an_id, populate
 from tests.support.console_client import READ, WRITE
 from tests.support.rows import add_bot, add_delivery
+from workers.outbox.numbering import Route, number_events
+from workers.outbox.write import Subject, write_event
 
 BOTS = 300
 # The two that went wrong in the last hour: one is tried again, one was given up.
@@ -45,6 +50,7 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
         connection.execute(insert(HourlyCount), list(_tallies(now)))
         connection.execute(insert(Rejection), list(_rejections(now)))
         connection.execute(insert(Audit), list(_audits(now)))
+        _add_events(connection)
         facts = {
             "worker:worker.1:6": {"memory_mb": 71.4},
             "worker:worker.2:6": {"memory_mb": 69.8},
@@ -57,6 +63,20 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
             connection.execute(
                 insert(WorkspaceState).values(key=key, value=value, updated_at=db_now())
             )
+
+
+def _add_events(connection: Connection) -> None:
+    """Tell of some links, and deliver most of it to one of two endpoints."""
+    links = connection.execute(select(BOT_LINKS).order_by(BOT_LINKS.c.bot_id).limit(24)).mappings()
+    for number, link in enumerate(links):
+        kind = EVENT_TYPES[number % len(EVENT_TYPES)]
+        about = Subject(link["bot_id"], link["meeting_id"], link["external_id"])
+        write_event(connection, kind, about, {"link": dict(link), "changed": ["bot_status"]})  # type: ignore[arg-type]
+    crm = Route("crm.example-1a2b3c", {"link.created", "link.updated", "bot.ended"})
+    number_events(connection, [crm, Route("slack.example-4d5e6f", {"meeting.missed"})])
+    states = {"delivered": Event.type == "link.updated", "failed": Event.type == "bot.ended"}
+    for state, those in states.items():
+        connection.execute(update(Event).where(those).values(state=state, attempts=3))
 
 
 def _troubled_bots(engine: Engine, now: datetime) -> None:

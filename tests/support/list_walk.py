@@ -47,6 +47,10 @@ COLUMNS = {
     ("findings", "until"): "starts_at",
     ("audit", "since"): "at",
     ("audit", "until"): "at",
+    ("events", "since"): "created_at",
+    ("events", "until"): "created_at",
+    ("events", "after"): "position",
+    ("events", "endpoint"): "endpoints",
 }
 
 
@@ -93,7 +97,9 @@ def questions(kind: ListKind, field: str, rows: list[Row]) -> list[Question]:
     ]
 
 
-def _values(forms: list[Row], field: str, kept: list[Any]) -> list[str]:
+def _values(  # noqa: PLR0911 - a table of samples
+    forms: list[Row], field: str, kept: list[Any]
+) -> list[str]:
     choices = [str(value) for form in forms for value in _choices(form)]
     kinds = _kinds(forms)
     if choices:
@@ -102,6 +108,8 @@ def _values(forms: list[Row], field: str, kept: list[Any]) -> list[str]:
         return ["true", "false"] if {"type": "null"} in forms else ["true"]
     if kinds == {"date-time"}:
         return [kept[len(kept) // 2], _beyond(kept, field)]
+    if kinds == {"integer"}:
+        return ["0", str(sorted(kept)[len(kept) // 2])]
     if kinds == {"uuid"}:
         return [kept[0], kept[-1].upper(), new_id()]
     if kinds == {BOT_ID_PATTERN}:
@@ -134,7 +142,9 @@ def _awkward(kept: list[str]) -> Iterator[str]:
     yield from [text for text in kept if text != text.strip()][:1]
 
 
-def _holds(forms: list[Row], field: str, column: str) -> Holds:
+def _holds(  # noqa: PLR0911 - a table of types
+    forms: list[Row], field: str, column: str
+) -> Holds:
     kinds = _kinds(forms)
     if "boolean" in kinds and {"type": "null"} in forms:
         return lambda row, value: row[column] is (value == "true")
@@ -142,6 +152,8 @@ def _holds(forms: list[Row], field: str, column: str) -> Holds:
         return lambda row, _value: row[column] is None
     if "date-time" in kinds:
         return lambda row, value: _is_within(field, row[column], value)
+    if "integer" in kinds:
+        return lambda row, value: int(row[column]) > int(value)
     if "uuid" in kinds:
         return lambda row, value: bool(row[column] == str(UUID(value)))
     if BOT_ID_PATTERN in kinds:
@@ -179,6 +191,7 @@ HOLDS: dict[tuple[str, str], Holds] = {
     ("bots", "link_state"): _has_link_state,
     ("calendar-users", "disconnected"): _is_disconnected,
     ("calendar-users", "gone"): lambda row, _asked: row["gone_at"] is not None,
+    ("events", "endpoint"): lambda row, asked: asked in (row["endpoints"] or "").split(", "),
 }
 
 

@@ -14,6 +14,10 @@ from tests.conftest import SECRET as FIRST
 # Part of every bad value; no message may contain it.
 HIDDEN = "hunter2"
 SECRET, OTHER = FIRST, "whsec_aHVudGVyMg=="
+LONG, OTHER_LONG = (
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+)
 TOKEN, OTHER_TOKEN = "0123456789abcdef", "fedcba9876543210"
 PUBLIC = "https://links.example"
 APP, SITE = "https://app.example", "https://site.example"
@@ -178,6 +182,22 @@ GOOD: Mapping[str, Mapping[str, object]] = {
     },
     "retain_payload_days": dict(_DAYS),
     "retain_attempt_days": dict(_DAYS),
+    "events_url": {
+        f"{APP}/hook?a=b": [f"{APP}/hook?a=b"],
+        f"{APP}/hook": [f"{APP}/hook"],
+        "http://127.0.0.1:9/": ["http://127.0.0.1:9/"],
+        f'["{APP}/hook"]': [f"{APP}/hook"],
+    },
+    "events_secret": {
+        LONG: [[LONG]],
+        f"{LONG} {OTHER_LONG}": [[LONG, OTHER_LONG]],
+        f'"{LONG}"\n': [[LONG]],
+    },
+    "events_types": {
+        "bot.ended": ["bot.ended"],
+        "bot.ended, link.ended": ["link.ended", "bot.ended"],
+        "alarm.*": ["alarm.started", "alarm.ended"],
+    },
     "dyno": {"web.1": "web.1"},
     "public_url": dict.fromkeys(
         [PUBLIC, f"{PUBLIC}/", f"{PUBLIC}:443/", "links.example", "HTTPS://Links.example"], PUBLIC
@@ -285,6 +305,15 @@ BAD: dict[str, list[str]] = {
     ],
     "retain_payload_days": _BAD_DAYS,
     "retain_attempt_days": _BAD_DAYS,
+    "events_url": [
+        "hunter2",
+        "http://hunter2.example/",
+        "https://u:hunter2@hooks.example/",
+        f"{APP}/#hunter2",
+        f"{APP}/ok,ftp://hunter2.example",
+    ],
+    "events_secret": ["hunter2", OTHER, f"{LONG} hunter2", "whsec_hunter2"],
+    "events_types": ["hunter2", "link.hunter2", "hunter2.*"],
     "dyno": [],
     "public_url": ["hunter2", "http://hunter2.example", f"{PUBLIC}/hunter2", "https://u@hunter2"],
     "google_oauth_client_id": _BAD_CLIENT_IDS,
@@ -300,6 +329,7 @@ BAD: dict[str, list[str]] = {
 # Settings that the setting on the left depends on.
 BESIDE = {
     "dyno": {"DATABASE_URL": "postgres://h/d"},
+    "events_url": {"EVENTS_SECRET": LONG},
     "google_oauth_client_id": {"PUBLIC_URL": PUBLIC},
     "microsoft_oauth_client_id": {"PUBLIC_URL": PUBLIC},
 }
@@ -314,7 +344,8 @@ def shown(value: object) -> object:
 
 
 def _secret(value: WebhookSecret) -> str:
-    return next(text for text in (SECRET, OTHER) if WebhookSecret.parse(text) == value)
+    known = {WebhookSecret.parse(text): text for text in (SECRET, OTHER, LONG, OTHER_LONG)}
+    return known.get(value, value.fingerprint)
 
 
 _SHOWN: dict[type, Callable[[Any], object]] = {

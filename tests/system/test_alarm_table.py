@@ -28,6 +28,7 @@ from tests.support.fakes import BOT, MEETINGS
 from tests.support.rows import add_delivery
 from webhook.cli.main import cli
 from webhook.web.auth import BEARER
+from workers.events.endpoints import turn_off
 
 Run = Callable[..., Result]
 EACH = pytest.mark.parametrize("kind", ALARMS, ids=lambda kind: kind.name)
@@ -53,6 +54,11 @@ def _no_bot(engine: Engine) -> None:
         connection.execute(finding)
 
 
+def _endpoint_off(engine: Engine) -> None:
+    with engine.begin() as connection:
+        turn_off(connection, "hooks.example-3f9c01", "by hand")
+
+
 # How each of them is made to ring alone, beside a worker that is alive.
 RING: dict[str, Callable[[Engine], object]] = {
     "all_refused": lambda engine: add_count(engine, "rejection", "no_matching_signature", 0, 50),
@@ -62,6 +68,7 @@ RING: dict[str, Callable[[Engine], object]] = {
     "stalled": lambda engine: add_delivery(engine, BOT, "done", received_at=db_now(-600)),
     "webhooks_missed": _missed,
     "will_record_without_bot": _no_bot,
+    "events_failing": _endpoint_off,
 }
 
 

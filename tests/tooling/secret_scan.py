@@ -30,6 +30,7 @@ KINDS = {
 ALLOWED = (
     "whsec_cmVjYWxsLWxpbmtzIHRlc3Qgc2VjcmV0IG51bWJlciBvbmU=",
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
     "whsec_aHVudGVyMg==",
     "abcdef0123456789",
     "hunter2@",

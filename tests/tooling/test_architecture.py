@@ -24,7 +24,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"recall_api"},
         {"privacy"},
         {"calendar_tokens"},
-        {"linking"},
+        {"linking", "events"},
         {"reconcile", "calendars"},
         {"processes"},
     ),

@@ -8,7 +8,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from models.queries.filters import ROWS, Filter
-from models.queries.registry import LISTS, ListKind
+from models.queries.registry import EVENTS, LISTS, ListKind
 from webhook.cli.context import Session
 from webhook.cli.output import NOTHING_FOUND, fields_of, print_rows
 from webhook.web.params import BadParameterError, checked
@@ -44,6 +44,7 @@ SHOWN = {
         "gone_at",
     ),
     "findings": ("kind", "external_id", "meeting_title", "starts_at", "subject", "found_at"),
+    "events": ("position", "created_at", "type", "bot_id", "state", "attempts"),
     "rejections": ("id", "received_at", "reason", "remote_addr", "message_id", "resolved_at"),
 }
 
@@ -112,4 +113,7 @@ _FORMS: list[click.Parameter] = [
     click.Option(["--limit"], type=click.IntRange(min=0), default=ROWS, show_default=True,
                  help="Maximum number of rows; 0 for all."),
 ]  # fmt: skip
-COMMANDS = tuple(list_command(kind) for kind in LISTS if len(kind.words) == 1)
+# `events` is a group of its own.
+COMMANDS = tuple(
+    list_command(kind) for kind in LISTS if len(kind.words) == 1 and kind is not EVENTS
+)

@@ -18,7 +18,16 @@ from models.core.database_errors import is_too_slow, is_unavailable, reason
 from models.core.database_remedies import TOO_SLOW, describe
 from models.core.version import VERSION
 from models.settings.environment import SettingsError
-from webhook.cli import bots, calendar_connect, calendar_users, database, lists, privacy, status
+from webhook.cli import (
+    bots,
+    calendar_connect,
+    calendar_users,
+    database,
+    events,
+    lists,
+    privacy,
+    status,
+)
 from webhook.cli import reconcile as reconciling
 from webhook.cli.context import Session
 from webhook.cli.output import AWAY, NOTHING_FOUND, USAGE, visible
@@ -29,7 +38,17 @@ from workers.recall_api.errors import RecallError
 NAME = "recall-links"
 SHELLS = ("bash", "zsh", "fish")
 # Add a new module of commands here.
-MODULES = (lists, bots, status, database, calendar_connect, calendar_users, privacy, reconciling)
+MODULES = (
+    lists,
+    events,
+    bots,
+    status,
+    database,
+    calendar_connect,
+    calendar_users,
+    privacy,
+    reconciling,
+)
 logger = structlog.stdlib.get_logger(__name__)
 
 

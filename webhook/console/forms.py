@@ -32,6 +32,11 @@ LABELS = {
     "disconnected": "No calendar connected",
     "gone": "Deleted at Recall",
     "kind": "Problem",
+    "changed_since": "Changed since (UTC)",
+    "type": "Type",
+    "state": "Delivery",
+    "endpoint": "Endpoint",
+    "after": "After position",
 }
 
 

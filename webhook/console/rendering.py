@@ -59,6 +59,7 @@ _NAVIGATION = (
     ("deliveries", "/console/deliveries", "Deliveries"),
     ("rejections", "/console/rejections", "Rejections"),
     ("calendar", "/console/calendar/", "Calendars"),
+    ("events", "/console/events", "Events"),
     ("audit", "/console/audit", "Audit"),
 )
 

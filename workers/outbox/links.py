@@ -24,10 +24,10 @@ from sqlalchemy import (
 )
 
 from models.queries.views import BOT_LINKS
+from models.settings.events import EventType
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
-from models.tables.event import EventType
 from models.tables.link import Link
 from workers.outbox.write import NewEvent, Subject, write_events
 

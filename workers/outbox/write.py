@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Insert, insert
 
 from models.core.serialize import plain
+from models.settings.events import EventType
 from models.tables.base import db_now
-from models.tables.event import Event, EventType
+from models.tables.event import Event
 
 
 @dataclass(frozen=True, slots=True)

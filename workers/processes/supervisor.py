@@ -16,13 +16,17 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 
 import structlog
+from sqlalchemy import Engine
 
+from models.core.engine import make_engine
 from models.core.sentry import set_up_sentry
 from models.settings.environment import Settings
-from workers.linking.context import make_context
+from workers.events.publisher import MOST_ANSWER_BYTES, Publisher
+from workers.linking.context import WorkerContext, make_context
 from workers.processes.linux import die_with_parent, name_process
 from workers.processes.poller import Poller
 from workers.processes.rq_worker import RQ_WORKER, run_worker
+from workers.recall_api.transport import HttpClient
 from workers.shutdown import Stop
 
 # Longer than a drain's own 4 s and a last transaction, and well below Heroku's 30 s.
@@ -61,7 +65,21 @@ def run_poller(settings: Settings, context: ssl.SSLContext, beat: Beat) -> None:
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     set_up_sentry(settings)
-    Poller(make_context(settings, context), stop, beat).run()
+    tools = make_context(settings, context)
+    publisher = Publisher(settings, _event_engine(tools), _event_client(tools), stop)
+    publisher.start()
+    Poller(tools, stop, beat).run()
+
+
+def _event_engine(tools: WorkerContext) -> Engine:
+    # The poller holds its connection for long only where it drains by itself, without Redis.
+    if tools.settings.redis_url and not tools.settings.on_sqlite:
+        return tools.engine
+    return make_engine(tools.settings, "write")
+
+
+def _event_client(tools: WorkerContext) -> HttpClient:
+    return HttpClient(tools.ssl, MOST_ANSWER_BYTES)
 
 
 class Supervisor:

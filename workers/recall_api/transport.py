@@ -42,6 +42,10 @@ class BodyTooLargeError(Exception):
     """An answer is larger than allowed; the rest of it was not read."""
 
 
+# For rooms that are not to know httpx.
+CALL_FAILURES = (httpx.TransportError, BodyTooLargeError)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A complete answer: status, headers, and the body as it was sent."""
@@ -136,11 +140,16 @@ class HttpClient:
         *,
         seconds: float,
     ) -> Answer:
-        """Make one call of at most `seconds`; httpx.TransportError or BodyTooLargeError."""
+        """Make one call of at most `seconds`; raises one of CALL_FAILURES.
+
+        Bytes are sent as they are; any other value as JSON.
+        """
         self._deadline.start(seconds)
         sent = dict(headers)
-        content = None
-        if json is not None:
+        content: bytes | str | None = None
+        if isinstance(json, bytes):
+            content = json
+        elif json is not None:
             sent["content-type"] = "application/json"
             content = dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         try:

@@ -78,7 +78,7 @@ CONTRACT = {
     "event_log": {
         "event_id": TEXT, "position": COUNT, "type": TEXT, "bot_id": TEXT, "meeting_id": TEXT,
         "external_id": TEXT, "created_at": TIME, "state": TEXT, "attempts": COUNT,
-        "next_try_at": TIME, "data": JSON,
+        "next_try_at": TIME, "data": JSON, "endpoints": TEXT,
     },
     "event_delivery_log": {
         "event_id": TEXT, "endpoint": TEXT, "position": COUNT, "bot_id": TEXT, "state": TEXT,

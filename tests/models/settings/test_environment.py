@@ -198,3 +198,14 @@ def test_app_json_asks_for_settings_that_exist() -> None:
         "heroku-redis",
     }
     assert set(app["formation"]) == {"web", "worker"}
+
+
+def test_each_address_of_events_needs_its_secret() -> None:
+    """As many as there are addresses; the message names the setting and no value."""
+    urls, secret = "https://a.example/,https://b.example/", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    with pytest.raises(SettingsError, match=r"^EVENTS_SECRET must have one .* \(1 for 2\)$"):
+        Settings.read({"EVENTS_URL": urls, "EVENTS_SECRET": secret})
+    settings = Settings.read({"EVENTS_URL": urls, "EVENTS_SECRET": f"{secret},{secret}"})
+    names = [endpoint.name for endpoint in settings.event_endpoints]
+    assert [name.rpartition("-")[0] for name in names] == ["a.example", "b.example"]
+    assert secret not in repr(settings)

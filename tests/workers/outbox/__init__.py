@@ -1,1 +1,1 @@
-"""Tests of workers.privacy."""
+"""Tests of workers.outbox."""

@@ -1,0 +1,1 @@
+"""Events on their way to others: numbered, signed, posted, and tried again."""
