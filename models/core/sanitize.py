@@ -23,6 +23,11 @@ def storable(text: str, limit: int = LONGEST_TEXT) -> str:
     return _UNSTORABLE.sub("\ufffd", text[:limit])
 
 
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL takes this text as it is."""
+    return _UNSTORABLE.search(text) is None
+
+
 def plain_uuid(value: object) -> str | None:
     """Return a 36-character UUID in lower case; None for anything else."""
     if isinstance(value, str) and _PLAIN_UUID.match(value):

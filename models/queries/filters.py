@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    model_validator,
 )
 from sqlalchemy.orm import QueryableAttribute
 
@@ -21,6 +22,7 @@ from models.core.sanitize import (
     utc_time,
     uuid_range,
 )
+from models.queries.metadata_filter import WORDS, Metadata, collect
 from models.tables.audit import Audit
 from models.tables.base import longest
 from models.tables.bot import Bot
@@ -123,7 +125,16 @@ class Filter(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LinkFilter(Filter):
+class FilterByMetadata(Filter):
+    """Base of the filters that take `metadata.KEY`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect(cls, given: Any) -> Any:
+        return collect(given)
+
+
+class LinkFilter(FilterByMetadata):
     """Filters links by bot, meeting, person, title, state, platform and time."""
 
     bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
@@ -143,10 +154,11 @@ class LinkFilter(Filter):
     since: Time | None = Field(None, description="meeting_start at or after")
     until: Time | None = Field(None, description="meeting_start before")
     changed_since: Time | None = Field(None, description="updated_at at or after")
+    metadata: Metadata = Field(None, description=WORDS)
     current: bool = Field(default=False, description="only links that have not ended")
 
 
-class BotFilter(Filter):
+class BotFilter(FilterByMetadata):
     """Filters bots by id, link state, status and time."""
 
     bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
@@ -158,6 +170,7 @@ class BotFilter(Filter):
     sub_code: SubCode | None = Field(None, description=SUB_CODE_WORDS)
     since: Time | None = Field(None, description="first_seen_at at or after")
     until: Time | None = Field(None, description="first_seen_at before")
+    metadata: Metadata = Field(None, description=WORDS)
 
 
 class DeliveryFilter(Filter):

@@ -14,6 +14,7 @@ from sqlalchemy import (
 
 from models.core.sanitize import uuid_range
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.metadata_filter import HasMetadata
 from models.queries.pagination import Listing, Query
 from models.queries.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
 from models.queries.title_search import filter_by_title
@@ -49,6 +50,8 @@ def _links(wanted: LinkFilter, dialect: str) -> Query:
         meetings = select(MeetingPerson.meeting_id).where(MeetingPerson.email == wanted.email)
         query = query.where(BOT_LINKS.c.meeting_id.in_(meetings))
     query = _between(query, BOT_LINKS.c.updated_at, wanted.changed_since, None)
+    if wanted.metadata:
+        query = query.where(HasMetadata(BOT_LINKS.c.bot_metadata, wanted.metadata))
     return query.where(BOT_LINKS.c.ended_at.is_(None)) if wanted.current else query
 
 
@@ -60,6 +63,8 @@ def bots(wanted: BotFilter) -> Listing[BotRow]:
         query = query.where(Bot.link_state != literal_column("'linked'"))
     elif wanted.link_state:
         query = query.where(Bot.link_state == wanted.link_state)
+    if wanted.metadata:
+        query = query.where(HasMetadata(_column(Bot.bot_metadata), wanted.metadata))
     query = _between(query, Bot.first_seen_at, wanted.since, wanted.until)
     return Listing(query, (_column(Bot.first_seen_at), _column(Bot.id)), BotRow)
 

@@ -140,6 +140,7 @@ def _bot(number: int, link_state: str) -> Row:
         "attempts": 3 if link_state in ("failed", "partial") else 0,
         "last_error": "bot_not_found: bot/{id}" if link_state == "failed" else None,
         "bot_name": "Scribe",
+        "metadata": {"team": f"team-{number % 40}", "deal": f"deal-{number}"},
         "meeting_platform": "zoom",
         "settled_at": start,
         **_outcome(number, start),

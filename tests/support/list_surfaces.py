@@ -38,6 +38,8 @@ from webhook.app import create_app, resources_of
 from webhook.web.auth import BEARER
 
 BOTS_WRITTEN = 60
+# Keys that a path, a quote or an escape would be read wrongly by.
+ODD_METADATA = {"a.b": "dotted", '"quo\\ted"': "'x'=y", "é\u2028": "ü %", "": "no key", "n": 7}
 Text = Callable[[QueryableAttribute[Any]], str]
 
 
@@ -142,7 +144,8 @@ def _add_oddities(engine: Engine) -> None:
 def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
     """Add a bot of which each text is made for its column."""
     bot, meeting, seen = an_id(7, number), an_id(8, number), later(number)
-    ended = {"recorded": False, "ended_sub_code": text(Bot.ended_sub_code)}
+    metadata = {text(CalendarMeeting.title): text(CalendarMeeting.title), **ODD_METADATA}
+    ended = {"recorded": False, "ended_sub_code": text(Bot.ended_sub_code), "metadata": metadata}
     add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen, **ended)
     user, soon = an_id(6, number), datetime.now(UTC) + timedelta(hours=number)
     message_id = text(Delivery.id)

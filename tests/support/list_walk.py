@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from models.queries.filters import BOT_ID_PATTERN
+from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.registry import LISTS, ListKind
 from tests.support.ids import new_id
 
@@ -33,6 +34,8 @@ COLUMNS = {
     ("links", "until"): "meeting_start",
     ("links", "changed_since"): "updated_at",
     ("links", "current"): "ended_at",
+    ("links", "metadata"): "bot_metadata",
+    ("bots", "metadata"): "bot_metadata",
     ("bots", "status"): "bot_status",
     ("bots", "sub_code"): "ended_sub_code",
     ("bots", "since"): "first_seen_at",
@@ -66,6 +69,9 @@ class Question:
     @property
     def given(self) -> dict[str, str]:
         """The filter as a query string has it."""
+        if self.field == FIELD:
+            key, _, value = self.value.partition("=")
+            return {PREFIX + key: value}
         return {self.field: self.value}
 
     @property
@@ -87,6 +93,8 @@ def questions(kind: ListKind, field: str, rows: list[Row]) -> list[Question]:
     column = COLUMNS.get((kind.name, field), field)
     if column not in rows[0]:
         pytest.fail(f"say in COLUMNS which column {kind.name}.{field} is about")
+    if field == FIELD:
+        return _about_metadata(kind, rows)
     kept = sorted({row[column] for row in rows if row[column] is not None}, key=str)
     if not kept:
         pytest.fail(f"furnish rows that have a {column}, for {kind.name}.{field} to hold")
@@ -95,6 +103,27 @@ def questions(kind: ListKind, field: str, rows: list[Row]) -> list[Question]:
         Question(kind, field, value, lambda row, value=value: holds(row, value))  # type: ignore[misc]
         for value in _values(forms, field, kept)
     ]
+
+
+def _about_metadata(kind: ListKind, rows: list[Row]) -> list[Question]:
+    """Ask for ordinary texts, for each odd key, and for what nothing has."""
+    pairs = {pair for row in rows for pair in _texts(row)}
+    asked = [*sorted(pairs, key=_oddness)[-6:], *sorted(pairs, key=str)[-3:], ("team", "none")]
+    return [_about_pair(kind, pair) for pair in asked]
+
+
+def _about_pair(kind: ListKind, pair: tuple[str, str]) -> Question:
+    return Question(kind, FIELD, "=".join(pair), lambda row: pair in _texts(row))
+
+
+def _texts(row: Row) -> list[tuple[str, str]]:
+    """What can be asked for: texts under a key."""
+    pairs = (row["bot_metadata"] or {}).items()
+    return [(key, value) for key, value in pairs if key and isinstance(value, str)]
+
+
+def _oddness(pair: tuple[str, str]) -> tuple[bool, int]:
+    return not pair[0].isalnum(), len(pair[0])
 
 
 def _values(  # noqa: PLR0911 - a table of samples

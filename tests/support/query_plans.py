@@ -54,8 +54,9 @@ def _postgresql_scans(node: dict[str, Any], *, is_sorted: bool = False) -> Itera
     is_index = "Index" in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan"
     if node["Node Type"] == "Seq Scan" or (is_index and is_sorted and "Index Cond" not in node):
         yield str(node.get("Relation Name", node.get("Index Name")))
-    # A sort in a subquery beside it, of the few rows that belong to one, does not count.
-    is_sorted = is_sorted or node["Node Type"].endswith("Sort")
+    # A sort in a subquery beside it, of the few rows that belong to one, does not count. Neither
+    # does an incremental one, which ends where the page is full.
+    is_sorted = is_sorted or node["Node Type"] == "Sort"
     for inner in node.get("Plans", []):
         yield from _postgresql_scans(inner, is_sorted=is_sorted)
 

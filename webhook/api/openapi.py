@@ -1,11 +1,14 @@
 """The API's description (OpenAPI 3.1), generated from the types that the routes use."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from models.core.sanitize import LONGEST_TEXT
 from models.queries.alerts import Alarm
+from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.registry import LISTS, ListKind
 from models.queries.rows import Explained
 from models.queries.service_status import Overview
@@ -137,12 +140,23 @@ def _query_parameters(model: type[BaseModel], schemas: Json) -> list[Json]:
 
 
 def _parameter(name: str, schema: Json) -> Json:
+    if name == FIELD:
+        return _metadata_parameter(schema["description"])
     schema = {key: value for key, value in schema.items() if key not in ("title", "default")}
     # In a query string, null means leaving the parameter out.
     choices = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]
     schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
     words = schema.pop("description", "")
     return {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
+
+
+def _metadata_parameter(words: str) -> Json:
+    # An object in this style is a parameter for each of its keys, by the key's own name.
+    text = {"type": "string", "maxLength": LONGEST_TEXT}
+    keys = {f"^{re.escape(PREFIX)}.{{1,{LONGEST_TEXT}}}$": text}
+    schema = {"type": "object", "patternProperties": keys, "additionalProperties": False}
+    how = {"in": "query", "required": False, "style": "form", "explode": True}
+    return {"name": FIELD, **how, "description": words, "schema": schema}
 
 
 def _path_parameter(name: str, words: str) -> Json:

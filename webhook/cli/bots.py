@@ -77,6 +77,8 @@ def _print_explained(found: Explained) -> None:
     bot = found.bot
     say((bot.bot_id, "bold"), (f" {bot.bot_status}, {bot.link_state}", ""))
     say((found.why, ""))
+    for key, value in (bot.bot_metadata or {}).items():
+        say((f"  {key} = {value}", "dim"))
     for moment in timeline(found):
         say((f"  {visible(moment.at)}  ", "dim"), (_told(moment), ""))
         for call in moment.calls:
@@ -141,7 +143,7 @@ def _show(found: Preview, *, as_json: bool) -> None:
 
 
 def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> RelinkRequest:
-    values = {name: value for name, value in given.items() if value is not None}
+    values = {name: value for name, value in given.items() if value not in (None, ())}
     if bots:
         values["bot_ids"] = list(bots)
     if not values:

@@ -8,9 +8,10 @@ import click
 from pydantic.fields import FieldInfo
 
 from models.queries.filters import ROWS, Filter
+from models.queries.metadata_filter import FIELD, FORM, PREFIX
 from models.queries.registry import EVENTS, LISTS, ListKind
 from webhook.cli.context import Session
-from webhook.cli.output import NOTHING_FOUND, fields_of, print_rows
+from webhook.cli.output import NOTHING_FOUND, fields_of, print_rows, visible
 from webhook.web.params import BadParameterError, checked
 
 # The columns that fit a terminal; JSON and CSV have every column.
@@ -49,6 +50,9 @@ SHOWN = {
 }
 
 
+METADATA_HELP = "text in the bot's metadata; may be repeated, then all must hold"
+
+
 def list_command(kind: ListKind) -> click.Command:
     """Return the command of a list, with an option for each field of its filter."""
 
@@ -74,13 +78,16 @@ def filter_options(wanted: type[Filter]) -> list[click.Parameter]:
 def as_filter(wanted: type[Filter], given: dict[str, Any]) -> Any:
     """Return a filter from options; an invalid one is a usage error that names the option."""
     try:
-        return checked(wanted, {name: v for name, v in given.items() if v not in (None, False)})
+        return checked(wanted, {name: v for name, v in given.items() if v not in (None, False, ())})
     except BadParameterError as error:
         raise wrong_option(error) from None
 
 
 def wrong_option(error: BadParameterError) -> click.BadParameter:
     """Return a usage error that names the option of a filter's field."""
+    if error.parameter.startswith(PREFIX):
+        key = error.parameter.removeprefix(PREFIX)
+        return click.BadParameter(visible(f"{key}: {error.detail}"), param_hint=f"--{FIELD}")
     name = "--" + error.parameter.replace("_", "-")
     return click.BadParameter(error.detail, param_hint=name)
 
@@ -89,6 +96,8 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     flag = "--" + name.replace("_", "-")
     if field.annotation is bool:
         return click.Option([flag], is_flag=True, help=field.description)
+    if name == FIELD:
+        return click.Option([flag], multiple=True, metavar=FORM, help=METADATA_HELP)
     choices = _choices(field.annotation)
     kind = click.Choice(choices) if choices else click.STRING
     return click.Option([flag], type=kind, help=field.description)

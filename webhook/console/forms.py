@@ -1,11 +1,12 @@
 """Search forms, generated from the filter models that the API uses."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.core.sanitize import utc_time
 from models.queries.filters import Filter
+from models.queries.metadata_filter import FIELD, PREFIX
 
 LABELS = {
     "bot_id": "Bot id",
@@ -24,6 +25,7 @@ LABELS = {
     "since": "From (UTC)",
     "until": "Until (UTC)",
     "current": "Current links only",
+    "metadata": "Metadata",
     "outcome": "Outcome",
     "unresolved": "Not accepted yet",
     "actor": "Who",
@@ -45,6 +47,8 @@ class FormField:
     """One field of a search form: its label, its value and its error."""
 
     name: str
+    # What the page's own references go by: a name may hold anything.
+    id: str
     label: str
     hint: str
     kind: str
@@ -58,10 +62,22 @@ def form_fields(
 ) -> list[FormField]:
     """Return a field for each filter; `wrong` names the one with an error."""
     fields = wanted.model_json_schema()["properties"]
-    return [
+    shown = [
         _field(name, schema, given.get(name, ""), detail if name == wrong else None)
         for name, schema in fields.items()
     ]
+    if FIELD not in fields:
+        return shown
+    keys = [name for name in given if name.startswith(PREFIX)]
+    return shown + [
+        replace(_key_field(name, given[name], detail if name == wrong else None), id=f"key-{n}")
+        for n, name in enumerate(keys)
+    ]
+
+
+def _key_field(name: str, value: str, error: str | None) -> FormField:
+    label = f"{LABELS[FIELD]} {name.removeprefix(PREFIX)}"
+    return FormField(name, name, label, "exactly this text", "text", [], value, error)
 
 
 def _field(name: str, schema: Mapping[str, Any], value: str, error: str | None) -> FormField:
@@ -73,7 +89,7 @@ def _field(name: str, schema: Mapping[str, Any], value: str, error: str | None) 
         # A time field would hide an invalid value, so the error needs a text field.
         kind = "text"
     hint = str(schema.get("description", ""))
-    return FormField(name, LABELS.get(name, name), hint, kind, choices, value, error)
+    return FormField(name, name, LABELS.get(name, name), hint, kind, choices, value, error)
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeVar
 from flask import Request
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from models.core.sanitize import storable
 from models.queries.filters import ROWS, Filter, Limit
+from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.pagination import Listing, Position
 from models.settings.environment import Settings
 from models.settings.validation_messages import validation_message
@@ -15,6 +17,7 @@ from models.tables.base import UtcDateTime
 from webhook.web.signing import CURSOR, Signer
 
 M = TypeVar("M", bound=BaseModel)
+SHOWN_OF_A_KEY = 100
 
 
 class BadParameterError(Exception):
@@ -70,8 +73,15 @@ def checked(model: type[M], given: Mapping[str, Any]) -> M:
     except ValidationError as error:
         # One error at a time is enough to act on; the others show once this one is fixed.
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "body"
-        raise BadParameterError(name, validation_message(first)) from None
+        raise BadParameterError(_name(first["loc"]), validation_message(first)) from None
+
+
+def _name(place: tuple[int | str, ...]) -> str:
+    if not place:
+        return "body"
+    # A key is anybody's to choose: what is shown of it is short, and can be shown anywhere.
+    is_of_a_key = place[0] == FIELD and len(place) > 1
+    return PREFIX + storable(str(place[1]), SHOWN_OF_A_KEY) if is_of_a_key else str(place[0])
 
 
 class Cursors:
