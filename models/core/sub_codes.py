@@ -145,6 +145,22 @@ _TEAMS_AND_WEBEX = {
 WORDS = {**_LEFT, **_DENIED, **_FATAL, **_GOOGLE_MEET, **_ZOOM, **_TEAMS_AND_WEBEX}
 
 
+NO_SUB_CODE, OTHER_SUB_CODE = "none", "other"
+_LABEL_WORDS = {NO_SUB_CODE: "without a reason", OTHER_SUB_CODE: "with a sub code unknown here"}
+
+
+def sub_code_label(sub_code: str | None) -> str:
+    """Return a sub code as counts are kept by it: a new one of Recall's makes no new counter."""
+    if not sub_code:
+        return NO_SUB_CODE
+    return sub_code if sub_code in WORDS else OTHER_SUB_CODE
+
+
+def describe_label(label: str) -> str:
+    """Say what a label of the counts stands for."""
+    return _LABEL_WORDS.get(label) or f"the bot {WORDS.get(label, f'ended with {label}')}"
+
+
 def describe_sub_code(sub_code: str | None) -> str | None:
     """Say why a bot ended; an unknown sub code stands for itself, and None says nothing."""
     if not sub_code:

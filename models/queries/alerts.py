@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from models.queries import alert_checks
+from models.queries import alert_checks, bot_ends
 from models.queries.alert_checks import AlarmContext
 from models.queries.service_status import Overview
 
@@ -84,6 +84,14 @@ ALARMS = (
         "check the endpoint's failures and event types in Recall's dashboard. The gaps have been"
         " filled; this clears after a reconcile that finds none",
         alert_checks.webhooks_missed,
+    ),
+    AlarmKind(
+        "not_recorded",
+        "Fewer bots than usual record",
+        "`recall-links bots --recorded false` lists them with the reason;"
+        " docs/troubleshooting.md says what to do about each."
+        " If nobody lets the bots in, tell whoever hosts the meetings",
+        bot_ends.not_recorded,
     ),
     AlarmKind(
         "will_record_without_bot",

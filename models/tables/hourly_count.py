@@ -9,6 +9,8 @@ from models.tables.base import Base
 
 # The hour under which a tally counts everything there ever was: before all hours.
 TOTAL = datetime(1970, 1, 1, tzinfo=UTC)
+# Bots by how they ended and why, "recorded call_ended_by_host": each once, when it is sealed.
+BOT_END = "bot_end"
 
 
 class HourlyCount(Base):

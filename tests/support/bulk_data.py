@@ -149,7 +149,7 @@ def _bot(number: int, link_state: str) -> Row:
 
 def _outcome(number: int, start: datetime) -> Row:
     """Bots that are fatal, or that nobody let in, recorded nothing; of a few it is not known."""
-    is_fatal, is_barred = number % 25 == 4, number % 10 == 6
+    is_fatal, is_barred = number % 25 == 4, number % 10 == 6 or number % 40 == 25
     recorded = not (is_fatal or is_barred)
     sub_code = "timeout_exceeded_waiting_room" if is_barred else "call_ended_by_host"
     return {

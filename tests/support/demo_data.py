@@ -18,7 +18,7 @@ from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarUser
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.event import Event
-from models.tables.hourly_count import HourlyCount
+from models.tables.hourly_count import BOT_END, HourlyCount
 from models.tables.link import LinkAttempt
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
@@ -47,7 +47,7 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
         connection.execute(
             update(Bot).where(Bot.link_state == "partial").values(due_at=db_now(420))
         )
-        connection.execute(insert(HourlyCount), list(_tallies(now)))
+        connection.execute(insert(HourlyCount), [*_tallies(now), *_ends(now)])
         connection.execute(insert(Rejection), list(_rejections(now)))
         connection.execute(insert(Audit), list(_audits(now)))
         _add_events(connection)
@@ -193,6 +193,22 @@ def _tallies(now: datetime) -> Iterator[dict[str, Any]]:
             if count:
                 hour = this - timedelta(hours=ago)
                 yield {"name": name, "label": label, "hour": hour, "count": count}
+
+
+def _ends(now: datetime) -> Iterator[dict[str, Any]]:
+    """How bots ended on the days before, in shares that change little."""
+    this = now.replace(minute=0, second=0, microsecond=0)
+    for days in range(13):
+        busy = 30 + 7 * (days % 3)
+        counts = {
+            "recorded call_ended_by_host": busy,
+            "not_admitted timeout_exceeded_waiting_room": busy // 10,
+            "not_recorded timeout_exceeded_noone_joined": busy // 12,
+            "fatal meeting_not_found": busy // 20,
+        }
+        for label, count in counts.items():
+            hour = this - timedelta(days=days)
+            yield {"name": BOT_END, "label": label, "hour": hour, "count": count}
 
 
 def _rejections(now: datetime) -> Iterator[dict[str, Any]]:

@@ -59,6 +59,11 @@ def _endpoint_off(engine: Engine) -> None:
         turn_off(connection, "hooks.example-3f9c01", "by hand")
 
 
+def _barred(engine: Engine) -> None:
+    add_count(engine, "bot_end", "recorded call_ended_by_host", 48, 100)
+    add_count(engine, "bot_end", "not_admitted timeout_exceeded_waiting_room", 0, 12)
+
+
 # How each of them is made to ring alone, beside a worker that is alive.
 RING: dict[str, Callable[[Engine], object]] = {
     "all_refused": lambda engine: add_count(engine, "rejection", "no_matching_signature", 0, 50),
@@ -67,6 +72,7 @@ RING: dict[str, Callable[[Engine], object]] = {
     "no_worker": lambda _: None,
     "stalled": lambda engine: add_delivery(engine, BOT, "done", received_at=db_now(-600)),
     "webhooks_missed": _missed,
+    "not_recorded": _barred,
     "will_record_without_bot": _no_bot,
     "events_failing": _endpoint_off,
 }

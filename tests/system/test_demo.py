@@ -13,6 +13,8 @@ import httpx
 from tests.lab.stack.stack import environment
 
 ROOT = Path(__file__).parents[2]
+BARRED = """SELECT recorded, ended_sub_code, bot_status, link_state FROM bot_links
+    WHERE ended_sub_code = 'timeout_exceeded_waiting_room'"""
 COMMAND = [sys.executable, "-m", "tests.lab", "demo"]
 
 
@@ -30,20 +32,26 @@ def test_the_demo_makes_every_link_it_should_and_the_database_says_the_same(
         timeout=110,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "14 of 14 bots as expected" in done.stdout
+    assert "15 of 15 bots as expected" in done.stdout
     path = re.search(r"bot_links, in (\S+\.db)", done.stdout)
     assert path
     database = sqlite3.connect(path[1])
     links = database.execute("SELECT bot_id, external_id FROM bot_links").fetchall()
+    barred = database.execute(BARRED).fetchall()
     calls = database.execute("SELECT calls FROM link_attempts").fetchall()
     database.close()
-    assert len(links) == 14
+    assert len(links) == 15
+    ((recorded, sub_code, status, link_state),) = barred
+    assert (recorded, sub_code) == (0, "timeout_exceeded_waiting_room")
+    assert (status, link_state) == ("done", "linked")
+    assert re.search(r"never let in +linked +not let in ", done.stdout)
+    assert len(re.findall(r"linked +yes ", done.stdout)) == 11
     for bot_id, external_id in links:
         assert bot_id[:8] in done.stdout
         assert external_id in done.stdout
     total = sum(len(json.loads(kept)) for (kept,) in calls)
     assert f"{total} calls to Recall" in done.stdout
-    assert f"(it counted {total})" in done.stdout
+    assert f"(Recall counted {total})" in done.stdout
 
 
 def test_the_demo_serves_until_ctrl_c(tmp_path: Path) -> None:

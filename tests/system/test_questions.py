@@ -35,7 +35,7 @@ from models.tables.bot import Bot
 from models.tables.calendar import CalendarUser
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
-from models.tables.hourly_count import HourlyCount
+from models.tables.hourly_count import BOT_END, HourlyCount
 from models.tables.reconcile_run import ReconcileRun
 from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
@@ -93,6 +93,8 @@ def _write_the_rest(connection: Connection) -> None:
     connection.execute(insert(Audit), [{"at": later(n), **changed} for n in range(5000)])
     labels = ("accepted", "ignored", "duplicate")
     rows = [{"hour": hour, "label": label, **counted} for hour in hours for label in labels]
+    ended = {"name": BOT_END, "label": "not_admitted timeout_exceeded_waiting_room"}
+    rows += [{"hour": hour, **counted, **ended} for hour in hours]
     connection.execute(insert(HourlyCount), rows)
     runs = [{"started_at": later(n), "beat_at": later(n), "position": {}} for n in range(5000)]
     connection.execute(
@@ -187,6 +189,8 @@ ASKED: list[tuple[ListKind, Filter]] = [
     (LINKS, LinkFilter(title="sync")),
     (LINKS, LinkFilter(title="sync", external_id="person-00017")),
     (LINKS, LinkFilter(title="sync", since=later(60_000), until=later(90_000))),
+    (LINKS, LinkFilter(recorded=False, external_id="person-00017")),
+    (LINKS, LinkFilter(recorded=False, since=later(60_000), until=later(90_000))),
     (LINKS, LinkFilter(ical_uid="00000014@calendar.example")),
     (LINKS, LinkFilter(meeting_key=a_meeting_key(110))),
     (LINKS, LinkFilter(since=later(60_000), until=later(90_000))),
@@ -197,6 +201,10 @@ ASKED: list[tuple[ListKind, Filter]] = [
     (BOTS, BotFilter(link_state="unlinked")),
     (BOTS, BotFilter(status="fatal")),
     (BOTS, BotFilter(metadata={"deal": "deal-110"})),
+    (BOTS, BotFilter(recorded=False)),
+    (BOTS, BotFilter(recorded=True)),
+    (BOTS, BotFilter(sub_code="meeting_not_found")),
+    (BOTS, BotFilter(sub_code="meeting_not_found", since=later(60_000), until=later(90_000))),
     (BOTS, BotFilter(since=later(60_000), until=later(90_000))),
     (DELIVERIES, DeliveryFilter()),
     (DELIVERIES, DeliveryFilter(bot_id=LINKED)),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from models.queries.bot_ends import EndsOfDay
 from models.queries.service_status import Hour
 from models.tables.hourly_count import LATENCY_BUCKETS
 
@@ -53,9 +54,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A day's bars, one per hour, with their total and peak."""
+    """Bars of some hours or days, with what they add up to."""
 
     name: str
+    per: str
+    span: str
     bars: list[Bar]
     series: list[Series]
     hours: list[tuple[str, int]]
@@ -85,19 +88,14 @@ def chart(
     tone: str = "idle",
 ) -> Chart:
     """Stack each hour's counts by label; `tone` is the colour of unknown labels."""
-    totals = [sum(counts_of(hour).values()) for hour in hours]
-    peak = max(totals, default=0)
-    series = [
-        Series(label, TONES.get(label, tone), sum(counts_of(hour).get(label, 0) for hour in hours))
-        for label in _labels(counts_of(hour) for hour in hours)
-    ]
-    bars = [
-        bar
-        for number, hour in enumerate(hours)
-        for bar in _stack(number, f"{hour.hour:%H:%M}", counts_of(hour), series, peak)
-    ]
-    words = [f"{hour.hour:%H:%M}" for hour in hours]
-    return Chart(name, bars, series, list(zip(words, totals, strict=True)), sum(totals), peak)
+    periods = [(f"{hour.hour:%H:%M}", counts_of(hour)) for hour in hours]
+    return _stacked(name, ("hour", "24 h"), periods, tone)
+
+
+def chart_of_ends(days: Sequence[EndsOfDay]) -> Chart:
+    """Stack how bots ended on each day."""
+    periods = [(f"{day.day:%b %d}", day.ends) for day in days]
+    return _stacked("Bots ended", ("day", f"{len(days)} days"), periods, "idle")
 
 
 def latency(counts: Mapping[str, int]) -> Latency:
@@ -111,6 +109,27 @@ def latency(counts: Mapping[str, int]) -> Latency:
         for word, count in zip(words, found, strict=True)
     ]
     return Latency(bars, total, _quantile(words, found, 0.5), _quantile(words, found, 0.95))
+
+
+def _stacked(
+    name: str,
+    units: tuple[str, str],
+    periods: Sequence[tuple[str, Mapping[str, int]]],
+    tone: str,
+) -> Chart:
+    totals = [sum(counts.values()) for _, counts in periods]
+    peak = max(totals, default=0)
+    series = [
+        Series(label, TONES.get(label, tone), sum(counts.get(label, 0) for _, counts in periods))
+        for label in _labels(counts for _, counts in periods)
+    ]
+    bars = [
+        bar
+        for number, (words, counts) in enumerate(periods)
+        for bar in _stack(number, words, counts, series, peak)
+    ]
+    shown = [(words, total) for (words, _), total in zip(periods, totals, strict=True)]
+    return Chart(name, *units, bars, series, shown, sum(totals), peak)
 
 
 def _labels(counted: Iterable[Mapping[str, int]]) -> list[str]:

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from models.core.sanitize import plain_uuid
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain, has_delivery
+from models.queries.bot_ends import ends_by_day
 from models.queries.filters import Filter, Limit
 from models.queries.registry import LINKS, ListKind
 from models.queries.same_meeting import count_same
@@ -20,7 +21,7 @@ from models.queries.service_status import overview
 from models.queries.timeline import timeline
 from models.settings.environment import Settings
 from models.tables.base import database_time
-from webhook.console.charts import chart, latency
+from webhook.console.charts import chart, chart_of_ends, latency
 from webhook.console.forms import form_fields
 from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader
@@ -52,7 +53,8 @@ class Pages:
 
         def read(connection: Connection) -> dict[str, Any]:
             found = overview(connection)
-            return {"found": found, "alarms": alarms(connection, found)}
+            ends = ends_by_day(connection, found.at)
+            return {"found": found, "ends": ends, "alarms": alarms(connection, found)}
 
         read_at_once = self._reader.read(read)
         found = read_at_once["found"]
@@ -60,6 +62,7 @@ class Pages:
             chart("Deliveries", found.hours, lambda hour: hour.deliveries),
             chart("Link attempts", found.hours, lambda hour: hour.links),
             chart("Rejected requests", found.hours, lambda hour: hour.rejections, "bad"),
+            chart_of_ends(read_at_once["ends"]),
         ]
         return self._renderer.page(
             "overview.html",

@@ -22,7 +22,7 @@ from models.queries.service_status import (
     counts_of_hour,
     overview,
 )
-from models.tables.hourly_count import LATENCY_BUCKETS, TOTAL
+from models.tables.hourly_count import BOT_END, LATENCY_BUCKETS, TOTAL
 from webhook.services.reader import Reader
 from webhook.web.auth import Access
 
@@ -167,6 +167,7 @@ _COUNTERS = {
     "rejection": ("rejections", "Rejected requests by reason", ["reason"]),
     "link": ("link_attempts", "Attempts to link a bot, by outcome", ["outcome"]),
     "missed": ("missed", "Bots and statuses that only reconcile found", ["what"]),
+    BOT_END: ("bot_ends", "Bots by how they ended, and why", ["outcome", "sub_code"]),
     "call": ("api_calls", "Calls to Recall, by endpoint and status", ["endpoint", "status"]),
 }
 
@@ -178,8 +179,9 @@ def _counters(totals: Iterable[HourlyCountRow]) -> Iterable[Metric]:
     }
     for row in totals:
         if row.name in families:
-            # A call's label is its endpoint and status.
-            labels = row.label.rsplit(" ", 1) if row.name == "call" else [row.label]
+            # A call's label is its endpoint and its status, an end's is its kind and sub code.
+            has_two = row.name in ("call", BOT_END)
+            labels = row.label.rsplit(" ", 1) if has_two else [row.label]
             families[row.name].add_metric(labels, row.count)
     return families.values()
 

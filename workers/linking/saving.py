@@ -10,7 +10,7 @@ from workers.db.counters import add_hourly_counts
 from workers.db.transactions import Database, in_transaction
 from workers.linking.outcome import LinkOutcome, outcome_of
 from workers.linking.save_bots import log_saved, save_one_by_one, save_outcomes
-from workers.linking.stats import hourly_counts_of
+from workers.linking.stats import ends_of, hourly_counts_of
 from workers.linking.types import LinkResult
 from workers.linking.workspace_errors import learn
 from workers.recall_api.circuit import close_circuit
@@ -34,7 +34,8 @@ class ResultSaver:
             if is_probing and any(result.bot for result in results):
                 close_circuit(connection)
             saved = by(connection, outcomes)
-            add_hourly_counts(connection, hourly_counts_of(saved))
+            ends = ends_of(connection, saved)
+            add_hourly_counts(connection, {**hourly_counts_of(saved), **ends})
             return saved
 
         try:

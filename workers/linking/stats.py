@@ -3,7 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from models.tables.hourly_count import LATENCY_BUCKETS
+from sqlalchemy import Connection, select
+
+from models.core.bot_outcome import end_kind
+from models.core.sub_codes import sub_code_label
+from models.tables.bot import Bot
+from models.tables.hourly_count import BOT_END, LATENCY_BUCKETS
 from workers.db.counters import Counts
 from workers.linking.outcome import LinkOutcome
 
@@ -20,6 +25,19 @@ def hourly_counts_of(outcomes: Iterable[LinkOutcome]) -> Counts:
             bucket = next((b for b in LATENCY_BUCKETS if seconds <= b), "+Inf")
             counts["receive_to_link", str(bucket)] += 1
             counts["receive_to_link_ms", ""] += round(seconds * 1000)
+    return counts
+
+
+def ends_of(connection: Connection, outcomes: Iterable[LinkOutcome]) -> Counts:
+    """Count how the bots ended that these outcomes seal: each bot once, since it is sealed once."""
+    sealed = [outcome.result.claim.bot_id for outcome in outcomes if outcome.seals]
+    if not sealed:
+        return {}
+    ended = select(Bot.status, Bot.ended_sub_code, Bot.recorded).where(Bot.id.in_(sealed))
+    counts: Counter[tuple[str, str]] = Counter()
+    for status, sub_code, recorded in connection.execute(ended):
+        if kind := end_kind(status, sub_code, recorded=recorded):
+            counts[BOT_END, f"{kind} {sub_code_label(sub_code)}"] += 1
     return counts
 
 

@@ -12,8 +12,10 @@ from sqlalchemy import Engine, text
 from tests.lab.stack.scenario import Story
 
 LINKS = text("SELECT * FROM bot_links WHERE bot_id = :bot ORDER BY linked_at, meeting_id")
-BOT = text("SELECT status, link_state, last_error FROM bots WHERE id = :bot")
+BOT = text("SELECT status, link_state, recorded, ended_sub_code FROM bots WHERE id = :bot")
 FIRST = text("SELECT min(received_at) FROM deliveries WHERE bot_id = :bot AND code IS NOT NULL")
+# As people say it; another sub code stands for itself.
+WHY_NOT = {"timeout_exceeded_waiting_room": "not let in", "meeting_not_found": "no meeting"}
 CALLS = text("SELECT calls FROM link_attempts WHERE bot_id = :bot")
 
 
@@ -24,15 +26,24 @@ class Ending:
     story: Story
     status: str
     link_state: str
+    recorded: bool | None
+    sub_code: str | None
     meetings: list[tuple[str, str, str]]
     seconds: float | None
     calls: int
 
     @property
     def is_as_expected(self) -> bool:
-        """Whether what should be linked is, and nothing else."""
-        expected = (self.story.link_state, self.story.links)
-        return (self.link_state, len(self.meetings)) == expected
+        """Whether what should be linked and recorded is, and nothing else."""
+        expected = (self.story.link_state, self.story.links, self.story.recorded)
+        return (self.link_state, len(self.meetings), self.recorded) == expected
+
+    @property
+    def recording(self) -> str:
+        """Whether the bot recorded, or why not."""
+        if self.recorded is None:
+            return "-"
+        return "yes" if self.recorded else WHY_NOT.get(self.sub_code or "", self.sub_code or "no")
 
 
 def endings(engine: Engine, stories: Sequence[Story]) -> list[Ending]:
@@ -52,6 +63,8 @@ def _ending(engine: Engine, story: Story) -> Ending:
         story,
         status=bot.status if bot else "-",
         link_state=bot.link_state if bot else "unknown",
+        recorded=None if bot is None or bot.recorded is None else bool(bot.recorded),
+        sub_code=bot.ended_sub_code if bot else None,
         meetings=[(li.external_id, li.meeting_title or "-", li.meeting_state) for li in links],
         seconds=(_moment(last) - _moment(first)).total_seconds() if last and first else None,
         calls=sum(len(json.loads(kept)) for kept in calls),
@@ -64,12 +77,13 @@ def _moment(value: object) -> datetime:
 
 def links_table(found: Sequence[Ending]) -> Table:
     """Return a line per link, and one for each bot that has none; 80 columns suffice."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("bot", no_wrap=True, width=8)
     table.add_column("story", min_width=16)
     table.add_column("link_state", no_wrap=True, width=11)
-    table.add_column("linked to", no_wrap=True, overflow="ellipsis", width=21)
-    table.add_column("after", justify="right", no_wrap=True, width=8)
+    table.add_column("recorded", no_wrap=True, overflow="ellipsis", width=10)
+    table.add_column("linked to", no_wrap=True, overflow="ellipsis", width=17)
+    table.add_column("after", justify="right", no_wrap=True, width=6)
     table.add_column("calls", justify="right", width=5)
     for ending in found:
         for line in _lines(ending):
@@ -78,12 +92,13 @@ def links_table(found: Sequence[Ending]) -> Table:
 
 
 def _lines(ending: Ending) -> list[tuple[str, ...]]:
-    after = "-" if ending.seconds is None else f"{ending.seconds * 1000:,.0f} ms"
+    after = "-" if ending.seconds is None else f"{ending.seconds:.2f} s"
     state = ending.link_state if ending.is_as_expected else f"[bold red]{ending.link_state} (!)"
     meetings = [
         f"{external_id}: {title if found == 'found' else found}"
         for external_id, title, found in ending.meetings
     ]
     first, *others = meetings or ["-"]
-    lines = [(ending.story.bot.id[:8], ending.story.title, state, first, after, str(ending.calls))]
-    return [*lines, *(("", "", "", other, "", "") for other in others)]
+    head = (ending.story.bot.id[:8], ending.story.title, state, ending.recording)
+    lines = [(*head, first, after, str(ending.calls))]
+    return [*lines, *(("", "", "", "", other, "", "") for other in others)]

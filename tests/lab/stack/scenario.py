@@ -11,6 +11,7 @@ from tests.lab.sender.events import Generation, lifecycle
 from tests.lab.sender.signing import Family
 from tests.lab.world.builders import Builder
 from tests.lab.world.shapes import Bot
+from tests.lab.world.timeline import was_recorded
 
 DUPLICATE_SHARE = 0.2
 ORDINARY = 6
@@ -27,6 +28,11 @@ class Story:
     generation: Generation = "v1.11"
     family: Family = "webhook"
     outcome: str = "done"
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its bot recorded anything."""
+        return was_recorded(self.bot.status_changes)
 
     def deliveries(self) -> list[Delivery]:
         """Return the webhooks of its life, with what else a workspace sends among them."""
@@ -72,7 +78,8 @@ def _shared(build: Builder) -> Story:
 def _unlinked(build: Builder) -> list[Story]:
     return [
         Story("no meeting", build.bot(), "no_meetings", 0),
-        Story("never got in", _one_meeting(build, "fatal"), "linked", 1, outcome="fatal"),
+        Story("no such meeting", _one_meeting(build, "fatal"), "linked", 1, outcome="fatal"),
+        Story("never let in", _one_meeting(build, "lobby"), "linked", 1, outcome="lobby"),
     ]
 
 

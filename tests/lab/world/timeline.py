@@ -60,6 +60,11 @@ OUTCOMES: dict[str, tuple[Step, ...]] = {
         Step("call_ended", 600, 1200, "timeout_exceeded_noone_joined"),
         Step("done", 0.3, 0.6, "timeout_exceeded_noone_joined"),
     ),
+    "lobby": (
+        *(_READY, _JOINING, _WAITING),
+        Step("call_ended", 600, 1200, "timeout_exceeded_waiting_room", "Nobody let the bot in."),
+        _DONE,
+    ),
     "kicked": (
         *(_READY, _JOINING, _WAITING),
         Step("call_ended", 5, 90, "bot_kicked_from_waiting_room", "Turned away at the door."),

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, insert, text
+from sqlalchemy import Engine, delete, insert, text, update
 
 from models.core.bot_status import Status
+from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
+from models.tables.hourly_count import BOT_END, TOTAL, HourlyCount
 from models.tables.recording import Recording
+from tests.conftest import MakeContext
+from tests.lab.recall import FakeRecall
 from tests.support.fakes import BOT
 from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery, bot_row, later, rows, set_bot
@@ -22,8 +26,11 @@ from workers.linking.bot_outcomes import (
     fill_outcomes,
     refresh_outcomes,
 )
+from workers.linking.drain import Drain
+from workers.linking.relink import relink
 from workers.recall_api.bot_list import ListedBot
 from workers.reconcile.merge import merge
+from workers.shutdown import Stop
 
 MIGRATION = Path(__file__).parents[3] / "migrations/versions/0015_fill_recorded.py"
 LIVES = {
@@ -236,3 +243,53 @@ def test_the_migration_fills_in_the_same(engine: Engine, seed: int) -> None:
     known = {bot_id for bot_id, told in filled.items() if told[0] is not None}
     assert {bot: again[bot] for bot in known} == {bot: filled[bot] for bot in known}
     assert {bot for bot, told in again.items() if told[0] is not None} == known
+
+
+def test_each_bot_is_counted_once_by_how_it_ended(
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
+) -> None:
+    """When it is sealed: not before its end, and not again when it is looked up once more."""
+    ended = ("done", "paused", "lobby", "kicked", "denied", "empty", "fatal")
+    bots = [recall.build.bot([recall.build.meeting(recall.build.user())], outcome=o) for o in ended]
+    for last in (False, True):
+        for bot in bots:
+            # Each but the last; then that one, which may be all there is.
+            told = bot.status_changes[-1:] if last else bot.status_changes[:-1]
+            for change in told:
+                add_delivery(
+                    engine,
+                    bot.id,
+                    change.code,
+                    sub_code=change.sub_code,
+                    occurred_at=change.created_at,
+                )
+        Drain(make_context(), Stop()).run()
+        assert bool(ends(engine)) is last
+    with engine.begin() as connection:
+        assert relink(connection, [bot.id for bot in bots]) == len(bots)
+        connection.execute(update(Bot).values(due_at=db_now(-1)))
+    Drain(make_context(), Stop()).run()
+    assert ends(engine) == {
+        "recorded call_ended_by_host": 2,
+        "not_admitted timeout_exceeded_waiting_room": 1,
+        "not_admitted bot_kicked_from_waiting_room": 1,
+        "not_recorded timeout_exceeded_recording_permission_denied": 1,
+        "not_recorded timeout_exceeded_noone_joined": 1,
+        "fatal meeting_not_found": 1,
+    }
+
+
+def test_a_sub_code_of_next_year_makes_no_counter_of_its_own(
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
+) -> None:
+    """The set is open, and a label with anything in it could be made without end."""
+    for sub_code in ("abducted_by_aliens", "lost_in_space", None):
+        bot = recall.build.bot()
+        add_delivery(engine, bot.id, "fatal", sub_code=sub_code)
+    Drain(make_context(), Stop()).run()
+    assert ends(engine) == {"fatal other": 2, "fatal none": 1}
+
+
+def ends(engine: Engine) -> dict[str, int]:
+    """How many bots ended in each way, of all time."""
+    return {row.label: row.count for row in rows(engine, HourlyCount, name=BOT_END, hour=TOTAL)}
