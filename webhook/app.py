@@ -17,6 +17,7 @@ from webhook.receiver.storage import Inbox
 from webhook.receiver.wakeup import WakeupNotifier
 from webhook.receiver.write_check import WriteCheck
 from webhook.services.calendar_actions import CalendarActions
+from webhook.services.events import EventActions
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkService
 from webhook.web import problems
@@ -67,10 +68,13 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     app.register_blueprint(health.blueprint(resources.health))
     access, reader = Access(settings), Reader(resources.reads)
     relink_service = RelinkService(reader, resources.writes, resources.worker_wakeup)
+    event_actions = EventActions(settings, reader, resources.writes)
     app.register_blueprint(metrics.blueprint(reader, access))
-    app.register_blueprint(api.blueprint(api.Api(settings, reader, relink_service), access))
+    answers = api.Api(settings, reader, relink_service, event_actions)
+    app.register_blueprint(api.blueprint(answers, access))
     actions = CalendarActions(settings, resources.writes, resources.redis)
-    console.init_app(app, settings, access, console.Services(reader, relink_service, actions))
+    services = console.Services(reader, relink_service, actions, event_actions)
+    console.init_app(app, settings, access, services)
     calendar.init_app(app, settings, resources.writes, resources.redis)
     app.after_request(_add_headers)
     return app

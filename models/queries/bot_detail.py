@@ -8,10 +8,11 @@ from sqlalchemy import Connection, select
 
 from models.core.bot_status import Status, StatusKey
 from models.queries.circuit import read_circuit
+from models.queries.event_list import EventFilter, events
 from models.queries.filters import DeliveryFilter, LinkFilter
 from models.queries.link_summary import why
 from models.queries.lists import BOT_COLUMNS, deliveries, links
-from models.queries.rows import AttemptRow, BotRow, CallRow, Explained, StatusRow
+from models.queries.rows import AttemptRow, BotRow, CallRow, EventLine, Explained, StatusRow
 from models.queries.same_meeting import other_bots
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
@@ -40,7 +41,23 @@ def explain(connection: Connection, bot_id: str) -> Explained | None:
         attempts=_attempts(connection, bot_id),
         links=linked,
         same_meeting=other_bots(connection, bot_id, linked, MAX_ROWS),
+        events=_events(connection, bot_id),
     )
+
+
+def _events(connection: Connection, bot_id: str) -> list[EventLine]:
+    found = events(EventFilter(bot_id=bot_id)).page(connection, MAX_ROWS).rows
+    return [
+        EventLine(
+            row.event_id,
+            row.type,
+            row.created_at,
+            row.state,
+            row.attempts,
+            row.data.get("changed") or [],
+        )
+        for row in reversed(found)
+    ]
 
 
 def has_delivery(connection: Connection, bot_id: str) -> bool:

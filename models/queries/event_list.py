@@ -51,6 +51,11 @@ def events(wanted: EventFilter) -> Listing[EventRow]:
     return Listing(query, (_EVENTS.position,), EventRow, is_rising=True)
 
 
+def events_where(event_id: str) -> Query:
+    """Select one event."""
+    return select(EVENT_LOG).where(_EVENTS.event_id == event_id)
+
+
 def _events(wanted: EventFilter) -> Query:
     query: Query = select(EVENT_LOG)
     for name in _EQUAL:

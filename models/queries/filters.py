@@ -105,6 +105,7 @@ MessageId = Annotated[str, column_text(Delivery.id), AfterValidator(_storable)]
 Actor = Annotated[str, column_text(Audit.actor), AfterValidator(_storable)]
 Action = Annotated[str, column_text(Audit.action), AfterValidator(_storable)]
 Subject = Annotated[str, column_text(Audit.subject), AfterValidator(_storable)]
+EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{30}$")]
 EndpointName = Annotated[str, column_text(EventDelivery.endpoint), AfterValidator(_storable)]
 # What PostgreSQL's bigint and SQLite's integer hold.
 FeedPosition = Annotated[int, Field(ge=0, lt=2**63)]

@@ -130,6 +130,18 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EventLine:
+    """One event that a bot caused, without its data."""
+
+    event_id: str
+    type: str
+    created_at: datetime
+    state: str
+    attempts: int
+    changed: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Everything known about one bot, and a sentence that explains its link state."""
 
@@ -141,6 +153,7 @@ class Explained:
     links: list[LinkRow]
     # Links of other bots to the same meetings.
     same_meeting: list[LinkRow]
+    events: list[EventLine]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
+from models.queries.rows import AttemptRow, CallRow, DeliveryRow, EventLine, Explained, StatusRow
 
 # Equal times are common; a delivery is listed before its effects.
-_ORDER = {"delivery": 0, "status": 1, "attempt": 2, "next": 3}
+_ORDER = {"delivery": 0, "status": 1, "attempt": 2, "event": 3, "next": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ def timeline(found: Explained) -> list[Moment]:
         *map(_delivery, found.deliveries),
         *map(_status, found.statuses),
         *map(_attempt, found.attempts),
+        *map(_event, found.events),
         *_next(found),
     ]
     return sorted(moments, key=lambda moment: (moment.at, _ORDER[moment.kind]))
@@ -49,6 +50,10 @@ def _attempt(row: AttemptRow) -> Moment:
     took = round((row.finished_at - row.started_at).total_seconds() * 1000)
     notes, calls = _notes(row.error), tuple(row.calls)
     return Moment(row.started_at, "attempt", "look-up at Recall", row.outcome, notes, took, calls)
+
+
+def _event(row: EventLine) -> Moment:
+    return Moment(row.created_at, "event", row.type, row.state, _notes(", ".join(row.changed)))
 
 
 def _next(found: Explained) -> Iterator[Moment]:

@@ -41,6 +41,11 @@ POINTS = {
     "saving, links written": "workers.linking.save_bots:write_links:after",
     "saving, before the commit": "workers.linking.saving:add_hourly_counts:after",
     "saved": "workers.linking.saving:log_saved:before",
+    "telling, links written": "workers.outbox.links:write_events:before",
+    "telling, events written": "workers.outbox.links:write_events:after",
+    "telling, end written": "workers.linking.save_bots:tell_ended:after",
+    "numbering, before the commit": "workers.events.publisher:number_events:after",
+    "numbered": "workers.events.publisher:Publisher.number:after",
     "drained, RQ not told": "workers.processes.rq_worker:DrainJob.drain:after",
 }
 

@@ -1,7 +1,8 @@
 """A stack to be broken: the Procfile's lines kept alive over servers of its own, and the oracle.
 
 The oracle is the same after every fault: what was answered 2xx is stored once and applied, every
-bot is settled, its links are those that the fake Recall tells, and no two holders settled a bot.
+bot is settled, its links are those that the fake Recall tells, no two holders settled a bot, and
+the history of events tells each change of a link once.
 """
 
 import itertools
@@ -27,6 +28,7 @@ from models.tables.bot import Bot
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
 from tests.conftest import SECRET, a_postgres
+from tests.faults.event_history import faults_in_history
 from tests.faults.report import Figures
 from tests.lab.recall import FakeRecall
 from tests.lab.sender.deliveries import Delivery as Webhook
@@ -196,6 +198,12 @@ class Wave:
         assert links == expected
         assert overlapping == []
         assert self.is_settled
+        assert self.faults_in_history() == []
+
+    def faults_in_history(self) -> list[str]:
+        """What the events of its bots tell otherwise than it is."""
+        with self._rig.engine.connect() as connection:
+            return faults_in_history(connection, [bot.id for bot in self.bots])
 
     def overlapping(self) -> list[str]:
         """Bots that two holders have settled for the same time: a lost lease wrote something."""

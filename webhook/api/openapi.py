@@ -8,10 +8,13 @@ from pydantic import BaseModel, TypeAdapter
 
 from models.core.sanitize import LONGEST_TEXT
 from models.queries.alerts import Alarm
+from models.queries.event_detail import EventDetail
 from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.registry import LISTS, ListKind
 from models.queries.rows import Explained
 from models.queries.service_status import Overview
+from webhook.api.openapi_webhooks import webhooks
+from webhook.services.events import ResendPreview, ResendRequest, Resent
 from webhook.services.relink import Preview, Relinked, RelinkRequest
 from webhook.web.params import query_model
 
@@ -43,6 +46,14 @@ class RelinkOneRequest:
     relinked: int
 
 
+@dataclass(frozen=True, slots=True)
+class ResentOne:
+    """One event is sent again."""
+
+    event_id: str
+    resent: int
+
+
 def document() -> Json:
     """Return the OpenAPI document."""
     schemas: Json = {}
@@ -63,10 +74,31 @@ def document() -> Json:
             )
         },
     }
+    event_id = _path_parameter("event_id", "the event's id", kind="string")
+    paths |= {
+        "/api/events/{event_id}": {
+            "get": _read("One event with its attempts", EventDetail, schemas, event_id)
+        },
+        "/api/events/{event_id}/resend": {
+            "post": _change(
+                "Send one event again", schemas, {"202": ResentOne}, event_id, name="resend_one"
+            )
+        },
+        "/api/events/resend": {
+            "post": _change(
+                "Send the events of a filter again; with `preview` say which they are",
+                schemas,
+                {"200": ResendPreview, "202": Resent},
+                body=ResendRequest,
+                name="resend_many",
+            )
+        },
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "recall-links", "version": "1", "description": __doc__},
         "paths": paths,
+        "webhooks": webhooks(),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
@@ -112,10 +144,11 @@ def _change(
     answers: dict[str, type],
     *parameters: Json,
     body: type[BaseModel] | None = None,
+    name: str | None = None,
 ) -> Json:
     content = {code: _answer(summary, _reference(kind, schemas)) for code, kind in answers.items()}
     operation: Json = {
-        "operationId": "relink_many" if body else "relink_one",
+        "operationId": name or ("relink_many" if body else "relink_one"),
         "summary": summary,
         "parameters": list(parameters),
         "responses": {**content, **_problems(schemas, 400, 401, 403, 404, 503)},
@@ -159,8 +192,8 @@ def _metadata_parameter(words: str) -> Json:
     return {"name": FIELD, **how, "description": words, "schema": schema}
 
 
-def _path_parameter(name: str, words: str) -> Json:
-    schema = {"type": "string", "format": "uuid"}
+def _path_parameter(name: str, words: str, kind: str = "uuid") -> Json:
+    schema = {"type": "string"} if kind == "string" else {"type": "string", "format": kind}
     return {"name": name, "in": "path", "required": True, "description": words, "schema": schema}
 
 

@@ -14,6 +14,7 @@ from models.queries.registry import LISTS, ListKind
 from models.queries.service_status import overview
 from models.settings.environment import Settings
 from webhook.api.openapi import document
+from webhook.services.events import EventActions, ResendRequest
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkRequest, RelinkService
 from webhook.web.auth import Access, current_caller
@@ -29,9 +30,16 @@ View = Callable[..., Response]
 class Api:
     """The views; each returns JSON, CSV or a problem document."""
 
-    def __init__(self, settings: Settings, reader: Reader, relink_service: RelinkService) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reader: Reader,
+        relink_service: RelinkService,
+        event_actions: EventActions,
+    ) -> None:
         self._reader = reader
         self._relink_service = relink_service
+        self._event_actions = event_actions
         self._cursors = Cursors(settings)
 
     def listing(self, kind: ListKind) -> View:
@@ -78,6 +86,24 @@ class Api:
             return _json(self._relink_service.preview(wanted))
         return _json(self._relink_service.many(wanted, current_caller().name), 202)
 
+    def event(self, event_id: str) -> Response:
+        """Return one event with its deliveries and attempts."""
+        found = self._event_actions.detail(event_id)
+        return _json(found) if found else problem(404, "unknown event", event_id=event_id)
+
+    def resend_one(self, event_id: str) -> Response:
+        """Send one event again."""
+        if self._event_actions.one(event_id, current_caller().name):
+            return _json({"event_id": event_id, "resent": 1}, 202)
+        return problem(404, "unknown event, or no endpoint takes it", event_id=event_id)
+
+    def resend_many(self) -> Response:
+        """Send the events of a filter again, or preview which they are."""
+        wanted = read_json(request, ResendRequest)
+        if wanted.preview:
+            return _json(self._event_actions.preview(wanted))
+        return _json(self._event_actions.many(wanted, current_caller().name), 202)
+
 
 def blueprint(api: Api, access: Access) -> Blueprint:
     """Return the routes; each requires a token."""
@@ -89,6 +115,12 @@ def blueprint(api: Api, access: Access) -> Blueprint:
     routes.add_url_rule("/status", "status", api.status)
     routes.add_url_rule("/bots/<bot_id>/relink", "relink_one", api.relink_one, methods=["POST"])
     routes.add_url_rule("/relink", "relink_many", api.relink_many, methods=["POST"])
+    routes.add_url_rule("/events/<event_id>", "event", api.event)
+    for path, one in (
+        ("/events/<event_id>/resend", api.resend_one),
+        ("/events/resend", api.resend_many),
+    ):
+        routes.add_url_rule(path, one.__name__, one, methods=["POST"])
     routes.add_url_rule("/openapi.json", "openapi", lambda: _json(document()))
     routes.register_error_handler(BadParameterError, _bad_parameter)
     return routes

@@ -19,6 +19,7 @@ from models.settings.environment import Settings
 from models.tables.schema_version import HEAD, version
 from webhook.cli.environment import with_env_file
 from webhook.receiver.storage import Inbox
+from webhook.services.events import EventActions
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkService
 from workers.calendar_tokens.gateway import RecallGateway
@@ -83,6 +84,10 @@ class Session:
     def relink_service(self) -> RelinkService:
         """Return the relink service."""
         return RelinkService(self.reader(), self.writes(), self.wakeup())
+
+    def event_actions(self) -> EventActions:
+        """Return what sends events again."""
+        return EventActions(self.settings, self.reader(), self.writes())
 
     def calendar(self, *, patience: float, seconds: float) -> CalendarClient:
         """Return a Recall client; it waits `patience` s for its turn and `seconds` for a call."""

@@ -15,11 +15,13 @@ from models.queries.registry import EVENTS
 from models.queries.rows import EventRow
 from models.queries.views import EVENT_LOG
 from webhook.cli.context import Session
+from webhook.cli.event_actions import COMMANDS as ACTIONS
 from webhook.cli.lists import as_filter, list_command
 
 POLL_SECONDS = 1.0
 _PAGE = 500
 _LIST = list_command(EVENTS)
+_LIST.name = "list"
 # Where the feed is read to: these say how a list is shown.
 _FORMS = ("form", "limit")
 
@@ -68,6 +70,6 @@ GROUP = click.Group(
     callback=_run,
     invoke_without_command=True,
     params=[FOLLOW, *_LIST.params],
-    commands={"list": _LIST},
+    commands=[_LIST, *ACTIONS],
 )
 COMMANDS = (GROUP,)

@@ -10,11 +10,13 @@ from models.core.database_remedies import TOO_SLOW
 from models.queries.registry import LISTS
 from models.settings.environment import Settings
 from webhook.console.calendar import CalendarPages
+from webhook.console.events import EventPages
 from webhook.console.login import Sessions
 from webhook.console.pages import Pages
 from webhook.console.relink import Relinking
 from webhook.console.rendering import Renderer, add_headers
 from webhook.services.calendar_actions import CalendarActions
+from webhook.services.events import EventActions
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkService
 from webhook.web.auth import Access
@@ -32,6 +34,7 @@ class Services:
     reader: Reader
     relink_service: RelinkService
     calendar_actions: CalendarActions
+    event_actions: EventActions
 
 
 def init_app(app: Flask, settings: Settings, access: Access, services: Services) -> None:
@@ -44,6 +47,7 @@ def init_app(app: Flask, settings: Settings, access: Access, services: Services)
     _add_sessions(routes, sessions)
     _add_relinking(routes, Relinking(settings, services.reader, services.relink_service, renderer))
     _add_calendar(routes, CalendarPages(services.reader, services.calendar_actions, renderer))
+    _add_events(routes, EventPages(settings, services.event_actions, renderer))
     # Last, because its last route matches every unknown path.
     _add_pages(routes, Pages(settings, services.reader, renderer))
 
@@ -71,6 +75,15 @@ def _add_relinking(routes: Blueprint, relinking: Relinking) -> None:
     routes.add_url_rule("/relink", "relink_preview", relinking.preview)
     routes.add_url_rule("/relink", "relink", relinking.relink, methods=["POST"])
     routes.add_url_rule("/relink/done", "relinked", relinking.done)
+
+
+def _add_events(routes: Blueprint, events: EventPages) -> None:
+    routes.add_url_rule("/events/<event_id>", "event", events.event)
+    routes.add_url_rule("/events/resend", "resend_preview", events.preview)
+    routes.add_url_rule("/events/resend", "resend", events.resend, methods=["POST"])
+    routes.add_url_rule("/events/resend/done", "resent", events.done)
+    routes.add_url_rule("/events/endpoints", "event_endpoints", events.endpoints)
+    routes.add_url_rule("/events/endpoints", "event_turn", events.turn, methods=["POST"])
 
 
 def _add_calendar(routes: Blueprint, calendar: CalendarPages) -> None:

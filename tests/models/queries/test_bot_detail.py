@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from models.queries.bot_detail import MAX_ROWS, explain, has_delivery
-from models.queries.rows import AttemptRow, CallRow, DeliveryRow, Explained, StatusRow
+from models.queries.rows import AttemptRow, CallRow, DeliveryRow, EventLine, Explained, StatusRow
 from models.queries.timeline import timeline
 from models.tables.base import db_now
 from models.tables.bot import BotStatus
@@ -123,6 +123,7 @@ def test_the_timeline_is_sorted_and_ends_with_the_next_attempt() -> None:
         attempts=[AttemptRow(1, later(10), later(11), "partial", "http_503", [call])],
         links=[],
         same_meeting=[],
+        events=[EventLine("evt_1", "bot.ended", later(11), "delivered", 1, [])],
     )
     moments = timeline(found)
     assert [(moment.kind, moment.at) for moment in moments] == [
@@ -130,11 +131,12 @@ def test_the_timeline_is_sorted_and_ends_with_the_next_attempt() -> None:
         ("delivery", later(10)),
         ("status", later(10)),
         ("attempt", later(10)),
+        ("event", later(11)),
         ("next", later(900)),
     ]
     assert "arrived 2 times" in moments[1].notes
     assert (moments[3].ms, moments[3].calls) == (1000, (call,))
-    assert moments[4].notes == ("http_503: bot/{id}",)
+    assert moments[5].notes == ("http_503: bot/{id}",)
 
 
 def _delivery(received_at: datetime, copies: int) -> DeliveryRow:
