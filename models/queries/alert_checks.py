@@ -15,9 +15,11 @@ from models.queries.service_status import (
     Overview,
     hourly_counts_since,
 )
+from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
+from models.tables.missed_meeting import MissedMeeting
 
 # Longer than a weekend, and a day before Recall disables an endpoint.
 LATEST_WARNING = timedelta(days=4)
@@ -28,6 +30,8 @@ REFUSED_AT_LEAST = 5
 # A busy service reaches the minimum in two hours, a quiet one in a day.
 REFUSED_HOURS = (2, 24)
 MOST_OVERDUE = 100
+DAY = timedelta(days=1)
+MOST_MISSED = 500
 STALLED_SECONDS = 300.0
 # Beyond the first retry: a receiver that is being deployed is no reason to wake anybody.
 FAILING_SECONDS = 600.0
@@ -159,3 +163,22 @@ def will_record_without_bot(context: AlarmContext) -> str | None:
     """Detect meetings that will be recorded but have no bot."""
     count = context.overview.findings.get("will_record_without_bot", 0)
     return f"{plural(count, 'meeting')} to be recorded without a bot" if count else None
+
+
+def meetings_missed(context: AlarmContext) -> str | None:
+    """Detect meetings that were found missed in the last day, and not recorded since."""
+    missed = MissedMeeting
+    some = (
+        select(missed.reason)
+        .where(missed.found_at > db_now(-DAY.total_seconds()), missed.resolved_at.is_(None))
+        .limit(MOST_MISSED)
+        .subquery()
+    )
+    counted = select(some.c.reason, func.count().label("n")).group_by(some.c.reason)
+    reasons = {row.reason: row.n for row in context.connection.execute(counted)}
+    if not reasons:
+        return None
+    total, words = sum(reasons.values()), sorted(reasons.items())
+    each = ", ".join(f"{count} {reason}" for reason, count in words)
+    were = "was" if total == 1 else "were"
+    return f"{plural(total, 'meeting')} {were} not recorded in the last day ({each})"

@@ -100,6 +100,13 @@ ALARMS = (
         alert_checks.will_record_without_bot,
     ),
     AlarmKind(
+        "meetings_missed",
+        "Meetings were not recorded",
+        "see them in /console/missed?unresolved=1, or by `recall-links missed --unresolved`, each"
+        " with its reason",
+        alert_checks.meetings_missed,
+    ),
+    AlarmKind(
         "events_failing",
         "Events are not delivered",
         "check the receiver; `recall-links events list --state failed` lists what was given up",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 from sqlalchemy.orm import aliased
 
 from models.queries.filters import ExternalId, Filter, Time
@@ -99,10 +99,13 @@ def _findings() -> Query:
 def _stands() -> ColumnElement[bool]:
     # Between two checks its cause may end: the meeting is over, or its bot has come.
     is_over = and_(_FINDING.ends_at.is_not(None), _FINDING.ends_at <= db_now())
-    bot_came = exists().where(
-        Link.meeting_id == _FINDING.subject,
-        Link.seen_start == _FINDING.starts_at,
-        Link.ended_at.is_(None),
+    bot = (
+        select(Link.bot_id)
+        .where(Link.meeting_id == _FINDING.subject, Link.seen_start == _FINDING.starts_at)
+        .where(Link.ended_at.is_(None))
+        # One look-up a finding: EXISTS might read every link there is.
+        .limit(1)
+        .scalar_subquery()
     )
     is_without_bot = _FINDING.kind == "will_record_without_bot"
-    return and_(not_(is_over), not_(and_(is_without_bot, bot_came)))
+    return and_(not_(is_over), or_(not_(is_without_bot), bot.is_(None)))

@@ -10,6 +10,7 @@ from models.queries.event_list import EventFilter, events
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.queries.findings import FindingFilter, FindingRow, findings
 from models.queries.lists import bots, deliveries, links, rejections
+from models.queries.missed import MissedFilter, MissedRow, missed
 from models.queries.pagination import Listing
 from models.queries.rows import AuditRow, BotRow, DeliveryRow, EventRow, LinkRow, RejectionRow
 
@@ -86,4 +87,21 @@ EVENTS = ListKind(
     EventRow,
     lambda wanted, _dialect: events(wanted),
 )
-LISTS = (LINKS, BOTS, DELIVERIES, REJECTIONS, CALENDAR_USERS, FINDINGS, EVENTS, AUDIT)
+MISSED = ListKind(
+    "missed",
+    "Meetings that were to be recorded and were not, latest first",
+    MissedFilter,
+    MissedRow,
+    lambda wanted, _dialect: missed(wanted),
+)
+LISTS = (
+    LINKS,
+    BOTS,
+    DELIVERIES,
+    REJECTIONS,
+    MISSED,
+    CALENDAR_USERS,
+    FINDINGS,
+    EVENTS,
+    AUDIT,
+)

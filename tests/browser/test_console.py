@@ -18,8 +18,9 @@ from models.queries.registry import LISTS
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
-from models.tables.calendar import CalendarMeeting
+from models.tables.calendar import CalendarMeeting, CalendarUser
 from models.tables.calendar_finding import CalendarFinding
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
@@ -309,8 +310,12 @@ def _fill_with_endless_words(engine: Engine) -> None:
         connection.execute(update(Bot).values(bot_name="n" * 200, sub_code="s" * 100))
         connection.execute(delete(CalendarFinding))
         bots = {"bot_ids": [RETRIED, GIVEN_UP], "starts_at": db_now(3600)}
-        row = insert(CalendarFinding).values(calendar_user_id="u" * 100, **finding, **bots)
+        row = insert(CalendarFinding).values(
+            calendar_user_id="u" * 100, title="t" * 300, **finding, **bots
+        )
         connection.execute(row)
+        connection.execute(update(CalendarUser).values(email=f"{'e' * 300}@example.com"))
+        connection.execute(update(MissedMeeting).values(title="t" * 300, sub_code="s" * 100))
 
 
 def _misfits(page: Page) -> list[str]:

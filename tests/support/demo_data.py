@@ -20,13 +20,14 @@ from models.tables.calendar_finding import CalendarFinding
 from models.tables.event import Event
 from models.tables.hourly_count import BOT_END, HourlyCount
 from models.tables.link import LinkAttempt
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import migrate
 from tests.lab.recall import FakeRecall
 from tests.lab.stack.servers import free_port
 from tests.lab.stack.stack import Stack, environment
-from tests.support.bulk_data import an_id, populate
+from tests.support.bulk_data import an_id, bot_id, populate
 from tests.support.console_client import READ, WRITE
 from tests.support.rows import add_bot, add_delivery
 from workers.outbox.numbering import Route, number_events
@@ -43,6 +44,7 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
     now = datetime.now(UTC)
     _troubled_bots(engine, now)
     _calendars(engine, now)
+    _missed(engine, now)
     with engine.begin() as connection:
         connection.execute(
             update(Bot).where(Bot.link_state == "partial").values(due_at=db_now(420))
@@ -145,6 +147,26 @@ def _calendars(engine: Engine, now: datetime) -> None:
              subject=subject, bot_ids=bots, found_at=night, **soon)  # fmt: skip
     _add(engine, CalendarFinding, calendar_user_id=an_id(3, 4), bot_ids=[], found_at=night,
          kind="one_person_two_external_ids", subject=an_id(3, 5))  # fmt: skip
+
+
+def _missed(engine: Engine, now: datetime) -> None:
+    """Write what was missed in the last days: one of it was recorded after all."""
+    about: list[tuple[str, str | None, str | None]] = [
+        ("no_bot", None, None),
+        ("not_admitted", "timeout_exceeded_waiting_room", bot_id(7)),
+        ("bot_failed", "meeting_not_found", GIVEN_UP),
+        ("not_recorded", "bot_kicked_from_call", bot_id(11)),
+        ("no_bot", None, None),
+    ]
+    for number, (reason, sub_code, bot) in enumerate(about):
+        start = now - timedelta(hours=26 + 9 * number)
+        _add(
+            engine, MissedMeeting, meeting_id=an_id(8, 80 + number), reason=reason, bot_id=bot,
+            calendar_user_id=an_id(3, number % 3), external_id=f"person-{number % 3:05d}",
+            title=f"Pricing workshop {number}", start_time=start, sub_code=sub_code,
+            end_time=start + timedelta(minutes=30), found_at=now - timedelta(hours=25),
+            resolved_at=now - timedelta(hours=20) if number == 4 else None,
+        )  # fmt: skip
 
 
 def _attempts(bot: str) -> list[tuple[float, str, list[dict[str, Any]]]]:

@@ -27,6 +27,7 @@ from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
 from tests.support.bulk_data import an_id
 from tests.support.cli_terminal import Typist
@@ -163,6 +164,11 @@ def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
         (CalendarUser, {
             "id": user, "external_id": text(CalendarUser.external_id), "email": email,
             "google_connected": False, "microsoft_connected": False, "seen_at": seen,
+        }),
+        (MissedMeeting, {
+            "meeting_id": meeting, "external_id": text(MissedMeeting.external_id),
+            "title": text(MissedMeeting.title), "start_time": seen, "end_time": seen,
+            "reason": "not_admitted", "bot_id": bot, "found_at": seen,
         }),
         (CalendarFinding, {
             "calendar_user_id": user, "kind": "two_bots_on_one_meeting", "subject": meeting,

@@ -17,12 +17,14 @@ from models.queries.bot_detail import explain
 from models.queries.calendar_users import CalendarUserFilter
 from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
 from models.queries.findings import FindingFilter
+from models.queries.missed import MissedFilter
 from models.queries.registry import (
     BOTS,
     CALENDAR_USERS,
     DELIVERIES,
     FINDINGS,
     LINKS,
+    MISSED,
     REJECTIONS,
     ListKind,
 )
@@ -36,6 +38,7 @@ from models.tables.calendar import CalendarUser
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.hourly_count import BOT_END, HourlyCount
+from models.tables.missed_meeting import MissedMeeting
 from models.tables.reconcile_run import ReconcileRun
 from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
@@ -100,6 +103,18 @@ def _write_the_rest(connection: Connection) -> None:
     connection.execute(
         insert(ReconcileRun), [run | {"finished_at": run["beat_at"]} for run in runs]
     )
+    about = [
+        {
+            "meeting_id": meeting_id(n),
+            "reason": ("no_bot", "not_admitted")[n % 2],
+            "external_id": f"person-{n % 200:05d}",
+            "start_time": later(60 * n),
+            "end_time": later(60 * n + 1800),
+            "found_at": later(60 * n + 3600),
+        }
+        for n in range(9000)
+    ]
+    connection.execute(insert(MissedMeeting), about)
     users = [{"id": str(n), "seen_at": later(n), "google_connected": n > 9} for n in range(5000)]
     connection.execute(insert(CalendarUser), users)
     amiss = {"kind": "two_bots_on_one_meeting", "bot_ids": []}
@@ -211,6 +226,11 @@ ASKED: list[tuple[ListKind, Filter]] = [
     (DELIVERIES, DeliveryFilter(outcome="malformed")),
     (DELIVERIES, DeliveryFilter(since=later(60_000), until=later(90_000))),
     (REJECTIONS, RejectionFilter()),
+    (MISSED, MissedFilter()),
+    (MISSED, MissedFilter(unresolved=True)),
+    (MISSED, MissedFilter(external_id="person-00017")),
+    (MISSED, MissedFilter(reason="not_admitted")),
+    (MISSED, MissedFilter(since=later(60_000), until=later(90_000))),
     (CALENDAR_USERS, CalendarUserFilter()),
     (CALENDAR_USERS, CalendarUserFilter(external_id="person-00017")),
     (CALENDAR_USERS, CalendarUserFilter(email="person-00017@north.example")),

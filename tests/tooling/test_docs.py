@@ -16,6 +16,7 @@ from models.tables.calendar import MeetingState
 from models.tables.calendar_finding import FindingKind
 from models.tables.delivery import Outcome
 from models.tables.link import EndReason
+from models.tables.missed_meeting import MissedReason
 from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import ROOT, MakeSettings
 from tests.lab.recall import FakeRecall
@@ -60,6 +61,7 @@ WORDS = {
     "delivery outcome": get_args(Outcome),
     "rejection reason": tuple(Reason),
     "finding": get_args(FindingKind),
+    "missed reason": get_args(MissedReason),
 }
 
 

@@ -179,7 +179,7 @@ def check(session: Session, external_id: str, *, as_json: bool) -> None:
         print_json(result)
     else:
         _print_check(result)
-    if result.findings or result.changed:
+    if result.findings or result.changed or result.missed:
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
@@ -190,6 +190,10 @@ def _print_check(result: CheckResult) -> None:
     )
     for change in result.changes:
         click.echo(f"{change.bot_id} → {change.meeting_id}: {change.what} ({change.reason})")
+    for one in result.missed:
+        why = f"{one.reason} ({one.sub_code})" if one.sub_code else one.reason
+        title = visible(one.title) or one.meeting_id
+        click.echo(f"missed: {title} at {visible(one.start_time)}: {why}")
     for finding in result.findings:
         at = f" at {visible(finding.starts_at)}" if finding.starts_at else ""
         bots = f": {', '.join(finding.bot_ids)}" if finding.bot_ids else ""

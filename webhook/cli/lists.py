@@ -36,6 +36,7 @@ SHOWN = {
         "last_error",
     ),
     "deliveries": ("received_at", "event", "outcome", "reason", "bot_id", "copies"),
+    "missed": ("external_id", "meeting_title", "meeting_start", "reason", "sub_code", "bot_id"),
     "calendar-users": (
         "external_id",
         "email",

@@ -39,6 +39,8 @@ LABELS = {
     "state": "Delivery",
     "endpoint": "Endpoint",
     "after": "After position",
+    "reason": "Reason",
+    "MissedFilter.unresolved": "Not recorded since",
 }
 
 
@@ -63,7 +65,13 @@ def form_fields(
     """Return a field for each filter; `wrong` names the one with an error."""
     fields = wanted.model_json_schema()["properties"]
     shown = [
-        _field(name, schema, given.get(name, ""), detail if name == wrong else None)
+        _field(
+            LABELS.get(f"{wanted.__name__}.{name}", LABELS.get(name, name)),
+            name,
+            schema,
+            given.get(name, ""),
+            detail if name == wrong else None,
+        )
         for name, schema in fields.items()
     ]
     if FIELD not in fields:
@@ -80,7 +88,9 @@ def _key_field(name: str, value: str, error: str | None) -> FormField:
     return FormField(name, name, label, "exactly this text", "text", [], value, error)
 
 
-def _field(name: str, schema: Mapping[str, Any], value: str, error: str | None) -> FormField:
+def _field(
+    label: str, name: str, schema: Mapping[str, Any], value: str, error: str | None
+) -> FormField:
     choices = list(_choices(schema))
     kind = "choice" if choices else _kind(schema)
     if kind == "time" and error is None:
@@ -89,7 +99,7 @@ def _field(name: str, schema: Mapping[str, Any], value: str, error: str | None) 
         # A time field would hide an invalid value, so the error needs a text field.
         kind = "text"
     hint = str(schema.get("description", ""))
-    return FormField(name, name, LABELS.get(name, name), hint, kind, choices, value, error)
+    return FormField(name, name, label, hint, kind, choices, value, error)
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

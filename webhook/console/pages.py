@@ -14,7 +14,8 @@ from models.queries.alerts import alarms
 from models.queries.bot_detail import explain, has_delivery
 from models.queries.bot_ends import ends_by_day
 from models.queries.filters import Filter, Limit
-from models.queries.registry import LINKS, ListKind
+from models.queries.missed import count_missed
+from models.queries.registry import LINKS, MISSED, ListKind
 from models.queries.same_meeting import count_same
 from models.queries.search import look_up
 from models.queries.service_status import overview
@@ -144,6 +145,8 @@ class Pages:
         def read(connection: Connection) -> dict[str, Any]:
             page = listing.page(connection, asked.limit, after)
             found = {"rows": page.rows, "now": database_time(connection), "next": page.next}
+            if kind is MISSED:
+                found["counts"] = count_missed(connection, asked)
             return found | ({"same": count_same(connection, page.rows)} if kind is LINKS else {})
 
         found = self._reader.read(read)

@@ -1,6 +1,7 @@
 """Renders the console's pages: Jinja filters, response headers and the error page."""
 
 import json
+import re
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -8,6 +9,7 @@ from typing import Any
 
 from flask import Flask, Response, g, make_response, render_template, request
 from jinja2 import StrictUndefined
+from markupsafe import Markup, escape
 
 from models.core.bot_outcome import EndKind, end_kind
 from models.core.humanize import duration
@@ -51,6 +53,7 @@ _STATE_TONES = TONES | {
     "read": "idle",
     "write": "wait",
 }
+_ADDRESS = re.compile(r"/console/[\w/?=&;-]+")
 _NAVIGATION = (
     ("overview", "/console/", "Overview"),
     ("links", "/console/links", "Links"),
@@ -58,6 +61,7 @@ _NAVIGATION = (
     ("bots", "/console/bots", "Bots"),
     ("deliveries", "/console/deliveries", "Deliveries"),
     ("rejections", "/console/rejections", "Rejections"),
+    ("missed", "/console/missed", "Missed"),
     ("calendar", "/console/calendar/", "Calendars"),
     ("events", "/console/events", "Events"),
     ("audit", "/console/audit", "Audit"),
@@ -86,6 +90,7 @@ class Renderer:
             sub_code_words=describe_sub_code,
             capped=capped,
             words=duration,
+            linked=linked,
             missed=describe_reconcile,
             # Not Jinja's tojson: it is made for scripts and escapes every quote.
             compact=partial(json.dumps, ensure_ascii=False),
@@ -112,6 +117,11 @@ def add_headers(response: Response) -> Response:
     """Add the console's headers to a response."""
     response.headers.update(HEADERS)
     return response
+
+
+def linked(text: str) -> Markup:
+    """Return a text of ours with the console's addresses in it as links."""
+    return Markup(_ADDRESS.sub(r'<a href="\g<0>">\g<0></a>', str(escape(text))))  # noqa: S704
 
 
 def stamp(moment: datetime) -> str:

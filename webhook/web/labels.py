@@ -43,6 +43,9 @@ _LABELS = {
     "one_person_two_external_ids": "one person with two external ids",
     "two_bots_on_one_meeting": "two bots on one meeting",
     "will_record_without_bot": "meeting without a bot",
+    # Why a meeting was missed.
+    "bot_failed": "bot could not join",
+    "no_bot": "no bot came",
     # Recording preferences.
     "record_confirmed": "confirmed meetings",
     "record_external": "external meetings",

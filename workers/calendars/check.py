@@ -16,6 +16,7 @@ from models.tables.calendar import CalendarUser
 from models.tables.link import Link
 from workers.calendars.actions import CalendarUserActions, UnknownUserError
 from workers.calendars.findings import NewFinding, find, keep_findings, same_person
+from workers.calendars.missed import NewMissed, judge
 from workers.calendars.user_list import is_believable, keep_users, mark_gone, time_of_list
 from workers.db.transactions import in_transaction
 from workers.outbox.links import watch_links
@@ -52,6 +53,7 @@ class CheckResult:
     links: int = 0
     changes: tuple[Change, ...] = ()
     findings: tuple[NewFinding, ...] = ()
+    missed: tuple[NewMissed, ...] = ()
 
     @property
     def changed(self) -> int:
@@ -124,9 +126,11 @@ class Check:
             if external_id is None or is_erased(connection, external_id):
                 return CheckResult()
             result = _compare(connection, external_id, meetings)
+            # Before the findings of the last check go: they say what was to be recorded.
+            missed = judge(connection, user, meetings)
             found = (*find(connection, user.id, meetings), *_duplicates(user.id, duplicates))
             keep_findings(connection, user.id, found)
-            return replace(result, findings=found)
+            return replace(result, findings=found, missed=missed)
 
         return in_transaction(self.engine, work)
 

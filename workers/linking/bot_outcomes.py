@@ -20,6 +20,7 @@ from models.core.bot_outcome import (
 from models.core.bot_status import Status
 from models.tables.bot import Bot, BotStatus
 from models.tables.recording import Recording
+from workers.linking.missed import resolve_recorded
 from workers.outbox.links import watch_links
 
 EVERY_SECONDS = 60.0
@@ -46,6 +47,7 @@ def refresh_outcomes(connection: Connection, bot_ids: Collection[str]) -> list[s
     changed = [bot_id for bot_id, new in after.items() if new != before[bot_id]]
     if changed:
         connection.execute(_written(), [_row(bot_id, after[bot_id]) for bot_id in changed])
+        resolve_recorded(connection, [bot_id for bot_id in changed if after[bot_id].recorded])
     return changed
 
 

@@ -9,6 +9,7 @@ from models.core.sanitize import utc_time
 from models.settings.environment import Settings
 from models.tables.base import db_now
 from models.tables.calendar import CalendarToken
+from models.tables.calendar_finding import CalendarFinding
 from models.tables.connect_link import ConnectLink
 from models.tables.delivery import Delivery
 from models.tables.event import Event, EventAttempt, EventDelivery
@@ -24,6 +25,8 @@ SOON_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
 # A check judges the last seven days: a month shows how often somebody's meetings are missed.
 MISSED_DAYS = 30
+# After its meeting is over a finding still says, for a week, that the meeting was to be recorded.
+FINDING_DAYS = 8
 BATCH = 500
 # The poller has other work: the rest waits for the next purge.
 MOST_BATCHES = 20
@@ -65,6 +68,7 @@ class Retention:
             self._delete_tokens,
             self._delete_connect_links,
             self._delete_missed_meetings,
+            self._delete_findings,
         ):
             for _ in range(MOST_BATCHES):
                 with self._engine.begin() as connection:
@@ -138,6 +142,11 @@ class Retention:
         before = db_now(-MISSED_DAYS * DAY_SECONDS)
         old = select(key).where(MissedMeeting.found_at < before).limit(BATCH)
         return connection.execute(delete(MissedMeeting).where(key.in_(old))).rowcount
+
+    def _delete_findings(self, connection: Connection) -> int:
+        # Usually the next check does; not where a calendar cannot be read any more.
+        over = CalendarFinding.ends_at < db_now(-FINDING_DAYS * DAY_SECONDS)
+        return connection.execute(delete(CalendarFinding).where(over)).rowcount
 
 
 def _emptied_until(connection: Connection) -> datetime | None:

@@ -67,7 +67,9 @@ def test_a_calendar_as_it_was_changes_nothing(
 ) -> None:
     """Exit code 0."""
     link(engine, make_context(), waiting(recall, ines).id)
-    link(engine, make_context(), recall.build.bot([recall.build.meeting(ines)]).id, code="done")
+    done = recall.build.bot([recall.build.meeting(ines)])
+    add_delivery(engine, done.id, "in_call_recording")
+    link(engine, make_context(), done.id, code="done")
     result = tell(*CHECK)
     assert (result.exit_code, told(result)["links"], told(result)["changes"]) == (0, 2, [])
 

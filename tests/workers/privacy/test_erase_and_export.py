@@ -213,6 +213,17 @@ def test_missed_meetings_stay_for_a_month(engine: Engine, make_settings: MakeSet
     assert [row.meeting_id for row in rows(engine, MissedMeeting)] == ["29"]
 
 
+def test_findings_about_what_is_long_over_go(engine: Engine, make_settings: MakeSettings) -> None:
+    """Also of a calendar that no check can read any more; those without a meeting stay."""
+    finding = {"calendar_user_id": "u", "kind": "two_bots_on_one_meeting", "bot_ids": []}
+    with engine.begin() as connection:
+        for subject, ends_at in (("old", db_now(-9 * 86_400)), ("new", db_now()), ("other", None)):
+            found = insert(CalendarFinding).values(subject=subject, ends_at=ends_at, **finding)
+            connection.execute(found.values(found_at=db_now()))
+    assert Retention(engine, make_settings()).purge() == 1
+    assert {row.subject for row in rows(engine, CalendarFinding)} == {"new", "other"}
+
+
 def test_erasing_again_changes_nothing(
     engine: Engine, tell: Tell, make_context: MakeContext, bot: FakeBot
 ) -> None:
