@@ -381,6 +381,42 @@ def test_the_search_opens_what_a_page_shows_of_an_id(reader: FlaskClient, engine
     assert set(re.findall(r'href="/console/bots/([^"]+)"', several.text)) >= {one, other}
 
 
+LOBBY = "timeout_exceeded_waiting_room"
+
+
+@pytest.mark.parametrize(
+    ("fields", "chip", "why"),
+    [
+        ({"status": "done", "recorded": True}, "chip-good", "recorded"),
+        (
+            {"status": "done", "recorded": False, "ended_sub_code": LOBBY},
+            "chip-wait",
+            "not let in",
+        ),
+        ({"status": "done", "recorded": False}, "chip-warn", "nothing recorded"),
+        (
+            {"status": "fatal", "recorded": False, "ended_sub_code": "meeting_full"},
+            "chip-bad",
+            "bot failed",
+        ),
+        ({"status": "done", "recorded": False, "ended_sub_code": "<b>"}, "chip-warn", "&lt;b&gt;"),
+    ],
+)
+def test_a_bot_that_only_waited_looks_neither_fine_nor_failed(
+    reader: FlaskClient, engine: Engine, fields: dict[str, Any], chip: str, why: str
+) -> None:
+    """On its page and in the list; a sub code that nobody knows stays text."""
+    add_bot(engine, BOT, **fields)
+    for path in (f"/console/bots/{BOT}", f"/console/bots?bot_id={BOT}"):
+        html = reader.get(path).text
+        (found,) = re.findall(
+            r'<d[dt][^>]*>(?:<[^>]*>)*Recording.*?</dd>|Recording">.*?</td>', html, re.DOTALL
+        )
+        assert chip in found, path
+        assert why in found, path
+        assert ("lobby" in found) is (fields.get("ended_sub_code") == LOBBY), path
+
+
 # -- the overview ----------------------------------------------------------------
 
 
