@@ -20,6 +20,9 @@ from webhook.web.params import query_model
 
 REFS = "#/components/schemas/{model}"
 Json = dict[str, Any]
+# What any route that needs a token may answer.
+_ALWAYS = (401, 429, 503)
+_UNCHANGED = {"description": "The list is still as its ETag in If-None-Match says"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,14 @@ class ResentOne:
     resent: int
 
 
-def document() -> Json:
-    """Return the OpenAPI document."""
+def document(server: str = "/") -> Json:
+    """Return the OpenAPI document of the API at this server; "/" is where the document is."""
     schemas: Json = {}
     bot_id = _path_parameter("bot_id", "the bot's id, a UUID")
     paths: Json = {f"/api/{kind.name}": {"get": _list(kind, schemas)} for kind in LISTS}
     paths |= {
         "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
+        "/api/openapi.json": {"get": _description()},
         "/api/status": {"get": _read("How the service stands", Status, schemas)},
         "/api/bots/{bot_id}/relink": {
             "post": _change("Retry linking one bot", schemas, {"202": RelinkOneRequest}, bot_id)
@@ -97,6 +101,7 @@ def document() -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "recall-links", "version": "1", "description": __doc__},
+        "servers": [{"url": server}],
         "paths": paths,
         "webhooks": webhooks(),
         "components": {
@@ -123,18 +128,27 @@ def _list(kind: ListKind, schemas: Json) -> Json:
         "operationId": f"list_{kind.name}".replace("-", "_"),
         "summary": kind.summary,
         "parameters": _query_parameters(query_model(kind.wanted), schemas),
-        "responses": {"200": answer, **_problems(schemas, 400, 401, 503)},
+        "responses": {"200": answer, "304": _UNCHANGED, **_problems(schemas, 400, *_ALWAYS)},
     }
 
 
 def _read(summary: str, answer: type, schemas: Json, *parameters: Json) -> Json:
     ok = _answer(summary, _reference(answer, schemas))
-    codes = (400, 401, 404, 503) if parameters else (401, 503)
+    codes = (400, 404, *_ALWAYS) if parameters else _ALWAYS
     return {
         "operationId": summary.lower().replace(" ", "_").replace(",", ""),
         "summary": summary,
         "parameters": list(parameters),
-        "responses": {"200": ok, **_problems(schemas, *codes)},
+        "responses": {"200": ok, "304": _UNCHANGED, **_problems(schemas, *codes)},
+    }
+
+
+def _description() -> Json:
+    return {
+        "operationId": "description",
+        "summary": "This description, which needs no token",
+        "security": [],
+        "responses": {"200": _answer("An OpenAPI document", {"type": "object"})},
     }
 
 
@@ -151,7 +165,7 @@ def _change(
         "operationId": name or ("relink_many" if body else "relink_one"),
         "summary": summary,
         "parameters": list(parameters),
-        "responses": {**content, **_problems(schemas, 400, 401, 403, 404, 503)},
+        "responses": {**content, **_problems(schemas, 400, 403, 404, *_ALWAYS)},
     }
     if body is not None:
         schema = {"application/json": {"schema": _reference(body, schemas)}}
@@ -208,6 +222,7 @@ def _problems(schemas: Json, *codes: int) -> Json:
         401: "The token is missing or invalid",
         403: "The token is read-only",
         404: "Unknown bot: no webhook received",
+        429: "Too many wrong tokens from this address; Retry-After says when to try again",
         503: "No tokens are configured, or the database does not answer",
     }
     return {str(code): _answer(words[code], schema, "application/problem+json") for code in codes}

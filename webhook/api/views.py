@@ -21,8 +21,10 @@ from webhook.web.auth import Access, current_caller
 from webhook.web.csv_export import csv_lines
 from webhook.web.params import BadParameterError, Cursors, query_model, read_json, read_query
 from webhook.web.problems import problem
+from webhook.web.transfer import conditional_and_gzipped
 
 PREFIX = "/api"
+DESCRIPTION = "api.openapi"
 
 View = Callable[..., Response]
 
@@ -41,6 +43,7 @@ class Api:
         self._relink_service = relink_service
         self._event_actions = event_actions
         self._cursors = Cursors(settings)
+        self._server = settings.public_url or "/"
 
     def listing(self, kind: ListKind) -> View:
         """Return the view of one list."""
@@ -104,11 +107,17 @@ class Api:
             return _json(self._event_actions.preview(wanted))
         return _json(self._event_actions.many(wanted, current_caller().name), 202)
 
+    def description(self) -> Response:
+        """Return the OpenAPI document."""
+        return _json(document(self._server))
+
 
 def blueprint(api: Api, access: Access) -> Blueprint:
-    """Return the routes; each requires a token."""
+    """Return the routes; each but the API's description requires a token."""
     routes = Blueprint("api", __name__, url_prefix=PREFIX)
-    routes.before_request(access.guard)
+    # The description is in the repository anyway, and tools fetch it without a token.
+    routes.before_request(lambda: None if request.endpoint == DESCRIPTION else access.guard())
+    routes.after_request(conditional_and_gzipped)
     for kind in LISTS:
         routes.add_url_rule(f"/{kind.name}", kind.name, api.listing(kind))
     routes.add_url_rule("/bots/<bot_id>", "bot", api.bot)
@@ -121,7 +130,7 @@ def blueprint(api: Api, access: Access) -> Blueprint:
         ("/events/resend", api.resend_many),
     ):
         routes.add_url_rule(path, one.__name__, one, methods=["POST"])
-    routes.add_url_rule("/openapi.json", "openapi", lambda: _json(document()))
+    routes.add_url_rule("/openapi.json", "openapi", api.description)
     routes.register_error_handler(BadParameterError, _bad_parameter)
     return routes
 

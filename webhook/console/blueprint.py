@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from models.core.database_errors import is_too_slow
@@ -20,9 +20,10 @@ from webhook.services.events import EventActions
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkService
 from webhook.web.auth import Access
-from webhook.web.problems import note, of_http
+from webhook.web.problems import note, of_http, problem
 
 PREFIX = "/console"
+NOTHING_HERE = "nothing is here: see /console/, and /api/openapi.json for the API"
 AWAY = "The database does not answer. No received webhook is lost."
 BUG = "Internal error. Look for the id {} in the log."
 
@@ -63,6 +64,18 @@ def init_app(app: Flask, settings: Settings, access: Access, services: Services)
         return renderer.error(500, BUG.format(failure.id))
 
     app.register_blueprint(routes)
+    app.add_url_rule("/", "home", home)
+
+
+def home() -> Response:
+    """Send a browser to the console; tell a script where things are."""
+    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    if best == "text/html":
+        response = Response("", 302, {"Location": f"{PREFIX}/"})
+    else:
+        response = problem(404, NOTHING_HERE)
+    response.vary.add("Accept")
+    return response
 
 
 def _add_sessions(routes: Blueprint, sessions: Sessions) -> None:

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from flask import Response, g, request
 
+from models.core.humanize import duration
 from webhook.console.rendering import Renderer
 from webhook.web.auth import SESSION_SECONDS, Access, Refusal, current_caller
 
@@ -32,8 +33,8 @@ class Sessions:
         if not isinstance(admitted, Refusal):
             g.caller = admitted
             return None
-        if admitted.status == 503:
-            return self._closed()
+        if admitted.status in (429, 503):
+            return self._closed() if admitted.status == 503 else self._too_many(HOME, admitted)
         if admitted.status != 401:
             g.caller = self._access.caller(request)
             return self._renderer.error(admitted.status, admitted.detail)
@@ -58,8 +59,11 @@ class Sessions:
         # Another site must not be able to log people in with a token of its choice.
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return self._form(wanted, 403, "Invalid form: log in here.")
-        caller = self._access.by_token(request.form.get("token", "").strip())
-        if caller is None:
+        token = request.form.get("token", "").strip()
+        caller = self._access.by_token(token, request.remote_addr)
+        if isinstance(caller, Refusal):
+            if caller.status == 429:
+                return self._too_many(wanted, caller)
             return self._form(wanted, 401, "That token is not valid.")
         response = _go(wanted)
         response.set_cookie(
@@ -96,6 +100,13 @@ class Sessions:
 
     def _form(self, wanted: str, status: int, wrong: str = "") -> Response:
         return self._renderer.page("login.html", "", status, next=wanted, wrong=wrong)
+
+    def _too_many(self, wanted: str, refusal: Refusal) -> Response:
+        seconds = refusal.retry_after or 0
+        wrong = f"Too many wrong tokens from your address. Try again in {duration(seconds)}."
+        response = self._form(wanted, refusal.status, wrong)
+        response.headers["Retry-After"] = str(seconds)
+        return response
 
     def _closed(self) -> Response:
         return self._renderer.page("closed.html", "", 503)

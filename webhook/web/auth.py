@@ -5,12 +5,14 @@ import hmac
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from flask import Request, Response, g, request
 
 from models.settings.credentials import OpsToken
 from models.settings.environment import Settings
+from webhook.web.failed_logins import FailedLogins
 from webhook.web.problems import problem
 from webhook.web.signing import FORM, SESSION, Signer
 
@@ -18,6 +20,7 @@ Scope = Literal["read", "write"]
 SESSION_SECONDS = 12 * 3600
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 BEARER = "Bearer "
+TOO_MANY = "too many wrong tokens from this address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class Refusal:
 
     status: int
     detail: str
+    retry_after: int | None = None
+
+
+UNKNOWN = Refusal(401, "a bearer token is required: Authorization: Bearer …")
 
 
 class Access:
@@ -46,29 +53,37 @@ class Access:
         self._read = _by_digest(settings.ops_read_tokens)
         self._sessions = Signer(settings, SESSION)
         self._forms = Signer(settings, FORM)
+        self._failed_logins = FailedLogins()
 
     @property
     def is_set(self) -> bool:
         """Whether any token is configured."""
         return bool(self._write or self._read)
 
-    def by_token(self, token: str) -> Caller | None:
+    def by_token(self, token: str, address: str | None) -> Caller | Refusal:
         """Return the caller with this token; compares with every token in constant time."""
         digest = _digest(token)
         writer, reader = _find(digest, self._write), _find(digest, self._read)
+        is_right = (writer or reader) is not None
+        if wait := self._failed_logins.wait(address, digest, is_right=is_right):
+            return Refusal(429, TOO_MANY, retry_after=ceil(wait))
         if writer is not None:
             return Caller("write", writer)
-        return Caller("read", reader) if reader is not None else None
+        return Caller("read", reader) if reader is not None else UNKNOWN
 
     def caller(self, asked: Request) -> Caller | None:
         """Return who makes this request; None if unknown."""
+        found = self._identify(asked)
+        return found if isinstance(found, Caller) else None
+
+    def _identify(self, asked: Request) -> Caller | Refusal:
         header = asked.headers.get("authorization", "")
         if header.startswith(BEARER):
-            return self.by_token(header.removeprefix(BEARER).strip())
+            return self.by_token(header.removeprefix(BEARER).strip(), asked.remote_addr)
         cookie = asked.cookies.get(self.cookie_name(asked))
         kept = self._sessions.read(cookie, SESSION_SECONDS) if cookie else None
         if not isinstance(kept, list) or len(kept) != 3 or kept[0] not in ("read", "write"):
-            return None
+            return UNKNOWN
         return Caller(kept[0], str(kept[1]), by_cookie=True)
 
     def session(self, caller: Caller) -> str:
@@ -104,9 +119,9 @@ class Access:
         """Return who makes this request, or why it is refused; a logout needs no write token."""
         if not self.is_set:
             return Refusal(503, "no tokens are configured: set OPS_READ_TOKENS or OPS_WRITE_TOKENS")
-        caller = self.caller(asked)
-        if caller is None:
-            return Refusal(401, "a bearer token is required: Authorization: Bearer …")
+        caller = self._identify(asked)
+        if isinstance(caller, Refusal):
+            return caller
         if asked.method in SAFE_METHODS:
             return caller
         if caller.scope != "write" and not is_logout:
@@ -132,6 +147,8 @@ class Access:
             refused = problem(admitted.status, admitted.detail)
             if admitted.status == 401:
                 refused.headers["WWW-Authenticate"] = 'Bearer realm="recall-links"'
+            if admitted.retry_after:
+                refused.headers["Retry-After"] = str(admitted.retry_after)
             return refused
         g.caller = admitted
         return None

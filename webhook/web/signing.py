@@ -5,7 +5,7 @@ import json
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 
 from models.settings.environment import Settings
 
@@ -14,6 +14,12 @@ SESSION = "console session"
 CURSOR = "list cursor"
 FORM = "console form"
 DONE = "console result"
+
+
+class _UndatedSigner(TimestampSigner):
+    def get_timestamp(self) -> int:
+        """Return the same time always, so that the same value has the same text."""
+        return 1
 
 
 class Signer:
@@ -28,7 +34,11 @@ class Signer:
         ).derive(tokens.encode())
         # itsdangerous defaults to SHA-1 and a derivation of its own, for compatibility.
         modern = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        self._serializer = URLSafeTimedSerializer(key, salt=purpose, signer_kwargs=modern)
+        # A page of a list that did not change must not differ by its cursor.
+        signer = _UndatedSigner if purpose == CURSOR else TimestampSigner
+        self._serializer = URLSafeTimedSerializer(
+            key, salt=purpose, signer=signer, signer_kwargs=modern
+        )
 
     def sign(self, value: object) -> str:
         """Return the value as signed text."""

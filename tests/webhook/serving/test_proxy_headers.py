@@ -14,8 +14,10 @@ from waitress.proxy_headers import PROXY_HEADERS, proxy_headers_middleware
 from tests.conftest import new_database
 from tests.hostile_input.test_wire import BODY, exchange, head, lines, signed
 from tests.lab.recall import FakeRecall
+from tests.support.console_client import READ
 from tests.support.processes import environ_for, until, web_alone
 from webhook.serving.proxy_headers import FOR, PORT, PROTO, remove_malformed
+from webhook.web.failed_logins import BURST
 
 LONGEST = 64 * 1024
 NO_ADDRESSES = [
@@ -125,7 +127,7 @@ def database_of_a_dyno(postgres_url: str, postgres_template: str) -> Iterator[st
 def port(folder: Path, database_of_a_dyno: str) -> Iterator[int]:
     """A web process behind a router, that has been through every test here and logged no bug."""
     with FakeRecall() as recall:
-        environ = environ_for(database_of_a_dyno, recall, DYNO="web.1")
+        environ = environ_for(database_of_a_dyno, recall, DYNO="web.1", OPS_READ_TOKENS=READ)
     with web_alone(environ, folder) as (process, _):
         yield int(environ["PORT"])
         assert process.code is None
@@ -164,6 +166,19 @@ def test_one_of_64_kib_is_431(port: int, name: str) -> None:
     """As every head of that size."""
     odd = name.replace("_", "-").encode() + b": " + b":.," * (LONGEST // 3)
     assert exchange(port, webhook(odd))[0] == 431
+
+
+def test_wrong_tokens_count_for_the_address_that_the_router_saw(port: int) -> None:
+    """Not for the router's own, which all share, nor for one that a guesser makes up."""
+
+    def ask(token: str, hops: str) -> int:
+        given = (f"Authorization: Bearer {token}", f"X-Forwarded-For: {hops}")
+        return exchange(port, head(*given, method="GET", path="/api/status"))[0]
+
+    told = [ask(f"wrong-{n}", f"198.51.100.{n}, 203.0.113.7") for n in range(BURST + 1)]
+    assert told == [401] * BURST + [429]
+    assert ask("wrong", "203.0.113.7, 203.0.113.8") == 401
+    assert ask(READ, "203.0.113.8") == 200
 
 
 def test_they_cost_nobody_else(port: int) -> None:

@@ -103,6 +103,58 @@ def test_a_wrong_statement_is_a_page_with_an_id(app: Flask, engine: Engine, log:
     assert found[0] in log.said
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("POST", "/nothing", 404),
+        ("GET", "/api", 404),
+        ("GET", "/api/", 404),
+        ("GET", "/api/nothing", 404),
+        ("PUT", "/api/nothing", 404),
+        ("GET", "/api/links/", 404),
+        ("GET", "/calendar/nothing", 404),
+        ("GET", "/webhooks", 404),
+        ("DELETE", "/api/links", 405),
+        ("GET", "/api/relink", 405),
+        ("PUT", "/healthz", 405),
+        ("POST", "/metrics", 405),
+        ("POST", "/", 405),
+        ("PATCH", "/console/links", 405),
+    ],
+)
+def test_an_unknown_address_or_method_is_a_problem_document(
+    app: Flask, method: str, path: str, status: int
+) -> None:
+    """With or without a token; a wrong method is told which are right."""
+    for headers in ({}, BEARER):
+        answer = app.test_client().open(path, method=method, headers=headers)
+        assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+        assert answer.get_json()["status"] == status
+        assert ("Allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", 302),
+        ("*/*", 404),
+        ("application/json", 404),
+        (None, 404),
+    ],
+)
+def test_the_bare_address_leads_a_browser_to_the_console(
+    app: Flask, accept: str | None, status: int
+) -> None:
+    """A script is told where to look instead; no cache mixes up the two."""
+    answer = app.test_client().get("/", headers={"Accept": accept} if accept else {})
+    assert (answer.status_code, answer.headers["Vary"]) == (status, "Accept")
+    if status == 302:
+        assert answer.headers["Location"] == "/console/"
+    else:
+        assert "/api/openapi.json" in answer.get_json()["detail"]
+
+
 def test_an_error_of_http_stays_what_it_is(reader: FlaskClient) -> None:
     """Neither a bug nor an absence: not found, and no such method."""
     assert reader.get("/console/bots/nothing").status_code in (400, 404)
