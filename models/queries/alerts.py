@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from models.queries import alert_checks, bot_ends
+from models.queries import alert_checks, bot_ends, given_up
 from models.queries.alert_checks import AlarmContext
 from models.queries.service_status import Overview
 
@@ -92,6 +92,14 @@ ALARMS = (
         " docs/troubleshooting.md says what to do about each."
         " If nobody lets the bots in, tell whoever hosts the meetings",
         bot_ends.not_recorded,
+    ),
+    AlarmKind(
+        "failures",
+        "Many bots were given up",
+        "`recall-links bots --link-state failed` lists them; `recall-links doctor` checks key and"
+        " region. Once the cause is gone, `recall-links relink --link-state failed` tries them"
+        " again",
+        given_up.failures,
     ),
     AlarmKind(
         "will_record_without_bot",

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from sqlalchemy import URL, make_url
 
+from models.settings.alerts import AlertSettings
 from models.settings.calendar import CalendarSettings
 from models.settings.credentials import Secrets, Tokens, check_names, read_api_key
 from models.settings.database_url import read_database_url
@@ -59,7 +60,7 @@ def _database_url(value: object) -> object:
     return read_database_url(value) if isinstance(value, str) else value
 
 
-class Settings(EventSettings, CalendarSettings):
+class Settings(AlertSettings, EventSettings, CalendarSettings):
     """All settings, with defaults; each process checks only for those that it needs."""
 
     model_config = ConfigDict(

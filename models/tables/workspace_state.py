@@ -17,6 +17,8 @@ CALENDAR_SWEEP = "calendar_sweep"
 EVENTS_NUMBERED = "events_numbered"
 # Before the name of an endpoint that events are not sent to.
 ENDPOINT_OFF, ENDPOINT_FAILING = "endpoint_off:", "endpoint_failing:"
+# Which alarms have been reported, and the lease on checking them.
+ALERTS = "alerts"
 
 
 class WorkspaceState(Base):

@@ -69,6 +69,31 @@ _THREADS = {"4": 4, "+4": 4, "004": 4, "1_0": 10}
 _BAD_THREADS = ["hunter2", "0", "-1", "129", "4.5", "4,0", "4 threads", "9" * 5000, "٤"]
 _DAYS = {"30": 30, "30d": 30, "30 days": 30, "2 weeks": 14, "36500": 36_500}
 _BAD_DAYS = ["0", "-1", "30h", "1.5", "hunter2 days", "36501", "9" * 30]
+_HOOKS = {
+    f"{APP}/services/T0/B0/x?y=1": f"{APP}/services/T0/B0/x?y=1",
+    "HTTPS://App.example:443": f"{APP}/",
+    "app.example/hook": f"{APP}/hook",
+    "http://127.0.0.1:9/hook": "http://127.0.0.1:9/hook",
+    "http://localhost/hook": "http://localhost/hook",
+    "http://[::1]:65535/hook": "http://[::1]:65535/hook",
+}
+_BAD_HOOKS = [
+    "hunter2",
+    "http://hunter2.example/hook",
+    "ftp://hunter2.example",
+    "https://u:hunter2@app.example/",
+    f"{APP}/#hunter2",
+    f"{APP}/hunter2 x",
+    f"{APP}/../hunter2",
+    f"{APP}/hunter2é",
+    f"{APP}:0/hunter2",
+    f"{APP}:70000/hunter2",
+    "http://[::1]:70000/hunter2",
+    f"https://{'hunter2' * 10}.example/",
+    "https://hunter2..example/",
+    f"https://{'hunter2.' * 40}example/",
+    f"{APP}/{'hunter2' * 300}",
+]
 _CLIENT_IDS = {"1-a.apps.example": "1-a.apps.example"}
 _BAD_CLIENT_IDS = ["hunter2 hunter2", "hunter2\x00", "hunter2é", "hunter2" * 100]
 
@@ -199,6 +224,8 @@ GOOD: Mapping[str, Mapping[str, object]] = {
         "alarm.*": ["alarm.started", "alarm.ended"],
     },
     "dyno": {"web.1": "web.1"},
+    "alert_webhook_url": dict(_HOOKS),
+    "heartbeat_url": dict(_HOOKS),
     "public_url": dict.fromkeys(
         [PUBLIC, f"{PUBLIC}/", f"{PUBLIC}:443/", "links.example", "HTTPS://Links.example"], PUBLIC
     ),
@@ -315,6 +342,8 @@ BAD: dict[str, list[str]] = {
     "events_secret": ["hunter2", OTHER, f"{LONG} hunter2", "whsec_hunter2"],
     "events_types": ["hunter2", "link.hunter2", "hunter2.*"],
     "dyno": [],
+    "alert_webhook_url": _BAD_HOOKS,
+    "heartbeat_url": _BAD_HOOKS,
     "public_url": ["hunter2", "http://hunter2.example", f"{PUBLIC}/hunter2", "https://u@hunter2"],
     "google_oauth_client_id": _BAD_CLIENT_IDS,
     "microsoft_oauth_client_id": _BAD_CLIENT_IDS,

@@ -22,6 +22,7 @@ from tests.models.queries.test_alerts import (
     a_worker,
     add_count,
     an_open_circuit,
+    failed_bots,
     last_delivery,
 )
 from tests.support.console_client import READ
@@ -81,6 +82,7 @@ RING: dict[str, Callable[[Engine], object]] = {
     "stalled": lambda engine: add_delivery(engine, BOT, "done", received_at=db_now(-600)),
     "webhooks_missed": _missed,
     "not_recorded": _barred,
+    "failures": lambda engine: failed_bots(engine, ["bot_not_found"] * 3),
     "will_record_without_bot": _no_bot,
     "events_failing": _endpoint_off,
     "meetings_missed": _missed_meeting,

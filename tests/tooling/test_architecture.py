@@ -25,7 +25,7 @@ LAYERS: dict[str, tuple[set[str], ...]] = {
         {"privacy"},
         {"calendar_tokens"},
         {"linking", "events"},
-        {"reconcile", "calendars"},
+        {"reconcile", "calendars", "alerts"},
         {"processes"},
     ),
     "webhook": (

@@ -13,6 +13,7 @@ from models.queries.reconcile import describe_reconcile
 from models.queries.service_status import Overview, overview
 from webhook.cli.context import Session
 from webhook.cli.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
+from webhook.doctor.alerts import send_test_alert
 from webhook.doctor.calendar import examine_calendar
 from webhook.doctor.recall import examine_recall
 from webhook.doctor.redis_server import examine_redis
@@ -84,15 +85,18 @@ def _say_alarm(alarm: Alarm) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--offline", is_flag=True, help="Do not contact Recall.")
+@click.option(
+    "--send-test-alert", "sends", is_flag=True, help="Send a test message to ALERT_WEBHOOK_URL."
+)
 @click.pass_obj
-def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
+def doctor(session: Session, *, as_json: bool, offline: bool, sends: bool) -> None:
     """Check everything that can be wrong, and say what to do.
 
     Exit 1 if anything failed or an alarm is active, as status does; 3 if the database or Recall
     does not answer. A warning alone is 0.
     """
     found = []
-    for finding in _examine(session, offline=offline):
+    for finding in _examine(session, offline=offline, sends=sends):
         found.append(finding)
         if not as_json:
             # Printed at once, because a call to Recall may take ten seconds.
@@ -105,13 +109,15 @@ def doctor(session: Session, *, as_json: bool, offline: bool) -> None:
         raise click.exceptions.Exit(NOTHING_FOUND)
 
 
-def _examine(session: Session, *, offline: bool) -> Iterator[Diagnosis]:
+def _examine(session: Session, *, offline: bool, sends: bool) -> Iterator[Diagnosis]:
     yield from examine_settings(session.settings)
     yield from examine_calendar(session.settings)
     yield from examine_database(session.reads(), session.settings)
     yield from examine_redis(session.redis())
     if not offline:
         yield from examine_recall(session.settings)
+    if sends:
+        yield send_test_alert(session.settings)
 
 
 def _say_finding(finding: Diagnosis) -> None:

@@ -14,6 +14,7 @@ from models.queries.service_status import overview
 from models.settings.environment import Settings
 from models.tables.base import database_time
 from models.tables.schema_version import ENCODING, HEAD, version, wrong_encoding
+from webhook.doctor.alerts import examine_alerts
 from webhook.doctor.connections import examine_connections, way
 from webhook.doctor.deliveries import examine_deliveries
 from webhook.doctor.result import Diagnosis
@@ -95,6 +96,7 @@ def _migrations(found: str | None) -> Diagnosis:
 def _work(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
     found = overview(connection)
     yield from examine_deliveries(connection, settings, found.at)
+    yield from examine_alerts(connection, settings)
     for alarm in alarms(connection, found):
         # Level failed, so that doctor and status both exit with 1 while an alarm is active.
         yield Diagnosis("failed", alarm.name, alarm.text, alarm.remedy, title=alarm.title)

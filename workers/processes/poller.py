@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.core.database_errors import reason
 from models.core.database_remedies import describe, remedy
+from workers.alerts.alerts import Alerts
 from workers.calendars.nightly import NightlyCheck
 from workers.linking.backfill import Backfill
 from workers.linking.backlog import PendingWork, look
@@ -54,6 +55,7 @@ class Poller:
         self._backfills = [Backfill(context.engine, fill) for fill in fills]
         self._outcome_fill = OutcomeFill(context.engine)
         self._calendars = NightlyCheck(context, stop)
+        self._alerts = Alerts(context, lambda: self._inbox.put(None))
         self._unmoved_since: float | None = None
         self._last_attempt = -1
         self._redis_news = RedisNews("Redis is away: draining without it", clock)
@@ -69,6 +71,7 @@ class Poller:
                 self._inbox.get(timeout=max(SHORTEST_REST, rest))
             except queue.Empty:
                 continue
+        self._alerts.finish()
 
     def sweep(self) -> float:
         """Look once and act on it; returns the seconds until the next look."""
@@ -85,6 +88,7 @@ class Poller:
             backfill.fill_when_due()
         self._outcome_fill.fill_when_due()
         self._calendars.start_when_due()
+        self._alerts.run_when_due()
         every = self._context.settings.sweep_seconds
         return every if pending.next_due_in is None else min(every, pending.next_due_in)
 

@@ -144,6 +144,22 @@ class HttpClient:
 
         Bytes are sent as they are; any other value as JSON.
         """
+        with self._send(method, url, headers, json, seconds) as response:
+            return self._read(response)
+
+    def status(self, method: str, url: str, json: object = None, *, seconds: float) -> int:
+        """Make one call and return its status; its body is not read. CALL_FAILURES."""
+        with self._send(method, url, {}, json, seconds) as response:
+            return response.status_code
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    @contextmanager
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], json: object, seconds: float
+    ) -> Iterator[httpx.Response]:
         self._deadline.start(seconds)
         sent = dict(headers)
         content: bytes | str | None = None
@@ -154,13 +170,9 @@ class HttpClient:
             content = dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         try:
             with self._client.stream(method, url, headers=sent, content=content) as response:
-                return self._read(response)
+                yield response
         except UnicodeError:
             raise httpx.LocalProtocolError("what no request can carry") from None
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
     def _read(self, response: httpx.Response) -> Answer:
         body = bytearray()

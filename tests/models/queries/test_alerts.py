@@ -1,10 +1,11 @@
 """Alarms: each is active when it should be, and only then."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, update
 
 from models.core.bot_status import POST_TERMINAL, TERMINAL
 from models.queries.alerts import Alarm, alarms
@@ -16,6 +17,7 @@ from models.tables.hourly_count import HourlyCount
 from models.tables.link import Link
 from models.tables.workspace_state import WorkspaceState
 from tests.support.fakes import BOT, MEETINGS
+from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -200,6 +202,64 @@ def test_an_old_unapplied_delivery_rings(engine: Engine) -> None:
     a_worker(engine)
     add_delivery(engine, BOT, "done", received_at=db_now(-600))
     assert active_alarms(engine)["stalled"].text == "the oldest item has been waiting for 10 min"
+
+
+def failed_bots(engine: Engine, reasons: Sequence[str | None], ago: float = 60) -> None:
+    """Add bots that were given up some seconds ago, each for a reason."""
+    for reason in reasons:
+        fields = {"link_state": "failed", "due_at": None, "settled_at": db_now(-ago)}
+        add_bot(engine, new_id(), last_error=reason, **fields)
+
+
+def test_many_bots_given_up_ring_with_their_reasons(engine: Engine) -> None:
+    """The three most frequent; what Recall said behind the colon is not repeated."""
+    a_worker(engine)
+    failed_bots(engine, ["bot_not_found: hunter2"] * 4 + ["http_403"] * 3 + ["timeout"] * 2)
+    failed_bots(engine, ["network", None])
+    assert active_alarms(engine)["failures"].text == (
+        "11 bots could not be fetched and were given up in the last 6 h, usually 0"
+        " (4 bot_not_found, 3 http_403, 2 timeout, 2 for other reasons)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("bots", "ago", "on_earlier_days", "rings"),
+    [
+        (1, 60, {}, False),
+        (2, 60, {}, False),
+        (3, 60, {}, True),
+        (3, 7 * HOUR, {}, False),
+        # As on most days at these hours.
+        (6, 60, dict.fromkeys(range(1, 8), 2), False),
+        (7, 60, dict.fromkeys(range(1, 8), 2), True),
+        # One bad day makes nothing usual, nor does a weekend.
+        (3, 60, {1: 500, 2: 500, 3: 500}, True),
+        (6, 60, {1: 2, 2: 2, 3: 2, 4: 2}, False),
+    ],
+)
+def test_only_more_bots_given_up_than_usual_ring(
+    engine: Engine, bots: int, ago: float, on_earlier_days: dict[int, int], *, rings: bool
+) -> None:
+    """Usual is the median of these hours on the last seven days; never is it one bot alone."""
+    a_worker(engine)
+    for day, count in on_earlier_days.items():
+        add_count(engine, "link", "failed", 24 * day, count)
+        # Of other hours, and of other outcomes.
+        add_count(engine, "link", "failed", 24 * day + 8, 90)
+        add_count(engine, "link", "linked", 24 * day, 90)
+    failed_bots(engine, ["bot_not_found"] * bots, ago)
+    found = active_alarms(engine)
+    assert set(found) == ({"failures"} if rings else set())
+
+
+def test_bots_that_were_relinked_are_given_up_no_more(engine: Engine) -> None:
+    """The remedy ends the alarm."""
+    a_worker(engine)
+    failed_bots(engine, ["http_403"] * 5)
+    assert set(active_alarms(engine)) == {"failures"}
+    with engine.begin() as connection:
+        connection.execute(update(Bot).values(link_state="linked"))
+    assert active_alarms(engine) == {}
 
 
 def test_a_bot_is_live_until_its_final_status() -> None:

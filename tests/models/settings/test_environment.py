@@ -160,6 +160,8 @@ def test_printed_settings_show_no_secret() -> None:
         "RECALL_WEBHOOK_SECRETS": "whsec_aHVudGVyMg==",
         "DATABASE_URL": "postgres://u:hunter2@h/d",
         "REDIS_URL": "rediss://:hunter2@h:6379",
+        "ALERT_WEBHOOK_URL": "https://hooks.example/hunter2",
+        "HEARTBEAT_URL": "https://pings.example/hunter2",
     }
     settings = Settings.read(environ)
     for words in (repr(settings), str(settings), str(settings.recall_webhook_secrets)):

@@ -20,12 +20,16 @@ from tests.lab.recall import FakeRecall
 from tests.lab.sender.signing import new_secret
 from tests.lab.stack.servers import Server, free_port
 from tests.models.queries.test_alerts import a_worker
+from tests.support import hooks
 from tests.support.fakes import BOT
+from tests.support.hooks import HookHost, React
 from tests.support.rows import add_delivery
+from webhook.doctor.alerts import send_test_alert
 from webhook.doctor.recall import examine_recall
 from webhook.doctor.redis_server import examine_redis
 from webhook.doctor.result import Diagnosis
 from webhook.doctor.system import examine_database, examine_settings, skew
+from workers.alerts.turns import Problems, Turn, begin_turn, end_turn
 from workers.queue.redis_clients import quick_redis
 
 PRINT = Settings.read({"RECALL_WEBHOOK_SECRETS": SECRET}).recall_webhook_secrets[0].fingerprint
@@ -63,6 +67,60 @@ def test_what_is_not_set_is_found() -> None:
     found = by_name(examine_settings(Settings.read({})))
     assert found["webhook secrets"].level == "failed"
     assert found["ops tokens"].level == "warning"
+
+
+# -- alerts --------------------------------------------------------------------
+
+
+def test_a_test_message_that_arrived_is_said_to_have() -> None:
+    """It is a message as any other, with the way to the console."""
+    with HookHost() as host:
+        urls = {"ALERT_WEBHOOK_URL": host.hook, "PUBLIC_URL": "https://links.example"}
+        found = by_name(iter([send_test_alert(Settings.read(urls))]))
+        (text,) = host.texts
+    assert found["test alert"].level == "ok"
+    assert text.startswith("Test message of `recall-links doctor`")
+    assert text.endswith("\nhttps://links.example/console/")
+
+
+@pytest.mark.parametrize(
+    ("react", "words"),
+    [
+        (hooks.failing(404), "answered 404"),
+        (hooks.failing(302, ("Location", "/")), "answered 302"),
+        (hooks.hang, "did not answer in time"),
+        (hooks.http_0_9, "did not answer in HTTP"),
+    ],
+)
+def test_a_test_message_that_did_not_arrive_is_explained(react: React, words: str) -> None:
+    """Without the address, which is a secret."""
+    with HookHost(react) as host:
+        settings = Settings.read({"ALERT_WEBHOOK_URL": host.hook})
+        found = by_name(iter([send_test_alert(settings, 0.5)]))["test alert"]
+    assert found.level == "failed"
+    assert found.text.endswith(words)
+    assert "hunter2" not in str(found)
+
+
+def test_a_test_message_needs_an_address() -> None:
+    """Which setting is missing is said."""
+    found = by_name(iter([send_test_alert(Settings.read({}))]))["test alert"]
+    assert (found.level, found.text) == ("failed", "ALERT_WEBHOOK_URL is not set")
+
+
+def test_alerts_that_do_not_arrive_are_found(engine: Engine, make_settings: MakeSettings) -> None:
+    """By what the workers wrote of the last minute."""
+    urls = {"ALERT_WEBHOOK_URL": "https://a.example/hunter2", "HEARTBEAT_URL": "https://b.example/"}
+    with engine.begin() as connection:
+        turn = begin_turn(connection, reports=True)
+        assert isinstance(turn, Turn)
+        assert end_turn(connection, turn, Problems(webhook="answered 404"))
+    found = examined(engine, make_settings(**urls))
+    assert found["alert webhook"].level == "warning"
+    assert found["alert webhook"].text == "the host of ALERT_WEBHOOK_URL answered 404"
+    assert found["heartbeat"].level == "ok"
+    assert "hunter2" not in str(found)
+    assert examined(engine, make_settings())["alert webhook"].level == "ok"
 
 
 # -- the database --------------------------------------------------------------
@@ -216,7 +274,7 @@ def of_redis(url: str | None) -> dict[str, Diagnosis]:
     return found
 
 
-def test_redis_is_told_with_its_eviction_policy(own_redis: Server) -> None:
+def test_redis_is_reported_with_its_eviction_policy(own_redis: Server) -> None:
     """One that may evict anything loses rate limits and bells."""
     assert {finding.level for finding in of_redis(own_redis.url).values()} == {"ok"}
     client = quick_redis(Settings.read({"REDIS_URL": own_redis.url}))

@@ -17,8 +17,11 @@ from tests.conftest import MakeContext, MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.lab.world.clock import ManualClock
 from tests.support.fakes import BOT, START
+from tests.support.hooks import HookHost
 from tests.support.ids import new_id
+from tests.support.processes import until
 from tests.support.rows import add_bot, add_delivery, bot_row, count, rows, set_bot
+from workers.alerts.turns import read_alert_state
 from workers.linking.backlog import look
 from workers.privacy.retention import Retention
 from workers.processes.poller import PATIENT_SWEEPS, Poller
@@ -194,3 +197,24 @@ def test_a_leased_bot_is_no_work(engine: Engine, make_context: MakeContext) -> N
     set_bot(engine, BOT, lease_until=db_now(-1))
     with engine.begin() as connection:
         assert look(connection).is_work
+
+
+def test_a_poller_sends_heartbeats_and_writes_at_once_what_came_of_them(
+    engine: Engine, make_context: MakeContext
+) -> None:
+    """Not at the next sweep, a minute later: the lease would be over by then."""
+
+    def is_written() -> bool:
+        with engine.begin() as connection:
+            state = read_alert_state(connection)
+        return state is not None and state.lease_token is None
+
+    with HookHost() as host:
+        stop = Stop()
+        context = make_context(HEARTBEAT_URL=host.ping, SWEEP_SECONDS=60)
+        thread = threading.Thread(target=Poller(context, stop).run)
+        thread.start()
+        until(lambda: host.pings == [""] and is_written())
+        stop.request()
+        thread.join(10)
+        assert not thread.is_alive()

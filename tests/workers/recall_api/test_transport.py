@@ -183,3 +183,11 @@ def test_a_connection_with_a_surplus_answer_begins_no_other_call() -> None:
     stream.finish([b"2"])
     with pytest.raises(httpcore.ConnectionNotAvailable):
         stream.write(b"GET /b")
+
+
+def test_a_status_is_told_without_reading_the_body(wire: HttpClient) -> None:
+    """Its connection is not used again: what is left of the body would be the next answer."""
+    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n" + b"x" * 1000
+    with saying([endless], [OK + b"BB"]) as url:
+        assert wire.status("POST", url, {"text": "é"}, seconds=5) == 200
+        assert get(wire, url).body == b"BB"

@@ -1,0 +1,1 @@
+"""Alerts: messages when an alarm starts and ends, and the heartbeat."""
