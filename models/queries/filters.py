@@ -10,19 +10,14 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 from sqlalchemy.orm import QueryableAttribute
 
-from models.core.sanitize import (
-    email_address,
-    is_clamped,
-    plain_uuid,
-    storable,
-    utc_time,
-    uuid_range,
-)
+from models.core.sanitize import email_address, plain_uuid, storable, uuid_range
 from models.queries.metadata_filter import WORDS, Metadata, collect
+from models.queries.times import TIME_PATTERN, read_time
 from models.tables.audit import Audit
 from models.tables.base import longest
 from models.tables.bot import Bot
@@ -67,12 +62,7 @@ def column_text(column: QueryableAttribute[Any]) -> StringConstraints:
 
 
 def _time(value: object) -> datetime:
-    # Pydantic's own parser would accept 5 as a time in 1970.
-    if isinstance(value, datetime) and value.tzinfo:
-        return value.astimezone(UTC)
-    if (found := utc_time(value)) is None or is_clamped(value):
-        raise ValueError("must be an ISO 8601 time, such as 2026-11-20T09:00:00Z")
-    return found
+    return read_time(value, datetime.now(UTC))
 
 
 Uuid = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"format": "uuid"})]
@@ -109,7 +99,18 @@ EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{30}$")]
 EndpointName = Annotated[str, column_text(EventDelivery.endpoint), AfterValidator(_storable)]
 # What PostgreSQL's bigint and SQLite's integer hold.
 FeedPosition = Annotated[int, Field(ge=0, lt=2**63)]
-Time = Annotated[datetime, BeforeValidator(_time)]
+Time = Annotated[
+    datetime,
+    BeforeValidator(_time),
+    # Not the format date-time, to which the relative times do not keep.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": TIME_PATTERN,
+            "examples": ["2026-11-20T09:00:00Z", "-1h", "yesterday"],
+        }
+    ),
+]
 # Literals, from which OpenAPI, the command line and the console list the choices.
 LinkStateName = Literal["pending", "linked", "no_meetings", "partial", "failed"]
 OutcomeName = Literal["accepted", "ignored", "malformed"]

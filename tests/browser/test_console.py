@@ -40,7 +40,7 @@ PAGES = [
     f"/console/bots/{RETRIED}",
     "/console/bots?link_state=unlinked",
     "/console/relink?link_state=failed",
-    "/console/links?since=yesterday",
+    "/console/links?since=someday",
     "/console/calendar/",
     "/console/calendar/findings",
     "/console/calendar/user?external_id=person-00007",

@@ -55,7 +55,7 @@ def run(
         ["explain"],
         ["explain", "--"],
         ["links", "--bot-id", "7"],
-        ["links", "--since", "yesterday"],
+        ["links", "--since", "someday"],
         ["links", "--nonsense"],
         ["nonsense"],
     ],

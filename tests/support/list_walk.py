@@ -6,7 +6,7 @@ by the rows themselves. A new list or filter is walked at once, or the walk says
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ import pytest
 from models.queries.filters import BOT_ID_PATTERN
 from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.registry import LISTS, ListKind
+from models.queries.times import TIME_PATTERN
 from tests.support.ids import new_id
 
 Row = Mapping[str, Any]
@@ -138,10 +139,10 @@ def _values(  # noqa: PLR0911 - a table of samples
         return choices
     if kinds == {"boolean"}:
         return ["true", "false"] if {"type": "null"} in forms else ["true"]
-    if kinds == {"date-time"}:
-        return [kept[len(kept) // 2], _beyond(kept, field)]
     if kinds == {"integer"}:
         return ["0", str(sorted(kept)[len(kept) // 2])]
+    if kinds == {TIME_PATTERN}:
+        return [kept[len(kept) // 2], _beyond(kept, field), "-36h"]
     if kinds == {"uuid"}:
         return [kept[0], kept[-1].upper(), new_id()]
     if kinds == {BOT_ID_PATTERN}:
@@ -182,7 +183,7 @@ def _holds(  # noqa: PLR0911 - a table of types
         return lambda row, value: row[column] is (value == "true")
     if "boolean" in kinds:
         return lambda row, _value: row[column] is None
-    if "date-time" in kinds:
+    if TIME_PATTERN in kinds:
         return lambda row, value: _is_within(field, row[column], value)
     if "integer" in kinds:
         return lambda row, value: int(row[column]) > int(value)
@@ -198,7 +199,11 @@ def _is_within(field: str, kept: str | None, asked: str) -> bool:
         pytest.fail(f"say in HOLDS what the time {field} means")
     if kept is None:
         return False
-    found, moment = datetime.fromisoformat(kept), datetime.fromisoformat(asked)
+    found = datetime.fromisoformat(kept)
+    is_relative = asked == "-36h"
+    moment = (
+        datetime.now(UTC) - timedelta(hours=36) if is_relative else datetime.fromisoformat(asked)
+    )
     return found < moment if field == "until" else found >= moment
 
 

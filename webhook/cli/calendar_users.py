@@ -97,7 +97,7 @@ def user(session: Session, external_id: str, *, as_json: bool) -> None:
 
 @calendar.command("meetings")
 @external_id
-@click.option("--since", help="Meetings that start at or after this ISO 8601 time.")
+@click.option("--since", help="Meetings that start at or after this time, such as today.")
 @click.option("--until", help="Meetings that start before.")
 @_JSON
 @click.pass_obj

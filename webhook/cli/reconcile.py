@@ -23,7 +23,7 @@ class _Since(BaseModel):
 
 
 @click.command("reconcile")
-@click.option("--since", help="Bots that joined at or after this ISO 8601 time.")
+@click.option("--since", help="Bots that joined at or after this time, such as -2d.")
 @click.option("--all", "every", is_flag=True, help="Every bot, including ad hoc ones.")
 @click.option("--restart", is_flag=True, help="Start over instead of resuming.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

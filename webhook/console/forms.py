@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.core.sanitize import utc_time
 from models.queries.filters import Filter
 from models.queries.metadata_filter import FIELD, PREFIX
+from models.queries.times import TIME_PATTERN
 
 LABELS = {
     "bot_id": "Bot id",
@@ -93,11 +93,6 @@ def _field(
 ) -> FormField:
     choices = list(_choices(schema))
     kind = "choice" if choices else _kind(schema)
-    if kind == "time" and error is None:
-        value = _for_time_input(value)
-    elif kind == "time":
-        # A time field would hide an invalid value, so the error needs a text field.
-        kind = "text"
     hint = str(schema.get("description", ""))
     return FormField(name, name, label, hint, kind, choices, value, error)
 
@@ -105,8 +100,8 @@ def _field(
 def _kind(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "boolean":
         return "flag"
-    formats = {one.get("format") for one in schema.get("anyOf", [])}
-    return "time" if "date-time" in formats else "text"
+    patterns = {one.get("pattern") for one in schema.get("anyOf", [])}
+    return "time" if TIME_PATTERN in patterns else "text"
 
 
 def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
@@ -117,10 +112,3 @@ def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
         if one.get("type") == "boolean":
             yield from ("true", "false")
         yield from _choices(one)
-
-
-def _for_time_input(value: str) -> str:
-    moment = utc_time(value)
-    if moment is None:
-        return value
-    return moment.replace(tzinfo=None).isoformat(timespec="seconds" if moment.second else "minutes")

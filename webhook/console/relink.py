@@ -1,6 +1,7 @@
 """Retrying bots from the console: a preview, the change, and its result."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -69,12 +70,13 @@ class Relinking:
 
     def _preview(self, given: MultiDict[str, str]) -> Response:
         try:
-            found = self._relink_service.preview(_wanted(given))
+            wanted = _wanted(given)
+            found = self._relink_service.preview(wanted)
         except BadParameterError as error:
             detail = "Select some bots first." if error.parameter == "body" else str(error)
             return self._renderer.error(400, detail)
         now = self._reader.read(database_time)
-        asked = [(name, value) for name, value in _given(given) if value]
+        asked = [(name, _fixed(wanted, name, value)) for name, value in _given(given) if value]
         return self._renderer.page("relink.html", "bots", found=found, now=now, asked=asked)
 
     def _do(self, wanted: RelinkRequest) -> Relinked:
@@ -89,6 +91,12 @@ class Relinking:
 
 def _given(given: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
     yield from ((name, v) for name, v in given.items(multi=True) if name not in _NOT_FILTERS)
+
+
+def _fixed(wanted: RelinkRequest, name: str, value: str) -> str:
+    # What is confirmed is what was shown: a relative time would have moved on.
+    found = getattr(wanted, name)
+    return found.isoformat() if isinstance(found, datetime) else value
 
 
 def _wanted(given: MultiDict[str, str]) -> RelinkRequest:

@@ -346,7 +346,7 @@ def test_reverify_shows_a_bar_and_says_how_many(ada: Typist, engine: Engine) -> 
         (["links"], {}, 0, ""),
         (["links", "--title", "nobody's words"], {}, 1, ""),
         (["explain", "17"], {}, 1, "nothing has this id"),
-        (["links", "--since", "yesterday"], {}, 2, "--since"),
+        (["links", "--since", "someday"], {}, 2, "--since"),
         (["links", "--bot-id", "17"], {}, 2, "--bot-id"),
         (["links", "--link-state", "odd"], {}, 2, "'pending'"),
         (["links", "--metadata", "team"], {}, 2, "--metadata"),

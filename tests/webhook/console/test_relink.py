@@ -1,6 +1,7 @@
 """Putting bots back from the console, on both databases: preview, change, result, audit."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -170,3 +171,14 @@ def test_every_page_is_read_from_either_database(reader: FlaskClient, full: Engi
     assert len(page["items"] + rest["items"]) == 2
     assert reader.get("/api/audit?until=2020-01-01").get_json()["items"] == []
     assert '"{""asked"": {""link_state"": ""failed""}' in reader.get("/api/audit?format=csv").text
+
+
+def test_a_relative_time_is_confirmed_as_it_was_previewed(
+    writer: FlaskClient, full: Engine
+) -> None:
+    """The form has the moment itself: the hour before the click would be another."""
+    assert rows(full, Bot, link_state="failed")
+    html = writer.get("/console/relink?link_state=failed&since=-1h").text
+    (moment,) = re.findall(r'name="since" value="([^"]+)"', html)
+    ago = datetime.now(UTC) - datetime.fromisoformat(moment)
+    assert timedelta(hours=1) <= ago < timedelta(hours=1, minutes=5)

@@ -341,7 +341,7 @@ def test_a_window_must_be_named(tell: Tell) -> None:
     """A wrong one is a usage error."""
     for words in (
         (),
-        ("--since", "yesterday"),
+        ("--since", "someday"),
         ("--since", "5"),
         ("--since", "2026-01-01", "--all"),
     ):
