@@ -33,6 +33,10 @@ def test_the_demo_makes_every_link_it_should_and_the_database_says_the_same(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "15 of 15 bots as expected" in done.stdout
+    told = re.search(r"(\d+) of (\d+) events received and verified, 0 refused", done.stdout)
+    assert told
+    assert told[1] == told[2]
+    assert int(told[1]) > 28
     path = re.search(r"bot_links, in (\S+\.db)", done.stdout)
     assert path
     database = sqlite3.connect(path[1])

@@ -12,6 +12,7 @@ from models.tables.base import database_time, db_now
 from models.tables.calendar import CalendarUser
 from models.tables.link import Link
 from workers.calendars.findings import end_findings
+from workers.calendars.user_events import watch_users
 from workers.db.transactions import in_transaction
 from workers.db.upsert import insert_into
 from workers.privacy.erase import batches
@@ -74,8 +75,11 @@ def end_absent(connection: Connection, users: Sequence[ListedUser], at: datetime
 
 def mark_gone(connection: Connection, condition: Any) -> None:
     """Say of users that Recall does not have them any more."""
-    present = update(CalendarUser).where(condition, CalendarUser.gone_at.is_(None))
-    connection.execute(present.values(gone_at=db_now()))
+    is_present = CalendarUser.gone_at.is_(None)
+    ids = list(connection.scalars(select(CalendarUser.id).where(condition, is_present)))
+    with watch_users(connection, ids):
+        present = update(CalendarUser).where(CalendarUser.id.in_(ids), is_present)
+        connection.execute(present.values(gone_at=db_now()))
 
 
 def _present(connection: Connection, before: datetime | None = None) -> set[str]:
@@ -105,7 +109,8 @@ def _write(connection: Connection, users: Collection[ListedUser], at: datetime) 
     statement = statement.on_conflict_do_update(
         index_elements=["id"], set_=changed, where=is_news & is_held
     )
-    connection.execute(statement, sorted(rows, key=lambda row: str(row["id"])))
+    with watch_users(connection, [row["id"] for row in rows]):
+        connection.execute(statement, sorted(rows, key=lambda row: str(row["id"])))
 
 
 def _is_erased(external_id: str | None, erased: Any) -> bool:

@@ -18,6 +18,7 @@ from tests.lab.recall import FakeRecall
 from tests.lab.sender.deliveries import Receipt, last_receipts
 from tests.lab.sender.sender import Sender
 from tests.lab.sender.signing import new_secret
+from tests.lab.stack.event_receiver import EventReceiver
 from tests.lab.stack.report import Ending, endings, links_table
 from tests.lab.stack.scenario import Story, all_deliveries, write_stories
 from tests.lab.stack.servers import free_port, start_redis
@@ -27,6 +28,7 @@ WEBHOOKS = "/webhooks/recall"
 FOLDER = ROOT / ".lab" / "demo"
 DATABASE = "recall-links.db"
 SETTLE_SECONDS = 90
+TELL_SECONDS = 20
 SEND_RATE = 40
 SETTLED = text(
     "SELECT count(*) FROM bots WHERE id IN :bots AND due_at IS NULL AND status IN ('done', 'fatal')"
@@ -43,6 +45,7 @@ class Demo:
     token: str
     database: Path
     engine: Engine
+    receiver: EventReceiver
 
 
 @contextlib.contextmanager
@@ -55,7 +58,8 @@ def running_demo(seed: int, folder: Path) -> Iterator[Demo]:
     sockets = Path(tempfile.mkdtemp(prefix="recall-links-"))
     redis = start_redis(sockets)
     try:
-        with FakeRecall(seed=seed) as recall:
+        signed = new_secret()
+        with FakeRecall(seed=seed) as recall, EventReceiver(signed) as receiver:
             environ = environment(
                 DATABASE_URL=f"sqlite:///{database}",
                 REDIS_URL=redis.url,
@@ -65,10 +69,12 @@ def running_demo(seed: int, folder: Path) -> Iterator[Demo]:
                 RECALL_API_BASE_URL=recall.url,
                 RECALL_WEBHOOK_SECRETS=secret,
                 OPS_WRITE_TOKENS=token,
+                EVENTS_URL=f"{receiver.url}/events",
+                EVENTS_SECRET=signed,
             )
             engine = create_engine(f"sqlite:///{database}")
             with kept_alive(Stack(environ, folder)) as stack:
-                yield Demo(stack, recall, secret, token, database, engine)
+                yield Demo(stack, recall, secret, token, database, engine, receiver)
             engine.dispose()
     finally:
         redis.stop()
@@ -126,9 +132,23 @@ def _print_report(
         f"{as_expected} of {len(found)} bots as expected, {calls} calls to Recall, "
         f"{calls / len(found):.2f} per bot (Recall counted {len(demo.recall.calls.all())})"
     )
+    console.print(_events_line(demo))
     console.print("\nThe same in SQL: select * from bot_links, in", demo.database, soft_wrap=True)
     asking = f"DATABASE_URL=sqlite:///{demo.database} bin/recall-links links"
     console.print(f"From the command line: {asking}", soft_wrap=True)
+
+
+def _events_line(demo: Demo) -> str:
+    until = time.monotonic() + TELL_SECONDS
+    while (written := _written(demo)) > len(demo.receiver.verified) and time.monotonic() < until:
+        time.sleep(0.2)
+    took = f"{len(demo.receiver.verified)} of {written} events received and verified"
+    return f"{took}, {demo.receiver.refused} refused (a small receiver at {demo.receiver.url})"
+
+
+def _written(demo: Demo) -> int:
+    with demo.engine.connect() as connection:
+        return connection.scalar(text("SELECT count(*) FROM events")) or 0
 
 
 def _serve(demo: Demo, console: Console) -> None:
