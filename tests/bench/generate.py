@@ -61,8 +61,8 @@ _TABLES = (
        FROM named""",
     """INSERT INTO meeting_people (meeting_id, email) SELECT meeting, email FROM named""",
     """INSERT INTO links (bot_id, meeting_id, calendar_user_id, external_id, seen_start, seen_end,
-         linked_at, last_seen_at)
-       SELECT bot, meeting, calendar_user, external_id, at, at, at, at FROM named""",
+         linked_at, last_seen_at, updated_at)
+       SELECT bot, meeting, calendar_user, external_id, at, at, at, at, at FROM named""",
     """INSERT INTO link_attempts (bot_id, started_at, finished_at, outcome, calls)
        SELECT bot, at, at, 'linked', '[{"method": "GET", "path": "bot/{id}", "about": null,
          "status": 200, "ms": 31, "error": null}]' FROM named""",

@@ -85,6 +85,16 @@ def watch_links(
     _report(connection, watched, before, _rows(connection, watched))
 
 
+def adopt_links(connection: Connection, limit: int) -> int:
+    """Tell of links that a release without events has written, as new ones; returns of how many."""
+    untold = select(_LINKS.c.bot_id, _LINKS.c.meeting_id).where(_LINKS.c.updated_at.is_(None))
+    untold = untold.order_by(_LINKS.c.bot_id, _LINKS.c.meeting_id).limit(limit)
+    # A link that somebody writes just now is looked at again a minute later.
+    rows = connection.execute(untold.with_for_update(skip_locked=True)).all()
+    _tell(connection, {(row.bot_id, row.meeting_id): [] for row in rows}, {})
+    return len(rows)
+
+
 def lock_bots(connection: Connection, bot_ids: Collection[str]) -> None:
     """Lock bots' rows in the order in which every writer of bots does."""
     bots = select(Bot.id).where(Bot.id.in_(sorted(bot_ids)))
@@ -145,6 +155,10 @@ def _report(connection: Connection, watched: _Watched, before: Rows, after: Rows
                 news[key] = []
         elif changed := watched.changed(key, before[key], row):
             news[key] = changed
+    _tell(connection, news, before)
+
+
+def _tell(connection: Connection, news: Mapping[Key, list[str]], before: Rows) -> None:
     if not news:
         return
     connection.execute(_touch(), [{"bot": bot, "meeting": meeting} for bot, meeting in news])

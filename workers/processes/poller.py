@@ -21,6 +21,7 @@ from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
 from workers.linking.meeting_keys import fill_meeting_keys
 from workers.linking.title_index import index_titles
+from workers.outbox.links import adopt_links
 from workers.privacy.retention import Retention
 from workers.processes.heartbeat import Heartbeat
 from workers.queue.redis_news import RedisNews
@@ -51,7 +52,7 @@ class Poller:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._heartbeat = Heartbeat(context)
         self._retention = Retention(context.engine, context.settings)
-        fills = (index_titles, fill_meeting_keys)
+        fills = (index_titles, fill_meeting_keys, adopt_links)
         self._backfills = [Backfill(context.engine, fill) for fill in fills]
         self._outcome_fill = OutcomeFill(context.engine)
         self._calendars = NightlyCheck(context, stop)

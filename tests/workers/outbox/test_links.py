@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, delete, select, update
 
 from models.core.engine import make_engine
 from models.queries.views import BOT_LINKS
@@ -30,7 +30,7 @@ from workers.linking.apply_deliveries import apply_all
 from workers.linking.leases import CRASH_LIMIT, claim_suspect
 from workers.linking.relink import relink
 from workers.linking.save_bots import save_outcomes
-from workers.outbox.links import lock_bots, watch_links
+from workers.outbox.links import adopt_links, lock_bots, watch_links
 
 OTHER_BOT = "5b1f0c52-3f55-4a1e-8f0e-1a2b3c4d5e02"
 
@@ -141,6 +141,19 @@ def test_a_bot_given_up_for_crashing_is_told(engine: Engine) -> None:
     with engine.begin() as connection:
         assert claim_suspect(connection, 20) == []
     assert told(engine)[1:] == [("link.updated", ["link_state"])]
+
+
+def test_a_link_of_an_older_release_is_told_once(engine: Engine) -> None:
+    """It runs beside this one during a deployment, and knows of no events."""
+    link_the_bot(engine)
+    with engine.begin() as connection:
+        connection.execute(delete(Event))
+        connection.execute(update(Link).values(updated_at=None))
+    for expected in (1, 0):
+        with engine.begin() as connection:
+            assert adopt_links(connection, 10) == expected
+    assert told(engine) == [("link.created", [])]
+    assert link_row(engine).updated_at is not None
 
 
 def test_a_rollback_takes_the_event_with_it(engine: Engine) -> None:
