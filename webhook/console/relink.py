@@ -95,7 +95,8 @@ def _given(given: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
 
 def _fixed(wanted: RelinkRequest, name: str, value: str) -> str:
     # What is confirmed is what was shown: a relative time would have moved on.
-    found = getattr(wanted, name)
+    # A field of the metadata is no attribute.
+    found = getattr(wanted, name, value)
     return found.isoformat() if isinstance(found, datetime) else value
 
 

@@ -182,3 +182,4 @@ def test_a_relative_time_is_confirmed_as_it_was_previewed(
     (moment,) = re.findall(r'name="since" value="([^"]+)"', html)
     ago = datetime.now(UTC) - datetime.fromisoformat(moment)
     assert timedelta(hours=1) <= ago < timedelta(hours=1, minutes=5)
+    assert writer.get("/console/relink?since=-1h&metadata.deal=none").status_code == 200
