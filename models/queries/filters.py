@@ -99,6 +99,9 @@ EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{30}$")]
 EndpointName = Annotated[str, column_text(EventDelivery.endpoint), AfterValidator(_storable)]
 # What PostgreSQL's bigint and SQLite's integer hold.
 FeedPosition = Annotated[int, Field(ge=0, lt=2**63)]
+# What a last error begins with, before its colon.
+ERROR_PATTERN = "^[a-z0-9_]{1,64}$"
+ErrorReason = Annotated[str, StringConstraints(pattern=ERROR_PATTERN)]
 Time = Annotated[
     datetime,
     BeforeValidator(_time),
@@ -170,6 +173,11 @@ class BotFilter(FilterByMetadata):
     status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
     recorded: bool | None = Field(None, description=RECORDED_WORDS)
     sub_code: SubCode | None = Field(None, description=SUB_CODE_WORDS)
+    error: ErrorReason | None = Field(
+        None, description="the reason that begins last_error, of a bot failed, partial or pending"
+    )
+    due: bool = Field(default=False, description="only bots whose look-up is due")
+    overdue: bool = Field(default=False, description="only bots due for five minutes or longer")
     since: Time | None = Field(None, description="first_seen_at at or after")
     until: Time | None = Field(None, description="first_seen_at before")
     metadata: Metadata = Field(None, description=WORDS)
@@ -186,7 +194,9 @@ class DeliveryFilter(Filter):
 
 
 class RejectionFilter(Filter):
-    """Filters refused requests by message and by whether they were accepted later."""
+    """Filters refused requests by message, time and whether they were accepted later."""
 
     message_id: MessageId | None = Field(None, description="the webhook's id, as its header says")
     unresolved: bool = Field(default=False, description="only requests not accepted later")
+    since: Time | None = Field(None, description="received_at at or after")
+    until: Time | None = Field(None, description="received_at before")

@@ -19,9 +19,15 @@ from models.queries.pagination import Listing, Query
 from models.queries.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
 from models.queries.title_search import filter_by_title
 from models.queries.views import BOT_LINKS, DELIVERY_LOG
+from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import MeetingPerson
 from models.tables.rejection import Rejection
+
+# How long a bot is due before it is overdue; the alarm of stalled work has the same.
+OVERDUE_SECONDS = 300
+# The states in which an error keeps a bot from its links.
+FAILING_STATES = ("failed", "partial", "pending")
 
 
 def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
@@ -65,8 +71,23 @@ def bots(wanted: BotFilter) -> Listing[BotRow]:
         query = query.where(Bot.link_state == wanted.link_state)
     if wanted.metadata:
         query = query.where(HasMetadata(_column(Bot.bot_metadata), wanted.metadata))
-    query = _between(query, Bot.first_seen_at, wanted.since, wanted.until)
-    return Listing(query, (_column(Bot.first_seen_at), _column(Bot.id)), BotRow)
+    query = _between(query.where(*_stuck(wanted)), Bot.first_seen_at, wanted.since, wanted.until)
+    # Of the few that are due, by the index that has no others.
+    first = Bot.due_at if wanted.due or wanted.overdue else Bot.first_seen_at
+    return Listing(query, (_column(first), _column(Bot.id)), BotRow)
+
+
+def _stuck(wanted: BotFilter) -> Iterator[ColumnElement[bool]]:
+    if wanted.due:
+        yield Bot.due_at <= db_now()
+    if wanted.overdue:
+        yield Bot.due_at <= db_now(-OVERDUE_SECONDS)
+    if wanted.error is not None:
+        # Both databases have substr, and LIKE of SQLite ignores case.
+        begin = func.substr(Bot.last_error, 1, len(wanted.error) + 1)
+        yield begin.in_([wanted.error, f"{wanted.error}:"])
+        # An index leads to these, and most bots are linked or have no meetings.
+        yield Bot.link_state.in_(FAILING_STATES)
 
 
 def deliveries(wanted: DeliveryFilter) -> Listing[DeliveryRow]:
@@ -92,6 +113,7 @@ def rejections(wanted: RejectionFilter) -> Listing[RejectionRow]:
         query = query.where(Rejection.message_id == wanted.message_id)
     if wanted.unresolved:
         query = query.where(Rejection.resolved_at.is_(None))
+    query = _between(query, Rejection.received_at, wanted.since, wanted.until)
     return Listing(query, (_column(Rejection.received_at), _column(Rejection.id)), RejectionRow)
 
 

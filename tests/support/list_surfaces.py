@@ -21,7 +21,7 @@ from models.queries.filters import MOST_ROWS
 from models.queries.registry import LISTS, ListKind
 from models.settings.environment import Settings
 from models.tables.audit import Audit
-from models.tables.base import Base, longest
+from models.tables.base import Base, db_now, longest
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.tables.calendar_finding import CalendarFinding
@@ -147,7 +147,9 @@ def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
     bot, meeting, seen = an_id(7, number), an_id(8, number), later(number)
     metadata = {text(CalendarMeeting.title): text(CalendarMeeting.title), **ODD_METADATA}
     ended = {"recorded": False, "ended_sub_code": text(Bot.ended_sub_code), "metadata": metadata}
-    add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen, **ended)
+    # The first is overdue, the second due.
+    due = db_now(-600 if number == 1 else -1)
+    add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen, due_at=due, **ended)
     user, soon = an_id(6, number), datetime.now(UTC) + timedelta(hours=number)
     message_id = text(Delivery.id)
     add_delivery(engine, bot, None, id=message_id, event="bot.log", outcome="ignored")

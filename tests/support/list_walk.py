@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from models.queries.filters import BOT_ID_PATTERN
+from models.queries.filters import BOT_ID_PATTERN, ERROR_PATTERN
 from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.registry import LISTS, ListKind
 from models.queries.times import TIME_PATTERN
@@ -39,12 +39,17 @@ COLUMNS = {
     ("bots", "metadata"): "bot_metadata",
     ("bots", "status"): "bot_status",
     ("bots", "sub_code"): "ended_sub_code",
+    ("bots", "error"): "last_error",
+    ("bots", "due"): "due_at",
+    ("bots", "overdue"): "due_at",
     ("bots", "since"): "first_seen_at",
     ("bots", "until"): "first_seen_at",
     ("deliveries", "message_id"): "delivery_id",
     ("deliveries", "since"): "received_at",
     ("deliveries", "until"): "received_at",
     ("rejections", "unresolved"): "resolved_at",
+    ("rejections", "since"): "received_at",
+    ("rejections", "until"): "received_at",
     ("missed", "since"): "meeting_start",
     ("missed", "until"): "meeting_start",
     ("missed", "unresolved"): "resolved_at",
@@ -130,7 +135,7 @@ def _oddness(pair: tuple[str, str]) -> tuple[bool, int]:
     return not pair[0].isalnum(), len(pair[0])
 
 
-def _values(  # noqa: PLR0911 - a table of samples
+def _values(  # noqa: C901, PLR0911 - a table of samples
     forms: list[Row], field: str, kept: list[Any]
 ) -> list[str]:
     choices = [str(value) for form in forms for value in _choices(form)]
@@ -147,6 +152,8 @@ def _values(  # noqa: PLR0911 - a table of samples
         return [kept[0], kept[-1].upper(), new_id()]
     if kinds == {BOT_ID_PATTERN}:
         return [kept[0], kept[0][:8], kept[-1][:14].upper(), new_id()]
+    if kinds == {ERROR_PATTERN}:
+        return [*sorted({error.partition(":")[0] for error in kept}), "nothing_has_this"]
     if kinds == {"string"}:
         return [*_awkward(kept), "nothing-has-this"]
     pytest.fail(f"{field} is of a type that _values has no sample of: {kinds}")
@@ -217,6 +224,16 @@ def _has_link_state(row: Row, asked: str) -> bool:
     return bool(state != "linked" if asked == "unlinked" else state == asked)
 
 
+def _has_error(row: Row, asked: str) -> bool:
+    is_failing = row["link_state"] in ("failed", "partial", "pending")
+    return is_failing and (row["last_error"] or "").partition(":")[0] == asked
+
+
+def _is_due(row: Row, seconds: int) -> bool:
+    before = datetime.now(UTC) - timedelta(seconds=seconds)
+    return bool(row["due_at"] and datetime.fromisoformat(row["due_at"]) <= before)
+
+
 def _is_disconnected(row: Row, _asked: str) -> bool:
     is_connected = row["google_connected"] or row["microsoft_connected"]
     return bool(row["seen_at"] and not row["gone_at"] and not is_connected)
@@ -226,6 +243,9 @@ def _is_disconnected(row: Row, _asked: str) -> bool:
 HOLDS: dict[tuple[str, str], Holds] = {
     ("links", "title"): _has_words,
     ("bots", "link_state"): _has_link_state,
+    ("bots", "error"): _has_error,
+    ("bots", "due"): lambda row, _asked: _is_due(row, 0),
+    ("bots", "overdue"): lambda row, _asked: _is_due(row, 300),
     ("calendar-users", "disconnected"): _is_disconnected,
     ("calendar-users", "gone"): lambda row, _asked: row["gone_at"] is not None,
     ("events", "endpoint"): lambda row, asked: asked in (row["endpoints"] or "").split(", "),

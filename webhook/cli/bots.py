@@ -143,7 +143,7 @@ def _show(found: Preview, *, as_json: bool) -> None:
 
 
 def _asked(bots: tuple[str, ...], given: dict[str, Any]) -> RelinkRequest:
-    values = {name: value for name, value in given.items() if value not in (None, ())}
+    values = {name: value for name, value in given.items() if value not in (None, (), False)}
     if bots:
         values["bot_ids"] = list(bots)
     if not values:

@@ -81,7 +81,7 @@ class Relinking:
 
     def _do(self, wanted: RelinkRequest) -> Relinked:
         actor = current_caller().name
-        filters = wanted.model_dump(include=set(BotFilter.model_fields), exclude_none=True)
+        filters = wanted.model_dump(include=set(BotFilter.model_fields), exclude_defaults=True)
         if filters or wanted.bot_ids is None or len(wanted.bot_ids) > 1:
             return self._relink_service.many(wanted, actor)
         # The audit row then names the bot, so that it can be found by its id.

@@ -93,13 +93,13 @@ class RelinkService:
                 total += relink(connection, batch, first_in=start * STAGGER_SECONDS)
             on_progress(total)
         with self._writes.begin() as connection:
-            asked = wanted.model_dump(mode="json", exclude_none=True, exclude={"preview"})
+            asked = wanted.model_dump(mode="json", exclude_defaults=True, exclude={"preview"})
             audit(connection, actor, "relink", None, {"asked": asked, "relinked": total})
         self._wakeup.send()
         return Relinked(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
 
     def _listing(self, wanted: RelinkRequest) -> Listing[BotRow]:
-        filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_none=True)
+        filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_defaults=True)
         # An empty filter is far more often a mistake than a wish.
         if not wanted.bot_ids and not filters:
             raise BadParameterError("body", "give bot_ids or a filter: not every bot at once")
