@@ -202,9 +202,9 @@ def _create_tables() -> None:
         sa.Column("status_times", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_recordings"),
     )
-    op.create_index("ix_recordings_bot_id", "recordings", ["bot_id"])
-    op.create_index("ix_recordings_seen_at_id", "recordings", ["seen_at", "id"])
-    op.create_index("ix_recordings_expires_at_id", "recordings", ["expires_at", "id"])
+    timed = [["status", "seen_at", "id"], ["transcript_status", "seen_at", "id"]]
+    for found_by in (["bot_id"], ["seen_at", "id"], ["expires_at", "id"], *timed):
+        op.create_index(f"ix_recordings_{'_'.join(found_by)}", "recordings", found_by)
     op.create_table(
         "missed_meetings",
         _text("meeting_id", null=False),

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, select
 from models.core.bot_status import Status, StatusKey
 from models.queries.circuit import read_circuit
 from models.queries.event_list import EventFilter, events
-from models.queries.filters import DeliveryFilter, LinkFilter
+from models.queries.filters import DeliveryFilter, LinkFilter, RecordingFilter
 from models.queries.link_summary import why
-from models.queries.lists import BOT_COLUMNS, deliveries, links
+from models.queries.lists import BOT_COLUMNS, deliveries, links, recordings
 from models.queries.rows import AttemptRow, BotRow, CallRow, EventLine, Explained, StatusRow
 from models.queries.same_meeting import other_bots
 from models.tables.base import db_now
@@ -42,6 +42,7 @@ def explain(connection: Connection, bot_id: str) -> Explained | None:
         links=linked,
         same_meeting=other_bots(connection, bot_id, linked, MAX_ROWS),
         events=_events(connection, bot_id),
+        recordings=recordings(RecordingFilter(bot_id=bot_id)).page(connection, MAX_ROWS).rows,
     )
 
 

@@ -193,6 +193,20 @@ class DeliveryFilter(Filter):
     until: Time | None = Field(None, description="received_at before")
 
 
+class RecordingFilter(Filter):
+    """Filters recordings by bot, state and time."""
+
+    bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
+    status: StatusCode | None = Field(None, description="recording_status, such as done or failed")
+    transcript_status: StatusCode | None = Field(
+        None, description="the state of the transcript, such as done or failed"
+    )
+    expires_since: Time | None = Field(None, description="expires_at at or after")
+    expires_until: Time | None = Field(None, description="expires_at before")
+    since: Time | None = Field(None, description="seen_at at or after")
+    until: Time | None = Field(None, description="seen_at before")
+
+
 class RejectionFilter(Filter):
     """Filters refused requests by message, time and whether they were accepted later."""
 

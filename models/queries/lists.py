@@ -13,12 +13,19 @@ from sqlalchemy import (
 )
 
 from models.core.sanitize import uuid_range
-from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.filters import (
+    BotFilter,
+    DeliveryFilter,
+    Filter,
+    LinkFilter,
+    RecordingFilter,
+    RejectionFilter,
+)
 from models.queries.metadata_filter import HasMetadata
 from models.queries.pagination import Listing, Query
-from models.queries.rows import BotRow, DeliveryRow, LinkRow, RejectionRow
+from models.queries.rows import BotRow, DeliveryRow, LinkRow, RecordingRow, RejectionRow
 from models.queries.title_search import filter_by_title
-from models.queries.views import BOT_LINKS, DELIVERY_LOG
+from models.queries.views import BOT_LINKS, DELIVERY_LOG, RECORDING_LOG
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import MeetingPerson
@@ -98,6 +105,17 @@ def deliveries(wanted: DeliveryFilter) -> Listing[DeliveryRow]:
     return Listing(query, (columns.received_at, columns.delivery_id), DeliveryRow)
 
 
+def recordings(wanted: RecordingFilter) -> Listing[RecordingRow]:
+    """List recordings, the most recently seen first; filtered by expiry, the last to expire."""
+    columns = RECORDING_LOG.c
+    query: Query = select(RECORDING_LOG).where(*_equal(wanted, _RECORDING_COLUMNS))
+    query = _between(query, columns.seen_at, wanted.since, wanted.until)
+    query = _between(query, columns.expires_at, wanted.expires_since, wanted.expires_until)
+    is_by_expiry = wanted.expires_since or wanted.expires_until
+    first = columns.expires_at if is_by_expiry else columns.seen_at
+    return Listing(query, (first, columns.recording_id), RecordingRow)
+
+
 def rejections(wanted: RejectionFilter) -> Listing[RejectionRow]:
     """List refused requests, the latest first."""
     columns = (
@@ -161,6 +179,11 @@ _DELIVERY_COLUMNS = {
     "bot_id": DELIVERY_LOG.c.bot_id,
     "message_id": DELIVERY_LOG.c.delivery_id,
     "outcome": DELIVERY_LOG.c.outcome,
+}
+_RECORDING_COLUMNS = {
+    "bot_id": RECORDING_LOG.c.bot_id,
+    "status": RECORDING_LOG.c.recording_status,
+    "transcript_status": RECORDING_LOG.c.transcript_status,
 }
 _BOT_COLUMNS: Mapping[str, Any] = {
     "bot_id": Bot.id,

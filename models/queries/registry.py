@@ -7,12 +7,27 @@ from typing import Any
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.calendar_users import CalendarUserFilter, CalendarUserRow, calendar_users
 from models.queries.event_list import EventFilter, events
-from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.filters import (
+    BotFilter,
+    DeliveryFilter,
+    Filter,
+    LinkFilter,
+    RecordingFilter,
+    RejectionFilter,
+)
 from models.queries.findings import FindingFilter, FindingRow, findings
-from models.queries.lists import bots, deliveries, links, rejections
+from models.queries.lists import bots, deliveries, links, recordings, rejections
 from models.queries.missed import MissedFilter, MissedRow, missed
 from models.queries.pagination import Listing
-from models.queries.rows import AuditRow, BotRow, DeliveryRow, EventRow, LinkRow, RejectionRow
+from models.queries.rows import (
+    AuditRow,
+    BotRow,
+    DeliveryRow,
+    EventRow,
+    LinkRow,
+    RecordingRow,
+    RejectionRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,13 @@ DELIVERIES = ListKind(
     DeliveryFilter,
     DeliveryRow,
     lambda wanted, _dialect: deliveries(wanted),
+)
+RECORDINGS = ListKind(
+    "recordings",
+    "Recordings of bots, newest first",
+    RecordingFilter,
+    RecordingRow,
+    lambda wanted, _dialect: recordings(wanted),
 )
 REJECTIONS = ListKind(
     "rejections",
@@ -97,6 +119,7 @@ MISSED = ListKind(
 LISTS = (
     LINKS,
     BOTS,
+    RECORDINGS,
     DELIVERIES,
     REJECTIONS,
     MISSED,

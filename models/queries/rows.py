@@ -83,6 +83,25 @@ class DeliveryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingRow:
+    """One row of the view recording_log."""
+
+    recording_id: str
+    bot_id: str
+    recording_status: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    expires_at: datetime | None
+    transcript_id: str | None
+    transcript_status: str | None
+    video_id: str | None
+    audio_id: str | None
+    participant_events_id: str | None
+    source: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RejectionRow:
     """One refused request, without its headers and body."""
 
@@ -154,6 +173,7 @@ class Explained:
     # Links of other bots to the same meetings.
     same_meeting: list[LinkRow]
     events: list[EventLine]
+    recordings: list[RecordingRow]
 
 
 @dataclass(frozen=True, slots=True)

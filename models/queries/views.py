@@ -77,6 +77,22 @@ DELIVERY_LOG = _view(
     received_at=_TIME,
     copies=_COUNT,
 )
+RECORDING_LOG = _view(
+    "recording_log",
+    recording_id=_TEXT,
+    bot_id=_TEXT,
+    recording_status=_TEXT,
+    started_at=_TIME,
+    completed_at=_TIME,
+    expires_at=_TIME,
+    transcript_id=_TEXT,
+    transcript_status=_TEXT,
+    video_id=_TEXT,
+    audio_id=_TEXT,
+    participant_events_id=_TEXT,
+    source=_TEXT,
+    seen_at=_TIME,
+)
 CALENDAR_USERS = _view(
     "calendar_user_list",
     calendar_user_id=_TEXT,
@@ -116,4 +132,4 @@ EVENT_LOG = _view(
     data=Json,
     endpoints=_TEXT,
 )
-VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG, CALENDAR_USERS, MISSED, EVENT_LOG)
+VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG, RECORDING_LOG, CALENDAR_USERS, MISSED, EVENT_LOG)

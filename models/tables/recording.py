@@ -32,4 +32,9 @@ class Recording(Base):
     # When each status here was set at Recall: an older one that comes late changes nothing.
     status_times: Mapped[dict[str, Any] | None]
 
-    __table_args__ = (Index(None, "seen_at", "id"), Index(None, "expires_at", "id"))
+    __table_args__ = (
+        Index(None, "seen_at", "id"),
+        Index(None, "expires_at", "id"),
+        Index(None, "status", "seen_at", "id"),
+        Index(None, "transcript_status", "seen_at", "id"),
+    )

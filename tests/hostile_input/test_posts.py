@@ -1,7 +1,6 @@
 """Every event of Recall's, mutated, signed and posted to the real web process, then applied."""
 
 import json
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +50,7 @@ def every_event() -> list[Any]:
     ]
     ids = {"bot_id": BOT, "recording_id": BOT}
     media = [
-        artifact(kind, code, start, **ids, rng=random.Random(1))
+        artifact(kind, code, start, **ids)
         for kind in MEDIA
         for code in ("processing", "done", "failed", "deleted")
     ]

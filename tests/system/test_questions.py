@@ -15,7 +15,14 @@ from models.core.engine import make_engine
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain
 from models.queries.calendar_users import CalendarUserFilter
-from models.queries.filters import BotFilter, DeliveryFilter, Filter, LinkFilter, RejectionFilter
+from models.queries.filters import (
+    BotFilter,
+    DeliveryFilter,
+    Filter,
+    LinkFilter,
+    RecordingFilter,
+    RejectionFilter,
+)
 from models.queries.findings import FindingFilter
 from models.queries.missed import MissedFilter
 from models.queries.registry import (
@@ -25,6 +32,7 @@ from models.queries.registry import (
     FINDINGS,
     LINKS,
     MISSED,
+    RECORDINGS,
     REJECTIONS,
     ListKind,
 )
@@ -40,6 +48,7 @@ from models.tables.delivery import Delivery
 from models.tables.hourly_count import BOT_END, HourlyCount
 from models.tables.missed_meeting import MissedMeeting
 from models.tables.reconcile_run import ReconcileRun
+from models.tables.recording import Recording
 from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
 from tests.support.bulk_data import a_meeting_key, bot_id, meeting_id, populate
@@ -78,6 +87,8 @@ def _filled(url: str) -> Iterator[Engine]:
     with engine.begin() as connection:
         due = update(Bot).where(Bot.id.in_([bot_id(n) for n in range(20)]))
         connection.execute(due.values(due_at=db_now(-60)))
+        expiring = update(Recording).where(Recording.bot_id == LINKED)
+        connection.execute(expiring.values(expires_at=db_now(86_400)))
         unapplied = update(Delivery).where(Delivery.bot_id == FAILED)
         connection.execute(unapplied.values(applied_at=None))
     yield engine
@@ -223,6 +234,12 @@ ASKED: list[tuple[ListKind, Filter]] = [
     (BOTS, BotFilter(sub_code="meeting_not_found")),
     (BOTS, BotFilter(sub_code="meeting_not_found", since=later(60_000), until=later(90_000))),
     (BOTS, BotFilter(since=later(60_000), until=later(90_000))),
+    (RECORDINGS, RecordingFilter()),
+    (RECORDINGS, RecordingFilter(bot_id=LINKED)),
+    (RECORDINGS, RecordingFilter(status="failed")),
+    (RECORDINGS, RecordingFilter(transcript_status="failed")),
+    (RECORDINGS, RecordingFilter(since=later(60_000), until=later(90_000))),
+    (RECORDINGS, RecordingFilter(expires_since=later(800_000), expires_until=later(900_000))),
     (DELIVERIES, DeliveryFilter()),
     (DELIVERIES, DeliveryFilter(bot_id=LINKED)),
     (DELIVERIES, DeliveryFilter(outcome="malformed")),

@@ -87,6 +87,10 @@ def _print_explained(found: Explained) -> None:
         ended = f", ended {visible(link.ended_at)} ({link.end_reason})" if link.ended_at else ""
         title = link.meeting_title or "(no title)"
         say((f"  → {link.external_id}: {title}, {link.meeting_state}{ended}", "green"))
+    for one in found.recordings:
+        expires = f", expires {visible(one.expires_at)}" if one.expires_at else ""
+        spoken = f", transcript {one.transcript_status}" if one.transcript_status else ""
+        say((f"  ● recording {one.recording_id}: {one.recording_status}{spoken}{expires}", "cyan"))
     for link in found.same_meeting:
         say((f"  = in the same meeting: bot {link.bot_id}, for {link.external_id}", "yellow"))
 

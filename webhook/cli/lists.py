@@ -35,6 +35,14 @@ SHOWN = {
         "ended_sub_code",
         "last_error",
     ),
+    "recordings": (
+        "recording_id",
+        "bot_id",
+        "recording_status",
+        "transcript_status",
+        "started_at",
+        "expires_at",
+    ),
     "deliveries": ("received_at", "event", "outcome", "reason", "bot_id", "copies"),
     "missed": ("external_id", "meeting_title", "meeting_start", "reason", "sub_code", "bot_id"),
     "calendar-users": (

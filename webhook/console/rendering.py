@@ -59,6 +59,7 @@ _NAVIGATION = (
     ("links", "/console/links", "Links"),
     ("unlinked", "/console/bots?link_state=unlinked", "Not linked"),
     ("bots", "/console/bots", "Bots"),
+    ("recordings", "/console/recordings", "Recordings"),
     ("deliveries", "/console/deliveries", "Deliveries"),
     ("rejections", "/console/rejections", "Rejections"),
     ("missed", "/console/missed", "Missed"),

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from models.core.bot_status import LONGEST_WORD, MAX_FUTURE, is_code
+from models.core.media_events import media_code, media_ids, media_kind
 from models.core.sanitize import is_clamped, plain_uuid, storable, utc_time
 from models.tables.delivery import Outcome
 
@@ -61,6 +62,8 @@ def classify(body: bytes, now: datetime) -> Classified:
 def _classify_other(known: Known, event: str, data: Object, now: datetime) -> Classified:
     bot, status = data.get("bot"), data.get("data")
     bot_id = bot.get("id") if isinstance(bot, dict) else data.get("bot_id")
+    if _is_of_media(event, bot_id, status):
+        return _read_media(known, event, bot_id, data, now)
     is_of_a_bot = event.startswith("bot.") and event not in BOT_LOGS
     # Log events have a bot id too, and new kinds of bot events may have no status.
     if not is_of_a_bot or not isinstance(status, dict) or "code" not in status:
@@ -70,6 +73,23 @@ def _classify_other(known: Known, event: str, data: Object, now: datetime) -> Cl
     # The event name decides, because `recording.done` also has the code `done`.
     named = {**status, "code": event.removeprefix("bot.")}
     return _read_status(known, bot_id, named, "updated_at", now)
+
+
+def _is_of_media(event: str, bot_id: object, status: object) -> bool:
+    # Recordings of the desktop SDK have no bot, and real-time events of the same names no code.
+    if media_kind(event) is None or plain_uuid(bot_id) is None or not isinstance(status, dict):
+        return False
+    return is_code(status.get("code")) and media_code(event, status["code"]) is not None
+
+
+def _read_media(
+    known: Known, event: str, bot_id: object, data: Object, now: datetime
+) -> Classified:
+    if media_ids(data, str(media_kind(event))) is None:
+        return Classified("ignored", "no_recording_id", bot_id=plain_uuid(bot_id), **known)
+    # The whole name as the code: a worker of an older release, to which every accepted webhook is
+    # a bot's status, would otherwise end the bot with the `done` of its recording.
+    return _read_status(known, bot_id, {**data["data"], "code": event}, "updated_at", now)
 
 
 def _read_status(

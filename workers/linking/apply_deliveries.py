@@ -10,12 +10,14 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, case, func, select
 
 from models.core.bot_status import TERMINAL, UNINFORMATIVE, Status
 from models.core.database_errors import is_bad_row
+from models.core.media_events import MEDIA_EXPIRED, media_kind
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery
 from workers.db.transactions import Database, in_transaction
 from workers.db.upsert import Insert, insert_into, upsert
-from workers.linking.bot_outcomes import refresh_told
+from workers.linking.bot_outcomes import refresh_outcomes, refresh_told
+from workers.linking.recordings import apply_media, expire_recordings
 from workers.outbox.links import watch_links
 from workers.privacy.redact import empty_bodies, erased_bots
 
@@ -92,6 +94,7 @@ def _next_rows(connection: Connection, size: int) -> Sequence[Delivered]:
         select(
             Delivery.id,
             Delivery.bot_id,
+            Delivery.event,
             Delivery.code,
             Delivery.sub_code,
             Delivery.message,
@@ -116,14 +119,18 @@ def apply_alone(connection: Connection) -> None:
 def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     if not rows:
         return
-    stored = read_bot_states(connection, {row.bot_id for row in rows})
-    states = fold(stored, rows)
+    bots = {row.bot_id for row in rows}
+    media = [row for row in rows if media_kind(row.event)]
+    statuses = [row for row in rows if not media_kind(row.event)]
+    # The bots of media too, for the lock; such a webhook makes no bot, and none due.
+    stored = read_bot_states(connection, bots)
     # A bot that is new here has no links yet.
     with watch_links(connection, bot_ids=stored):
-        _write(connection, rows, states)
+        _write(connection, statuses, fold(stored, statuses))
+        _write_media(connection, statuses, media)
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
-    if erased := erased_bots(connection, states):
+    if erased := erased_bots(connection, bots):
         empty_bodies(connection, erased)
 
 
@@ -133,6 +140,14 @@ def _write(
     write_bot_states(connection, states.values())
     upsert(connection, _STATUSES, [_status_row(row) for row in rows])
     refresh_told(connection, ((row.bot_id, row.code) for row in rows))
+
+
+def _write_media(
+    connection: Connection, statuses: Sequence[Delivered], media: Sequence[Delivered]
+) -> None:
+    ended = {row.bot_id for row in statuses if row.code == MEDIA_EXPIRED}
+    changed = apply_media(connection, media) | expire_recordings(connection, ended)
+    refresh_outcomes(connection, changed)
 
 
 def fold(stored: Mapping[str, BotState], rows: Iterable[Delivered]) -> dict[str, BotState]:

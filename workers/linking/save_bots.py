@@ -33,6 +33,7 @@ from models.tables.bot import Bot
 from models.tables.link import LinkAttempt
 from workers.linking.bot_outcomes import refresh_outcomes
 from workers.linking.outcome import LinkOutcome, outcome_of
+from workers.linking.recordings import save_recordings
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
 from workers.outbox.ended import tell_ended
@@ -67,6 +68,8 @@ def _write(connection: Connection, held: Sequence[LinkOutcome]) -> None:
     meetings = [meeting for outcome in held for meeting in outcome.meetings]
     write_meetings(connection, meetings, erased)
     write_links(connection, held, erased)
+    bodies = {o.result.claim.bot_id: o.result.bot.recordings for o in held if o.result.bot}
+    save_recordings(connection, bodies)
     refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held])
     if erased:
         redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])

@@ -25,6 +25,7 @@ from models.tables.delivery import Delivery
 from models.tables.event import Event
 from models.tables.link import Link, LinkAttempt
 from models.tables.missed_meeting import MissedMeeting
+from models.tables.recording import Recording
 from models.tables.rejection import Rejection
 from workers.privacy.erase import Holdings, batches, rejections_naming
 from workers.privacy.tombstones import external_id_hash, pseudonym
@@ -54,6 +55,7 @@ def sections(connection: Connection, held: Holdings) -> Iterator[Section]:
     yield "others_copies", _naming_meetings(connection, held)
     yield "bots", of(Bot, Bot.id, held.bot_ids)
     yield "bot_statuses", of(BotStatus, BotStatus.bot_id, held.bot_ids)
+    yield "recordings", of(Recording, Recording.bot_id, held.bot_ids)
     yield "deliveries", of(Delivery, Delivery.bot_id, held.bot_ids)
     yield "link_attempts", of(LinkAttempt, LinkAttempt.bot_id, held.bot_ids)
     yield "events", _events(connection, held, names)

@@ -102,7 +102,7 @@ class Retention:
         return connection.execute(emptied).rowcount
 
     def _empty_late(self, connection: Connection) -> int:
-        # Events such as `recording.done` are stored but never applied, so applying misses them.
+        # Events such as `bot.log` are stored but never applied, so applying misses them.
         return empty_late_bodies(connection, BATCH)
 
     def _delete_attempts(self, connection: Connection) -> int:

@@ -12,6 +12,7 @@ from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
 from workers.recall_api import parsing
 from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recall_api.recording_schemas import RecordingBody, read_recordings
 
 EXTERNAL_ID_LIMIT = longest(Link.external_id)
 LONGEST_TOKEN = 4096
@@ -55,6 +56,7 @@ class BotBody:
     meeting_platform: str | None
     bot_name: str | None
     metadata: dict[str, Any] | None
+    recordings: tuple[RecordingBody, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def read_bot(body: Body, bot_id: str) -> BotBody:
         meeting_platform=parsing.text(url.get("platform")) if isinstance(url, dict) else None,
         bot_name=parsing.text(body.get("bot_name")),
         metadata=parsing.metadata(body.get("metadata")),
+        recordings=tuple(read_recordings(body)),
     )
 
 

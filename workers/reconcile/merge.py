@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Float, Table, bindparam, select, update
 
 from models.core.bot_status import POST_TERMINAL, UNINFORMATIVE, Status
+from models.core.media_events import MEDIA_EXPIRED
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from workers.db.upsert import upsert
@@ -18,6 +19,7 @@ from workers.linking.apply_deliveries import (
     write_bot_states,
 )
 from workers.linking.bot_outcomes import refresh_outcomes
+from workers.linking.recordings import expire_recordings
 from workers.outbox.links import watch_links
 from workers.recall_api.bot_list import ListedBot
 
@@ -69,6 +71,7 @@ def merge(
         write_bot_states(connection, states)
         rows = [_row(one.bot.id, status) for one in news for status in one.statuses]
         upsert(connection, _STATUSES, rows)
+        expire_recordings(connection, {r["bot_id"] for r in rows if r["code"] == MEDIA_EXPIRED})
         # All of them: of some an older release may have written the last status.
         refresh_outcomes(connection, ids)
     due = sorted(state.bot_id for state in states if state.becomes_due)

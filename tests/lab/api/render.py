@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.lab.world.invites import artifact_id
 from tests.lab.world.shapes import (
     Attendee,
     Bot,
@@ -23,6 +24,7 @@ INVITES = {
 }
 CALENDARS = {"google": "google_calendar", "microsoft": "microsoft_outlook"}
 MEDIA_LIVES = timedelta(days=7)
+MEDIA = ("video_mixed", "transcript", "participant_events", "audio_mixed")
 
 
 def stamp(at: datetime | None) -> str | None:
@@ -125,24 +127,36 @@ def _reference(reference: MeetingReference) -> dict[str, Any]:
 
 def _recording(recording: Recording) -> dict[str, Any]:
     ended = recording.completed_at
+    expires = recording.expires_at or (None if ended is None else ended + MEDIA_LIVES)
     return {
         "id": recording.id,
         "created_at": stamp(recording.started_at),
         "started_at": stamp(recording.started_at),
         "completed_at": stamp(ended),
-        "expires_at": None if ended is None else stamp(ended + MEDIA_LIVES),
-        "status": _artifact_status(recording),
+        "expires_at": stamp(expires),
+        "status": _artifact_status(recording, recording.code),
         "media_shortcuts": {
-            "video_mixed": None,
-            "transcript": None,
-            "participant_events": None,
+            **{kind: _artifact(recording, kind) for kind in MEDIA},
             "meeting_metadata": {"data": {"title": recording.title, "zoom": None}},
-            "audio_mixed": None,
         },
         "metadata": {},
     }
 
 
-def _artifact_status(recording: Recording) -> dict[str, Any]:
+def _artifact(recording: Recording, kind: str) -> dict[str, Any] | None:
+    if (code := recording.media.get(kind)) is None:
+        return None
+    # An address that opens the media for some hours: nobody should keep it.
+    url = f"https://media.example/{recording.id}/{kind}?signature=lab"
+    return {
+        "id": artifact_id(recording.id, kind),
+        "created_at": stamp(recording.started_at),
+        "status": _artifact_status(recording, code),
+        "metadata": {},
+        "data": {"download_url": url if code == "done" else None},
+    }
+
+
+def _artifact_status(recording: Recording, code: str) -> dict[str, Any]:
     changed = recording.completed_at or recording.started_at
-    return {"code": recording.code, "sub_code": None, "updated_at": stamp(changed)}
+    return {"code": code, "sub_code": None, "updated_at": stamp(changed)}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.lab.world.invites import make_id, recording_id
+from tests.lab.world.invites import artifact_id, make_id, recording_id
 from tests.lab.world.shapes import StatusChange
 
 Timed = tuple[datetime, dict[str, Any]]
@@ -26,7 +26,7 @@ def noise_of(bot_id: str, changes: Sequence[StatusChange], generation: str) -> l
 
 
 def artifact(
-    kind: str, code: str, at: datetime, *, bot_id: str, recording_id: str, rng: random.Random
+    kind: str, code: str, at: datetime, *, bot_id: str, recording_id: str
 ) -> dict[str, Any]:
     """Return a body like recording.done or transcript.done (/docs/recording-webhooks).
 
@@ -34,7 +34,7 @@ def artifact(
     """
     data: dict[str, Any] = {"data": _state(code, at)}
     if kind != "recording":
-        data[kind] = {"id": make_id(rng), "metadata": {}}
+        data[kind] = {"id": artifact_id(recording_id, kind), "metadata": {}}
     data["recording"] = {"id": recording_id, "metadata": {}}
     data["bot"] = {"id": bot_id, "metadata": {}}
     if code == "failed":
@@ -67,7 +67,7 @@ def participant_joined(bot_id: str, at: datetime, rng: random.Random) -> dict[st
 def realtime_running(bot_id: str, at: datetime, rng: random.Random) -> dict[str, Any]:
     """Return a realtime_endpoint.running body; its sub_code is an empty text."""
     ids = {"bot_id": bot_id, "recording_id": recording_id(bot_id)}
-    body = artifact("realtime_endpoint", "running", at, **ids, rng=rng)
+    body = artifact("realtime_endpoint", "running", at, **ids)
     body["data"]["data"]["sub_code"] = ""
     return body
 
@@ -100,7 +100,7 @@ def _recording(bot_id: str, changes: Sequence[StatusChange], rng: random.Random)
     stages = {"in_call_recording": "processing", "recording_done": "done"}
     stages["media_expired"] = "deleted"
     timed = [
-        (times[status], artifact("recording", code, times[status], **ids, rng=rng))
+        (times[status], artifact("recording", code, times[status], **ids))
         for status, code in stages.items()
         if status in times
     ]
@@ -109,7 +109,7 @@ def _recording(bot_id: str, changes: Sequence[StatusChange], rng: random.Random)
         timed.append((began, participant_joined(bot_id, began, rng)))
     if (ended := times.get("recording_done")) is not None:
         ready = [(kind, ended + timedelta(seconds=rng.uniform(0.05, 30))) for kind in MEDIA]
-        timed += [(at, artifact(kind, "done", at, **ids, rng=rng)) for kind, at in ready]
+        timed += [(at, artifact(kind, "done", at, **ids)) for kind, at in ready]
     return timed
 
 

@@ -125,7 +125,11 @@ class Builder:
         times = {change.code: change.created_at for change in bot.status_changes}
         title = next((self._title(r.id) for r in bot.calendar_meetings), None)
         began, ended = times["in_call_recording"], times.get("recording_done")
-        return Recording(recording_id(bot.id), began, ended, title=title)
+        made = dict.fromkeys(("video_mixed", "transcript", "participant_events"), "done")
+        recording = Recording(recording_id(bot.id), began, ended, title=title, media=made)
+        if expired := times.get("media_expired"):
+            recording.code, recording.media, recording.expires_at = "deleted", {}, expired
+        return recording
 
     def _title(self, meeting_id: str) -> str | None:
         return self.world.meetings[meeting_id].title

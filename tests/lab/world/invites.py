@@ -15,6 +15,11 @@ def recording_id(bot_id: str) -> str:
     return make_id(random.Random(f"recording {bot_id}"))
 
 
+def artifact_id(recording: str, kind: str) -> str:
+    """Return the id of what was made of a recording, the same in body and webhook."""
+    return make_id(random.Random(f"{kind} {recording}"))
+
+
 def make_invite(platform: str | None, rng: random.Random) -> dict[str, str | None] | None:
     """Return the invite of that meeting platform (https://docs.recall.ai/docs/meeting-urls)."""
     match platform:

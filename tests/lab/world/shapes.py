@@ -118,13 +118,19 @@ class MeetingReference:
 
 @dataclass(slots=True)
 class Recording:
-    """One recording of a bot; `completed_at` is null while it runs."""
+    """One recording of a bot; `completed_at` is null while it runs.
+
+    `media` are the states of what was made of it, by kind; `expires_at` is a week after its end
+    unless it is given.
+    """
 
     id: str
     started_at: datetime
     completed_at: datetime | None = None
     title: str | None = None
     code: str = "done"
+    media: dict[str, str] = field(default_factory=dict)
+    expires_at: datetime | None = None
 
 
 @dataclass(slots=True)

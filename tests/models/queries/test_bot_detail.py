@@ -124,6 +124,7 @@ def test_the_timeline_is_sorted_and_ends_with_the_next_attempt() -> None:
         links=[],
         same_meeting=[],
         events=[EventLine("evt_1", "bot.ended", later(11), "delivered", 1, [])],
+        recordings=[],
     )
     moments = timeline(found)
     assert [(moment.kind, moment.at) for moment in moments] == [

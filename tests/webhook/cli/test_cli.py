@@ -156,6 +156,7 @@ def test_explain_tells_one_life_in_order(ada: Typist, engine: Engine) -> None:
     places = [next(n for n, line in enumerate(lines) if words in line) for words in order]
     assert places == sorted(places)
     assert "arrived 3 times" in said.out
+    assert "● recording " in said.out
     beside = ada.piped("explain", bot_id(10)).out
     assert f"= in the same meeting: bot {bot_id(11)}, for person-00011" in beside
 
@@ -412,7 +413,8 @@ def test_help_and_completion_need_no_settings(typist: MakeTypist) -> None:
     assert "complete" in ada.piped("completion", "bash").out
     words = {"_RECALL_LINKS_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     assert ada.piped(COMP_WORDS="recall-links re", **words).out.split() == [
-        "plain,reconcile", "plain,rejections", "plain,relink", "plain,reverify",
+        "plain,reconcile", "plain,recordings", "plain,rejections", "plain,relink",
+        "plain,reverify",
     ]  # fmt: skip
     words["COMP_CWORD"] = "3"
     said = ada.piped(COMP_WORDS="recall-links links --link-state p", **words)

@@ -20,6 +20,7 @@ from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
+from models.tables.recording import Recording
 from models.tables.rejection import Rejection
 from tests.support.bulk_data import bot_id
 from tests.support.console_client import WRITE, console_settings, logged_in
@@ -131,9 +132,11 @@ def test_hostile_text_stays_text_on_every_page(writer: FlaskClient, engine: Engi
             (Bot, "status", "sub_code", "last_error", "bot_name", "meeting_platform"),
             (Delivery, "event", "reason", "code", "sub_code", "message"),
             (Audit, "actor", "action", "subject"),
+            (Recording, "status", "transcript_status", "transcript_id"),
         ):
             connection.execute(update(table).values(dict.fromkeys(columns, HOSTILE)))
         connection.execute(update(CalendarMeeting).values(title_columns(HOSTILE)))
+        connection.execute(update(Bot).values(bot_metadata={HOSTILE: HOSTILE}))
         calls = [{"method": HOSTILE, "path": HOSTILE, "about": HOSTILE, "error": HOSTILE}]
         attempt = {"outcome": HOSTILE, "error": HOSTILE, "calls": calls}
         connection.execute(update(LinkAttempt).values(attempt))
@@ -277,6 +280,24 @@ def test_copies_and_bots_of_one_meeting_stand_together(reader: FlaskClient) -> N
         assert path in page
     alone = reader.get(f"/console/bots/{bot_id(20)}").text
     assert "Other bots in the same meeting" not in alone
+
+
+def test_recordings_are_listed_and_stand_on_their_bots_page(
+    reader: FlaskClient, engine: Engine
+) -> None:
+    """With state, transcript and expiry; one that has expired says so."""
+    recording = reader.get("/api/recordings").get_json()["items"][0]
+    bot = recording["bot_id"]
+    with engine.begin() as connection:
+        theirs = update(Recording).where(Recording.bot_id == bot)
+        connection.execute(theirs.values(expires_at=START, transcript_status="failed"))
+    for path in (f"/console/recordings?bot_id={bot}", f"/console/bots/{bot}"):
+        html = reader.get(path).text
+        row = html[html.index(recording["recording_id"]) :].partition("</tr>")[0]
+        assert ">expired<" in row
+        assert ">failed<" in row
+    whole = reader.get(f"/api/bots/{bot}").get_json()["recordings"]
+    assert [one["recording_id"] for one in whole] == [recording["recording_id"]]
 
 
 # -- one bot ---------------------------------------------------------------------

@@ -13,6 +13,7 @@ from webhook.receiver.events import Classified, classify
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOT = "0c6b1f52-7a90-4f0e-9d7c-3f1f0f5f8a11"
+RECORDING = "1d7c2a63-8ba1-4a1f-8e8d-4a2a1a6a9b22"
 AT = "2026-11-20T11:59:58.570998+00:00"
 
 
@@ -59,16 +60,63 @@ def test_sub_code_and_message_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "event",
-    ["recording.done", "transcript.done", "realtime_endpoint.done", "participant_events.join"],
+    "event", ["realtime_endpoint.done", "participant_events.join", "transcript.data", "recording"]
 )
 def test_another_family_that_says_done_ends_no_bot(event: str) -> None:
     """The event decides, never the code alone; the bot's id is kept."""
     body = v111() | {"event": event}
-    body["data"]["recording"] = {"id": BOT, "metadata": {}}
+    body["data"]["recording"] = {"id": RECORDING, "metadata": {}}
     found = read(body)
     assert (found.outcome, found.reason, found.bot_id) == ("ignored", "not_a_bot_status", BOT)
     assert found.code is None
+
+
+def media(event: str = "recording.done", **status: Any) -> dict[str, Any]:
+    """A body about a recording, or about something that was made of it."""
+    body = v111(event, **{"code": event.partition(".")[2]} | status)
+    body["data"]["recording"] = {"id": RECORDING, "metadata": {}}
+    return body
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["recording.processing", "recording.done", "recording.failed", "recording.deleted",
+     "transcript.done", "participant_events.done", "audio_mixed.done", "video_mixed.deleted",
+     "meeting_metadata.done", "transcript.translated"],
+)  # fmt: skip
+def test_what_is_said_of_media_is_accepted_under_its_whole_name(event: str) -> None:
+    """So that nobody who knows of statuses alone takes the `done` of a recording for its bot's."""
+    assert read(media(event)) == Classified(
+        outcome="accepted", event=event, bot_id=BOT, code=event,
+        occurred_at=datetime.fromisoformat(AT),
+    )  # fmt: skip
+
+
+def test_media_that_nothing_can_be_said_of_is_ignored() -> None:
+    """Of no bot (the desktop SDK's), of no recording, or in a state that its name does not say."""
+    of_no_bot = media()
+    of_no_bot["data"]["bot"] = None
+    odd_bot = media()
+    odd_bot["data"]["bot"]["id"] = "../x"
+    of_no_recording = media("transcript.done")
+    of_no_recording["data"]["recording"] = {"id": "7"}
+    reasons = [read(body).reason for body in (of_no_bot, odd_bot, of_no_recording)]
+    assert reasons == ["not_a_bot_status", "not_a_bot_status", "no_recording_id"]
+    assert read(of_no_recording).bot_id == BOT
+    assert read(media("transcript.translated", code="done")).reason == "not_a_bot_status"
+
+
+def test_media_at_an_impossible_time_is_malformed() -> None:
+    """As a bot's status is: a time ahead would freeze the state."""
+    assert read(media(updated_at="9999-12-31T23:59:59Z")).reason == "time_ahead"
+    assert read(media(updated_at=None)).reason == "bad_time"
+    assert read(media(f"recording.{'x' * 64}")).reason == "bad_code"
+
+
+def test_a_failed_transcript_says_why() -> None:
+    """In its sub code."""
+    found = read(media("transcript.failed", sub_code="provider_error"))
+    assert (found.code, found.sub_code) == ("transcript.failed", "provider_error")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +293,7 @@ def test_no_body_makes_it_raise(body: bytes) -> None:
 
 
 @given(
-    base=st.sampled_from([legacy(), v111()]),
+    base=st.sampled_from([legacy(), v111(), media(), media("transcript.failed")]),
     path=st.sampled_from(["event", "data", "bot_id", "status", "bot", "id", "code", "sub_code",
                           "created_at", "updated_at", "message"]),
     value=json_values,

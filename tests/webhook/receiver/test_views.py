@@ -257,14 +257,14 @@ def samples() -> list[Any]:
 
 @pytest.mark.skipif(not PAYLOADS.is_dir(), reason="the payload samples are not on this machine")
 def test_every_sample_payload_is_taken(client: FlaskClient, engine: Engine) -> None:
-    """None is an error; the bot statuses are accepted, the rest is kept and ignored."""
+    """None is an error; statuses of bots and media are accepted, the rest is kept and ignored."""
     bodies = samples()
     answers = [post(client, body, message_id=f"m{n}") for n, body in enumerate(bodies)]
     assert {answer.status_code for answer in answers} <= {200, 202}
     outcomes = {row.id: row.outcome for row in rows(engine, Delivery)}
     for number, body in enumerate(bodies):
         event = body["event"]
-        is_status = event.startswith("bot.") and event != "bot.log"
+        is_status = event.startswith(("bot.", "recording.", "transcript.")) and event != "bot.log"
         is_template = "breakout" in event
         expected = "malformed" if is_template else "accepted" if is_status else "ignored"
         assert outcomes[f"m{number}"] == expected, event

@@ -23,6 +23,7 @@ from models.tables.calendar_finding import CalendarFinding
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
 from models.tables.missed_meeting import MissedMeeting
+from models.tables.recording import Recording
 from models.tables.rejection import Rejection
 from tests.conftest import SECRET, MakeContext, MakeSettings
 from tests.lab.faults.faults import Fault
@@ -145,7 +146,11 @@ def test_nothing_of_an_erased_person_is_left(
     link(engine, make_context(), other.id)
     before = dump(engine)
     assert [word for word in SECRETS if word not in before] == []
-    counts = [count(engine, table) for table in (Link, Bot, Delivery, LinkAttempt, CalendarMeeting)]
+    # Ids and states of recordings stay, and no address of them was ever kept.
+    assert "media.example" not in before
+    kept = (Link, Bot, Delivery, LinkAttempt, CalendarMeeting, Recording)
+    counts = [count(engine, table) for table in kept]
+    assert counts[-1] == 2
     done = told(tell("erase", WHO, "--yes", "--json"))["erased"]
     assert done == {
         "meetings": 1,
@@ -157,9 +162,7 @@ def test_nothing_of_an_erased_person_is_left(
     }
     after = dump(engine)
     assert [word for word in SECRETS if word in after] == []
-    assert counts == [
-        count(engine, table) for table in (Link, Bot, Delivery, LinkAttempt, CalendarMeeting)
-    ]
+    assert counts == [count(engine, table) for table in kept]
     assert count(engine, CalendarToken) == 1
     emptied = {
         (row.title is None, row.meeting_key is None) for row in rows(engine, CalendarMeeting)
@@ -273,10 +276,10 @@ def test_a_late_webhook_brings_nothing_back(
 def test_late_payloads_that_nothing_applies_go_within_the_hour(
     engine: Engine, tell: Tell, make_context: MakeContext, make_settings: MakeSettings, bot: FakeBot
 ) -> None:
-    """A `recording.done` of her bot; what concerns others stays."""
+    """A `bot.log` of her bot; what concerns others stays."""
     fill(engine, make_context(), bot)
     tell("erase", WHO, "--yes")
-    late = {"event": "recording.done", "outcome": "ignored"}
+    late = {"event": "bot.log", "outcome": "ignored"}
     add_delivery(engine, bot.id, None, body=WHO.encode(), **late)
     add_delivery(engine, new_id(), None, body=b"theirs", **late)
     assert Retention(engine, make_settings()).purge() == 1
@@ -414,6 +417,7 @@ def test_an_export_is_everything_that_is_held(
         "others_copies": 0,
         "bots": 1,
         "bot_statuses": 1,
+        "recordings": 1,
         "deliveries": 1,
         "link_attempts": 1,
         "events": 1,
@@ -428,6 +432,7 @@ def test_an_export_is_everything_that_is_held(
     (user,) = found["calendar_users"]
     assert (user["email"], user["google_connected"]) == (ADDRESS, True)
     assert found["missed_meetings"][0]["title"] == TITLE
+    assert found["recordings"][0]["bot_id"] == bot.id
     assert json.loads(found["deliveries"][0]["body"])["data"]["bot"]["id"] == bot.id
     assert set(found["calendar_tokens"][0]) == {"expires_at"}
     assert other.id not in result.stdout
