@@ -62,7 +62,8 @@ def read_json(request: Request, model: type[M]) -> M:
         # Deeply nested JSON raises this; `silent` covers only ValueError.
         body = None
     if not isinstance(body, dict):
-        raise BadParameterError("body", "must be a JSON object")
+        how = "" if request.is_json else ", sent with Content-Type: application/json"
+        raise BadParameterError("body", f"must be a JSON object{how}")
     return checked(model, body)
 
 

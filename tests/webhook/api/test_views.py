@@ -506,6 +506,15 @@ def test_a_body_that_is_no_json_is_refused_however_deep(client: FlaskClient) -> 
         assert response.get_json()["parameter"] in ("body", "preview")
 
 
+def test_json_sent_as_a_form_is_told_the_content_type(client: FlaskClient) -> None:
+    """As curl sends it by default: the body is an object, so only the header is wrong."""
+    body, headers = b'{"link_state": "failed"}', {"Authorization": BEARER + WRITE}
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):
+        response = client.post("/api/relink", data=body, headers=headers, content_type=kind)
+        assert response.status_code == 400
+        assert "Content-Type: application/json" in response.get_json()["detail"]
+
+
 def test_a_path_that_no_column_can_hold_is_400(client: FlaskClient) -> None:
     """Also where it is not even text."""
     for path in ("%00", "%ff", "%ed%a0%80", BOT + "%00", BOT + "%0a"):
