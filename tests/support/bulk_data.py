@@ -10,8 +10,10 @@ from sqlalchemy import Engine, insert, text
 from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
 from models.tables.delivery import Delivery
+from models.tables.event import Event, EventAttempt, EventDelivery
 from models.tables.link import Link, LinkAttempt
 from models.tables.recording import Recording
+from tests.support.bulk_events import events_of
 from tests.support.rows import later
 
 SUBJECTS = ("Roadmap", "Pricing", "Hiring", "Onboarding", "Renewal", "Incident", "Budget")
@@ -47,7 +49,8 @@ def populate(engine: Engine, bots: int, users: int = 200, seed: int = 1) -> None
             {"id": an_id(3, n), "external_id": f"person-{n:05d}"} for n in range(users)
         ],
         Bot: [], BotStatus: [], CalendarMeeting: [], MeetingPerson: [], Link: [],
-        LinkAttempt: [], Delivery: [], Recording: [],
+        LinkAttempt: [], Delivery: [], Recording: [], Event: [], EventDelivery: [],
+        EventAttempt: [],
     }  # fmt: skip
     for number in range(bots):
         for table, rows in _rows(number, users, rng).items():
@@ -72,6 +75,7 @@ def _rows(number: int, users: int, rng: random.Random) -> dict[type, list[Row]]:
         LinkAttempt: [_attempt(number, link_state)],
         Delivery: [_delivery(number, code) for code in CODES],
         Recording: [_recording(number)] if number % 25 != 4 else [],
+        **events_of(number, bot, start),
     }
     if link_state not in ("linked", "partial"):
         return found
