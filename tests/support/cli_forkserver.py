@@ -10,7 +10,8 @@ import os
 import sys
 from typing import Any
 
-from webhook.cli.main import main
+from webhook.cli import errors
+from webhook.cli.main import cli, main
 
 
 def serve() -> None:
@@ -47,4 +48,6 @@ def _become(asked: dict[str, Any]) -> None:
 if __name__ == "__main__":
     # Whoever works on this may have a .env, and no test is to read it.
     os.chdir("/")
+    # Each is imported at its first call: here once, and not in every fork.
+    loaded = [errors, *cli.commands.values()]
     serve()

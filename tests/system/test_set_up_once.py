@@ -14,7 +14,7 @@ import pytest
 from tests.lab.recall import FakeRecall
 from tests.lab.stack.stack import ROOT
 from tests.support.processes import environ_for, until
-from webhook.cli.output import NOTHING_FOUND
+from webhook.cli.exit_codes import NOTHING_FOUND
 
 # Counts in the process that was started and in those that it forks, then runs the entrance.
 DRIVER = """
@@ -98,6 +98,9 @@ def test_a_worker_sets_up_its_log_once_and_sentry_once_a_child(
 def test_a_command_sets_up_its_log_once_and_no_sentry(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Whoever types it sees what failed."""
-    pid, seen = run(tmp_path, environ, "webhook.cli.main", "links", ends_with=NOTHING_FOUND)
-    assert seen == {("log", pid): 1}
+    """Whoever types it sees what failed; what only reads has no log of ours to set up."""
+    for command, count in (("status", 1), ("links", 0)):
+        folder = tmp_path / command
+        folder.mkdir()
+        pid, seen = run(folder, environ, "webhook.cli.main", command, ends_with=NOTHING_FOUND)
+        assert seen == Counter({("log", pid): count} if count else {})

@@ -19,9 +19,10 @@ from webhook.services.reader import Reader
 from webhook.services.relink import RelinkRequest, RelinkService
 from webhook.web.auth import Access, current_caller
 from webhook.web.csv_export import csv_lines
-from webhook.web.params import BadParameterError, Cursors, query_model, read_json, read_query
+from webhook.web.params import Cursors, query_model, read_json, read_query
 from webhook.web.problems import problem
 from webhook.web.transfer import conditional_and_gzipped
+from webhook.web.validation import BadParameterError
 
 PREFIX = "/api"
 DESCRIPTION = "api.openapi"

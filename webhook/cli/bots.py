@@ -13,10 +13,13 @@ from models.queries.search import look_up
 from models.queries.timeline import Moment, timeline
 from webhook.cli.confirmation import confirm
 from webhook.cli.context import Session
+from webhook.cli.exit_codes import NOTHING_FOUND
 from webhook.cli.lists import filter_options, wrong_option
-from webhook.cli.output import NOTHING_FOUND, print_json, print_sample, progress, say, visible
+from webhook.cli.output import print_json, print_sample, say, visible
+from webhook.cli.progress import progress
+from webhook.cli.services import relink_service
 from webhook.services.relink import Preview, RelinkRequest
-from webhook.web.params import BadParameterError, checked
+from webhook.web.validation import BadParameterError, checked
 
 PREVIEWED = ("bot_id", "bot_status", "link_state", "attempts", "last_error")
 
@@ -116,7 +119,7 @@ def _relink(
     **given: Any,
 ) -> None:
     wanted = _asked(bots, given)
-    service = session.relink_service()
+    service = relink_service(session)
     found = service.preview(wanted)
     if preview or not yes:
         _show(found, as_json=as_json and preview)

@@ -9,7 +9,9 @@ from models.settings.environment import Settings, SettingsError
 from webhook.calendar.connect import BadTargetError, Connecting, conflict_message
 from webhook.calendar.connect_links import LINK_SECONDS, ConnectLinks
 from webhook.cli.context import Session
-from webhook.cli.output import NOTHING_FOUND, print_json
+from webhook.cli.exit_codes import NOTHING_FOUND
+from webhook.cli.output import print_json
+from webhook.cli.recall import recall_gateway
 from workers.calendar_tokens.session import is_known
 from workers.db.audit import audit
 from workers.privacy.tombstones import UserErasedError
@@ -41,7 +43,7 @@ external_id = click.argument("external_id", callback=_external_id)
 def connect_url(session: Session, /, external_id: str, platform: Platform, **asked: Any) -> None:
     """Print a link for the user to connect a calendar; it works once, within five minutes."""
     settings = _connectable(session.settings, platform)
-    gateway, writes = session.recall_gateway(), session.writes()
+    gateway, writes = recall_gateway(session), session.writes()
     connecting = Connecting(settings, gateway, ConnectLinks(writes, gateway.vault))
     try:
         wanted = connecting.request(
@@ -72,7 +74,7 @@ def token(session: Session, external_id: str, *, create: bool, as_json: bool) ->
     if not create and not session.read(lambda c: is_known(c, external_id)):
         _refuse("this user is not known here; --create creates them at Recall")
     try:
-        with session.recall_gateway().open() as recall:
+        with recall_gateway(session).open() as recall:
             found = recall.users.checked_token(external_id)
     except UserErasedError:
         _refuse("this user was erased; reconnecting a calendar ends that")
@@ -95,4 +97,4 @@ def _connectable(settings: Settings, platform: Platform) -> Settings:
     return settings
 
 
-COMMANDS = (calendar,)
+COMMANDS = ()

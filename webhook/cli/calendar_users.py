@@ -15,10 +15,12 @@ from models.settings.calendar import PLATFORMS
 from webhook.cli.calendar_connect import calendar, external_id
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session
+from webhook.cli.exit_codes import NOTHING_FOUND
 from webhook.cli.lists import list_command
-from webhook.cli.output import NOTHING_FOUND, print_json, print_rows, visible
+from webhook.cli.output import print_json, print_rows, visible
+from webhook.cli.recall import calendar_client
 from webhook.web.labels import label
-from webhook.web.params import BadParameterError, checked
+from webhook.web.validation import BadParameterError, checked
 from workers.calendar_tokens.crypto import Vault
 from workers.calendars.actions import CalendarUserActions, UnknownUserError
 from workers.calendars.check import Check, CheckResult
@@ -70,7 +72,7 @@ class _Window(BaseModel):
 
 @contextmanager
 def _calendar_actions(session: Session) -> Iterator[tuple[CalendarUserActions, CalendarClient]]:
-    client = session.calendar(patience=PATIENCE_SECONDS, seconds=CALL_SECONDS)
+    client = calendar_client(session, patience=PATIENCE_SECONDS, seconds=CALL_SECONDS)
     vault = Vault(session.settings.api_key)
     try:
         yield CalendarUserActions(session.writes(), vault, client, session.actor()), client
@@ -224,4 +226,5 @@ def _line(one: ListedMeeting) -> MeetingLine:
 
 for kind in (CALENDAR_USERS, FINDINGS):
     calendar.add_command(list_command(kind))
-COMMANDS = ()
+# With this module, the group has all its commands.
+COMMANDS = (calendar,)

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from webhook.cli.output import NOTHING_FOUND
+from webhook.cli.exit_codes import NOTHING_FOUND
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 

@@ -14,7 +14,8 @@ from alembic.util import CommandError
 
 from models.tables.schema_version import HEAD
 from webhook.cli.context import Session
-from webhook.cli.output import NOTHING_FOUND, print_json, visible
+from webhook.cli.exit_codes import AWAY, NOTHING_FOUND
+from webhook.cli.output import print_json, say_error, visible
 
 # Beside our packages in a checkout and in an installed wheel alike; pyproject.toml is not.
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -66,9 +67,14 @@ def _alembic(session: Session, *, creates: bool = False) -> Iterator[Config]:
     config = Config(stdout=io.StringIO())
     # A % in the path would be taken for an interpolation.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    session.log_errors()
     with session.writes(creates=creates).connect() as connection:
         config.attributes["connection"] = connection
-        yield config
+        try:
+            yield config
+        except CommandError as error:
+            say_error(str(error))
+            raise click.exceptions.Exit(AWAY) from None
 
 
 COMMANDS = (db,)

@@ -8,16 +8,13 @@ from models.core.humanize import plural
 from models.queries.event_list import EventFilter
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session
+from webhook.cli.exit_codes import NOTHING_FOUND
 from webhook.cli.lists import filter_options, wrong_option
-from webhook.cli.output import (
-    NOTHING_FOUND,
-    print_json,
-    print_rows,
-    print_sample,
-    progress,
-)
+from webhook.cli.output import print_json, print_rows, print_sample
+from webhook.cli.progress import progress
+from webhook.cli.services import event_actions
 from webhook.services.events import EndpointRow, ResendPreview, ResendRequest
-from webhook.web.params import BadParameterError, checked
+from webhook.web.validation import BadParameterError, checked
 
 PREVIEWED = ("position", "created_at", "type", "bot_id", "state")
 ENDPOINTS = ("endpoint", "state", "reason", "waiting")
@@ -33,7 +30,7 @@ def _resend(
     as_json: bool,
     **given: Any,
 ) -> None:
-    wanted, actions = _wanted(ids, given), session.event_actions()
+    wanted, actions = _wanted(ids, given), event_actions(session)
     found = actions.preview(wanted)
     if preview or not yes:
         _show(found, as_json=as_json and preview)
@@ -91,7 +88,7 @@ resend.params += [
 @click.pass_obj
 def endpoints(session: Session, *, as_json: bool) -> None:
     """List the endpoints of EVENTS_URL: whether each gets its events, and how many wait."""
-    rows = session.event_actions().endpoints()
+    rows = event_actions(session).endpoints()
     form = "json" if as_json else "table"
     if not print_rows(iter(rows), EndpointRow, ENDPOINTS, form):
         raise click.exceptions.Exit(NOTHING_FOUND)
@@ -118,7 +115,7 @@ def turn_off(session: Session, endpoint: str, *, yes: bool, as_json: bool) -> No
 
 
 def _turn(session: Session, endpoint: str, *, on: bool, as_json: bool) -> None:
-    if not session.event_actions().turn(endpoint, session.actor(), on=on):
+    if not event_actions(session).turn(endpoint, session.actor(), on=on):
         raise click.UsageError("no such endpoint: `recall-links events endpoints` lists them")
     state = "on" if on else "off"
     if as_json:

@@ -23,7 +23,7 @@ _PAGE = 500
 _LIST = list_command(EVENTS)
 _LIST.name = "list"
 # Where the feed is read to: these say how a list is shown.
-_FORMS = ("form", "limit")
+_FORMS = ("form", "limit", "columns")
 
 
 @click.pass_context

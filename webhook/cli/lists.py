@@ -11,8 +11,9 @@ from models.queries.filters import ROWS, Filter
 from models.queries.metadata_filter import FIELD, FORM, PREFIX
 from models.queries.registry import EVENTS, LISTS, ListKind
 from webhook.cli.context import Session
-from webhook.cli.output import NOTHING_FOUND, fields_of, print_rows, visible
-from webhook.web.params import BadParameterError, checked
+from webhook.cli.exit_codes import NOTHING_FOUND
+from webhook.cli.output import fields_of, print_rows, visible
+from webhook.web.validation import BadParameterError, checked
 
 # The columns that fit a terminal; JSON and CSV have every column.
 SHOWN = {
@@ -65,18 +66,38 @@ METADATA_HELP = "text in the bot's metadata; may be repeated, then all must hold
 def list_command(kind: ListKind) -> click.Command:
     """Return the command of a list, with an option for each field of its filter."""
 
-    def run(session: Session, form: str, limit: int, **given: Any) -> None:
+    def run(
+        session: Session, form: str, limit: int, columns: list[str] | None, **given: Any
+    ) -> None:
         wanted = as_filter(kind.wanted, given)
         reader = session.reader()
         listing = kind.listing(wanted, reader.dialect)
         rows = reader.stream(listing)
         shown = SHOWN.get(kind.name) or fields_of(kind.row)
-        if not print_rows(islice(rows, limit or None), kind.row, shown, form):
+        if not print_rows(islice(rows, limit or None), kind.row, shown, form, columns):
             raise click.exceptions.Exit(NOTHING_FOUND)
 
     command = click.command(kind.words[-1], help=f"{kind.summary}.")(click.pass_obj(run))
-    command.params += [*filter_options(kind.wanted), *_FORMS]
+    command.params += [*filter_options(kind.wanted), _columns_option(kind.row), *_FORMS]
     return command
+
+
+def _columns_option(row: type) -> click.Option:
+    names = fields_of(row)
+
+    def read(_context: click.Context, _param: click.Parameter, text: str | None) -> Any:
+        if text is None:
+            return None
+        asked = [name.strip() for name in text.split(",")]
+        if unknown := [name for name in asked if name not in names]:
+            raise click.BadParameter(
+                f"{visible(unknown[0]) or 'a blank'} is no column; there are {', '.join(names)}"
+            )
+        return list(dict.fromkeys(asked))
+
+    return click.Option(
+        ["--columns"], callback=read, metavar="NAME,…", help="Only these columns, in this order."
+    )
 
 
 def filter_options(wanted: type[Filter]) -> list[click.Parameter]:

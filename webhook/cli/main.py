@@ -1,58 +1,89 @@
 """recall-links: the link database from the command line.
 
-Exit codes: 0 success, 1 nothing found or something is wrong, 2 wrong usage or settings, 3 the
-database or Recall does not answer.
+Imports nothing that a command alone needs: `recall-links --help` answers at once.
 """
 
 import os
-import secrets
+import select
 import sys
+from importlib import import_module
+from typing import Any
 
 import click
-import structlog
-from alembic.util import CommandError
-from click.shell_completion import get_completion_class
-from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import is_too_slow, is_unavailable, reason
-from models.core.database_remedies import TOO_SLOW, describe
 from models.core.version import VERSION
-from models.settings.environment import SettingsError
-from webhook.cli import (
-    bots,
-    calendar_connect,
-    calendar_users,
-    database,
-    events,
-    lists,
-    privacy,
-    status,
-)
-from webhook.cli import reconcile as reconciling
-from webhook.cli.context import Session
-from webhook.cli.output import AWAY, NOTHING_FOUND, USAGE, visible
-from webhook.receiver.storage import NotStoredError
-from webhook.web.params import BadParameterError
-from workers.recall_api.errors import RecallError
+from webhook.cli.exit_codes import INTERRUPTED, READER_GONE
+from webhook.cli.lazy_group import Entry, LazyCommands, LazyGroup
 
 NAME = "recall-links"
-SHELLS = ("bash", "zsh", "fish")
-# Add a new module of commands here.
-MODULES = (
-    lists,
-    events,
-    bots,
-    status,
-    database,
-    calendar_connect,
-    calendar_users,
-    privacy,
-    reconciling,
+_STANDARD_OUTPUT = 1
+# Add a new command here: the module that has it in its COMMANDS, and its help's first sentence.
+ENTRIES = {
+    "audit": Entry("lists", "Changes made by people, newest first."),
+    "bots": Entry("lists", "Bots, newest first."),
+    "calendar": Entry("calendar_users", "Manage a calendar user: connect, inspect, disconnect."),
+    "completion": Entry(
+        "completion", 'Print shell completion: eval "$(recall-links completion bash)".'
+    ),
+    "db": Entry("database", "Migrate the database to this release, or compare the two."),
+    "deliveries": Entry("lists", "Received webhooks, newest first."),
+    "doctor": Entry("status", "Check everything that can be wrong, and say what to do."),
+    "erase": Entry(
+        "privacy",
+        "Erase what is stored about a calendar user, permanently; counts and link rows stay.",
+    ),
+    "events": Entry("events", "Events, newest first; --follow prints them as they happen."),
+    "explain": Entry(
+        "bots", "Show everything known about one bot, and why it is or is not linked."
+    ),
+    "export": Entry(
+        "privacy", "Print everything stored about a calendar user, as one JSON object."
+    ),
+    "links": Entry("lists", "Links between bots and calendar meetings, newest first."),
+    "missed": Entry("lists", "Meetings that were to be recorded and were not, latest first."),
+    "reconcile": Entry(
+        "reconcile", "Compare with Recall's list of bots, and fill in what webhooks missed."
+    ),
+    "recordings": Entry("lists", "Recordings of bots, newest first."),
+    "rejections": Entry("lists", "Requests that failed signature verification, newest first."),
+    "relink": Entry(
+        "bots", "Retry linking: fetch bots and all their meetings again, by id or by filter."
+    ),
+    "reverify": Entry(
+        "status", "Check rejected requests again after you fix the signing secret or the clock."
+    ),
+    "status": Entry(
+        "status", "Show what is waiting and since when, the circuit, workers and active alarms."
+    ),
+}
+
+
+class Program(LazyGroup):
+    """The whole program: how it ends, if no command says so."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a reader that ends early, such as `head`, ends it quietly."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                # At the interpreter's end, the error would be printed.
+                sys.stdout.flush()
+        except BrokenPipeError:
+            if not _is_reader_gone():
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)
+            raise click.exceptions.Exit(READER_GONE) from None
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+@click.group(
+    NAME,
+    cls=Program,
+    commands=LazyCommands(ENTRIES),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-logger = structlog.stdlib.get_logger(__name__)
-
-
-@click.group(NAME, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, "-V", "--version", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -60,59 +91,28 @@ def cli(context: click.Context) -> None:
 
     Settings come from the environment, like the service's, and in a checkout also from .env. Exit
     codes: 0 success, 1 nothing found or something is wrong, 2 wrong usage or settings, 3 the
-    database or Recall does not answer.
+    database or Recall does not answer, 70 a fault of this program.
     """
-    context.obj = Session(os.environ)
-    context.call_on_close(context.obj.close)
-
-
-@cli.command()
-@click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
-    """Print shell completion: eval "$(recall-links completion bash)"."""
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise click.UsageError(f"no completion for {shell}")
-    click.echo(kind(cli, {}, NAME, "_RECALL_LINKS_COMPLETE").source())
-
-
-for module in MODULES:
-    for one in module.COMMANDS:
-        cli.add_command(one)
+    if context.invoked_subcommand != "completion":
+        context.obj = import_module("webhook.cli.context").Session(os.environ)
+        context.call_on_close(context.obj.close)
 
 
 def main() -> None:
     """Run one command and exit with its code; an expected error is one line."""
     try:
         cli.main(prog_name=NAME)
-    except (SettingsError, BadParameterError) as error:
-        _end(str(error), USAGE)
-    except CommandError as error:
-        _end(str(error), NOTHING_FOUND)
-    except RecallError as error:
-        _end(f"Recall: {error}", AWAY)
-    except NotStoredError:
-        _end("the database does not answer", AWAY)
     except Exception as error:  # noqa: BLE001 - the last resort
-        _end(*_unexpected(error))
+        words, code = import_module("webhook.cli.errors").describe_error(error)
+        import_module("webhook.cli.output").say_error(words)
+        sys.exit(code)
 
 
-def _unexpected(error: Exception) -> tuple[str, int]:
-    if is_too_slow(error):
-        return TOO_SLOW, NOTHING_FOUND
-    if words := describe(error):
-        return words, AWAY if is_unavailable(error) else NOTHING_FOUND
-    if isinstance(error, SQLAlchemyError) and (words := Session(os.environ).gap()):
-        return words, AWAY
-    bug = secrets.token_hex(8)
-    logger.exception("a command failed", id=bug, reason=reason(error))  # noqa: LOG004 - called in an except block
-    words = f"internal error ({type(error).__name__}): see the lines above with the id {bug}"
-    return words, NOTHING_FOUND
-
-
-def _end(words: str, code: int) -> None:
-    click.echo(f"{NAME}: {visible(words)}", err=True)
-    sys.exit(code)
+def _is_reader_gone() -> bool:
+    """Whether it was standard output that broke, and not a connection of ours."""
+    poll = select.poll()
+    poll.register(_STANDARD_OUTPUT, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 if __name__ == "__main__":

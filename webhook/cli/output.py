@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -19,9 +18,6 @@ from models.core.serialize import plain
 from webhook.cli.table import Column, fits, fitting_table
 from webhook.web.csv_export import csv_lines
 
-NOTHING_FOUND = 1
-USAGE = 2
-AWAY = 3
 PIPED_WIDTH = 200
 LONGEST_ID = 36
 # Text from outside must not move the cursor, hide text or change its direction.
@@ -32,17 +28,26 @@ _INVISIBLE_IN_JSON = re.compile(f"[{_DIRECTION_MARKS}]")
 _INVISIBLE_IN_CSV = re.compile(f"[\x00-\x09\x0b\x0c\x0e-\x1f{_DIRECTION_MARKS}]")
 
 
+class Screen(Console):
+    """A console without markup; the program's end at a broken pipe is the caller's."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **given)
+
+    def on_broken_pipe(self) -> None:
+        """Let the program end as at any other output."""
+        raise BrokenPipeError
+
+
 def is_terminal() -> bool:
     """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
-def console() -> Console:
+def console() -> Screen:
     """Return the console for tables and text; in a pipe, lines are not wrapped."""
     wide = None if is_terminal() else PIPED_WIDTH
-    return Console(
-        width=wide, highlight=False, markup=False, emoji=False, soft_wrap=wide is not None
-    )
+    return Screen(width=wide, soft_wrap=wide is not None)
 
 
 def visible(value: object) -> str:
@@ -63,26 +68,32 @@ def say(*parts: tuple[object, str]) -> None:
     console().print(Text.assemble(*((visible(value), style) for value, style in parts)))
 
 
-def print_rows(rows: Iterable[Any], row: type, shown: Sequence[str], form: str) -> int:
-    """Print a list in the given form; returns the number of rows."""
+def print_rows(
+    rows: Iterable[Any],
+    row: type,
+    shown: Sequence[str],
+    form: str,
+    columns: Sequence[str] | None = None,
+) -> int:
+    """Print a list in the given form, with these columns alone if any; return how many rows."""
     counted = _Counted(rows)
     if form == "csv":
-        for text in csv_lines(counted, row):
+        for text in csv_lines(counted, row, columns):
             # Files get the exact text; a terminal would obey control characters.
             sys.stdout.write(_INVISIBLE_IN_CSV.sub(_escaped, text) if is_terminal() else text)
     elif form == "json":
-        _print_items(counted)
+        _print_items(counted, columns or fields_of(row))
     elif is_terminal():
-        _print_table(console(), list(counted), shown)
+        _print_table(console(), list(counted), columns or shown)
     else:
-        _print_plainly(counted, shown)
+        _print_plainly(counted, columns or shown)
     return counted.count
 
 
 def print_sample(rows: Sequence[Any], shown: Sequence[str]) -> None:
     """Print some rows on standard error, for a person who is asked to confirm."""
     if rows and sys.stderr.isatty():
-        screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        screen = Screen(stderr=True)
         _print_table(screen, rows, shown)
     elif rows:
         for row in rows:
@@ -101,15 +112,14 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     console().print(grid)
 
 
+def say_error(words: str) -> None:
+    """Print what went wrong, as one line on standard error."""
+    click.echo(f"recall-links: {visible(words)}", err=True)
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON."""
     click.echo(_json(value, indent=2 if is_terminal() else None))
-
-
-def progress() -> Progress:
-    """Return a progress bar on standard error, so that standard output can be piped."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def fields_of(row: type) -> list[str]:
@@ -140,11 +150,12 @@ def _print_plainly(rows: _Counted, shown: Sequence[str]) -> None:
         click.echo(head)
 
 
-def _print_items(rows: Iterable[Any]) -> None:
+def _print_items(rows: Iterable[Any], columns: Sequence[str]) -> None:
     # Row by row, because a list may not fit in memory.
     before = '{"items": ['
     for one in rows:
-        click.echo(f"{before}\n{_json(one)}", nl=False)
+        values = {name: getattr(one, name) for name in columns}
+        click.echo(f"{before}\n{_json(values)}", nl=False)
         before = ","
     click.echo("\n]}" if before == "," else f"{before}]}}")
 

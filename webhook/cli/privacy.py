@@ -14,7 +14,9 @@ from models.tables.base import database_time, longest
 from models.tables.calendar import MeetingPerson
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session
-from webhook.cli.output import NOTHING_FOUND, print_json, progress
+from webhook.cli.exit_codes import NOTHING_FOUND
+from webhook.cli.output import print_json
+from webhook.cli.progress import progress
 from workers.privacy.erase import Erased, Eraser, Holdings, holdings
 from workers.privacy.export import sections
 

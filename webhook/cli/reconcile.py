@@ -8,8 +8,12 @@ from pydantic import BaseModel
 from models.core.humanize import plural
 from models.queries.filters import Time
 from webhook.cli.context import Session
-from webhook.cli.output import AWAY, NOTHING_FOUND, print_json, progress
-from webhook.web.params import BadParameterError, checked
+from webhook.cli.exit_codes import AWAY, NOTHING_FOUND
+from webhook.cli.output import print_json
+from webhook.cli.progress import progress
+from webhook.cli.recall import buckets_of, calendar_client
+from webhook.cli.services import wakeup_of
+from webhook.web.validation import BadParameterError, checked
 from workers.recall_api.retry_policy import BACKOFF_CAP
 from workers.reconcile.reconciler import Reconciler
 from workers.reconcile.runs import RunProgress, RunUnderWayError, unfinished
@@ -38,13 +42,13 @@ def reconcile(
     short to be believed, 3 Recall or the database does not answer.
     """
     wanted = _wanted(session, since, every=every)
-    client = session.calendar(patience=BACKOFF_CAP, seconds=CALL_SECONDS)
+    client = calendar_client(session, patience=BACKOFF_CAP, seconds=CALL_SECONDS)
     reconciler = Reconciler(
         session.writes(),
         client,
-        session.buckets().bot_list,
+        buckets_of(session).bot_list,
         session.settings.api_url,
-        wake=session.wakeup().send,
+        wake=wakeup_of(session).send,
     )
     try:
         run = reconciler.open(wanted, afresh=restart)

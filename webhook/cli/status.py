@@ -12,14 +12,18 @@ from models.queries.circuit import Circuit
 from models.queries.reconcile import describe_reconcile
 from models.queries.service_status import Overview, overview
 from webhook.cli.context import Session
-from webhook.cli.output import AWAY, NOTHING_FOUND, print_facts, print_json, progress, say
+from webhook.cli.exit_codes import AWAY, NOTHING_FOUND
+from webhook.cli.output import print_facts, print_json, say, say_error
+from webhook.cli.progress import progress
+from webhook.cli.services import inbox_of, redis_of, wakeup_of
 from webhook.doctor.alerts import send_test_alert
 from webhook.doctor.calendar import examine_calendar
 from webhook.doctor.recall import examine_recall
 from webhook.doctor.redis_server import examine_redis
 from webhook.doctor.result import Diagnosis
 from webhook.doctor.system import examine_database, examine_settings
-from webhook.receiver.reverify import reverify, unresolved
+from webhook.receiver.reverify import Reverified, reverify, unresolved
+from webhook.receiver.storage import NotStoredError
 from webhook.web.labels import label
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -113,7 +117,7 @@ def _examine(session: Session, *, offline: bool, sends: bool) -> Iterator[Diagno
     yield from examine_settings(session.settings)
     yield from examine_calendar(session.settings)
     yield from examine_database(session.reads(), session.settings)
-    yield from examine_redis(session.redis())
+    yield from examine_redis(redis_of(session))
     if not offline:
         yield from examine_recall(session.settings)
     if sends:
@@ -135,24 +139,33 @@ def reverify_all(session: Session, *, as_json: bool) -> None:
     if not session.settings.recall_webhook_secrets:
         raise click.UsageError("RECALL_WEBHOOK_SECRETS is not set: nothing can be verified")
     total = session.read(unresolved)
-    inbox = session.inbox()
-    with progress() as bar:
-        task = bar.add_task("checked again", total=total)
-        done = reverify(
-            session.settings,
-            session.writes(),
-            inbox,
-            lambda count: bar.update(task, completed=count),
-        )
-    inbox.close()
+    done = _reverify(session, total)
     if done.accepted:
-        session.wakeup().send()
+        wakeup_of(session).send()
     if as_json:
         print_json(asdict(done))
     else:
         click.echo(f"{done.accepted} accepted, {done.refused} still rejected")
     if not done.accepted:
         raise click.exceptions.Exit(NOTHING_FOUND)
+
+
+def _reverify(session: Session, total: int) -> Reverified:
+    inbox = inbox_of(session)
+    with progress() as bar:
+        task = bar.add_task("checked again", total=total)
+        try:
+            return reverify(
+                session.settings,
+                session.writes(),
+                inbox,
+                lambda count: bar.update(task, completed=count),
+            )
+        except NotStoredError:
+            say_error("the database does not answer")
+            raise click.exceptions.Exit(AWAY) from None
+        finally:
+            inbox.close()
 
 
 COMMANDS = (status, doctor, reverify_all)

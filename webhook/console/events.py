@@ -11,8 +11,8 @@ from models.settings.environment import Settings
 from webhook.console.rendering import Renderer
 from webhook.services.events import EventActions, ResendRequest, Resent
 from webhook.web.auth import current_caller
-from webhook.web.params import BadParameterError, checked
 from webhook.web.signing import DONE, Signer
+from webhook.web.validation import BadParameterError, checked
 
 RESULT_SECONDS = 3600
 _NOT_ASKED = {"form_token", "confirm"}

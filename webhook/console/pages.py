@@ -26,7 +26,8 @@ from webhook.console.charts import chart, chart_of_ends, latency
 from webhook.console.forms import form_fields
 from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader
-from webhook.web.params import BadParameterError, Cursors, query_model, read_query
+from webhook.web.params import Cursors, query_model, read_query
+from webhook.web.validation import BadParameterError
 
 ROWS = 50
 NOT_FOUND = (

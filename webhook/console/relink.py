@@ -16,8 +16,8 @@ from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader
 from webhook.services.relink import Relinked, RelinkRequest, RelinkService
 from webhook.web.auth import current_caller
-from webhook.web.params import BadParameterError, checked
 from webhook.web.signing import DONE, Signer
+from webhook.web.validation import BadParameterError, checked
 
 # How long the result page stays available.
 RESULT_SECONDS = 3600

@@ -16,7 +16,7 @@ from models.queries.views import EVENT_LOG
 from models.settings.events import EventSettings
 from models.tables.workspace_state import ENDPOINT_FAILING, ENDPOINT_OFF, WorkspaceState
 from webhook.services.reader import Reader
-from webhook.web.params import BadParameterError
+from webhook.web.validation import BadParameterError
 from workers.db.audit import audit
 from workers.events.endpoints import resend, turn_off, turn_on
 from workers.outbox.numbering import routes_of

@@ -13,7 +13,7 @@ from models.queries.pagination import Listing
 from models.queries.rows import BotRow
 from models.tables.bot import Bot
 from webhook.services.reader import Reader
-from webhook.web.params import BadParameterError
+from webhook.web.validation import BadParameterError
 from workers.db.audit import audit
 from workers.linking.relink import STAGGER_SECONDS, relink
 from workers.queue.wakeup import WakeUp

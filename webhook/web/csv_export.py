@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
 CHUNK = 500
 
 
-def csv_lines(rows: Iterable[Any], row_type: type) -> Iterator[str]:
+def csv_lines(
+    rows: Iterable[Any], row_type: type, columns: Sequence[str] | None = None
+) -> Iterator[str]:
     """Yield CSV text in chunks, starting with the header."""
-    names = [field.name for field in dataclasses.fields(row_type)]
+    names = columns or [field.name for field in dataclasses.fields(row_type)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(names)

@@ -1,32 +1,19 @@
 """Reads a request's parameters into typed models; an error names the parameter."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from flask import Request
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, create_model
 
-from models.core.sanitize import storable
 from models.queries.filters import ROWS, Filter, Limit
-from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.pagination import Listing, Position
 from models.settings.environment import Settings
-from models.settings.validation_messages import validation_message
 from models.tables.base import UtcDateTime
 from webhook.web.signing import CURSOR, Signer
+from webhook.web.validation import BadParameterError, checked
 
 M = TypeVar("M", bound=BaseModel)
-SHOWN_OF_A_KEY = 100
-
-
-class BadParameterError(Exception):
-    """An invalid parameter, named by `parameter`."""
-
-    def __init__(self, parameter: str, detail: str) -> None:
-        super().__init__(f"{parameter}: {detail}")
-        self.parameter = parameter
-        self.detail = detail
 
 
 class Paging(Filter):
@@ -65,24 +52,6 @@ def read_json(request: Request, model: type[M]) -> M:
         how = "" if request.is_json else ", sent with Content-Type: application/json"
         raise BadParameterError("body", f"must be a JSON object{how}")
     return checked(model, body)
-
-
-def checked(model: type[M], given: Mapping[str, Any]) -> M:
-    """Validate values; BadParameterError for the first invalid one."""
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        # One error at a time is enough to act on; the others show once this one is fixed.
-        first = error.errors()[0]
-        raise BadParameterError(_name(first["loc"]), validation_message(first)) from None
-
-
-def _name(place: tuple[int | str, ...]) -> str:
-    if not place:
-        return "body"
-    # A key is anybody's to choose: what is shown of it is short, and can be shown anywhere.
-    is_of_a_key = place[0] == FIELD and len(place) > 1
-    return PREFIX + storable(str(place[1]), SHOWN_OF_A_KEY) if is_of_a_key else str(place[0])
 
 
 class Cursors:

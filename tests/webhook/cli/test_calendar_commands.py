@@ -18,8 +18,8 @@ from tests.lab.recall import FakeRecall
 from tests.support.calendar_app import PAGES, PUBLIC, SHARED_KEY, calendar_settings, rsa_pair
 from tests.support.rows import rows
 from webhook.app import create_app, resources_of
+from webhook.cli.exit_codes import NOTHING_FOUND, USAGE
 from webhook.cli.main import cli
-from webhook.cli.output import NOTHING_FOUND, USAGE
 from webhook.doctor.calendar import examine_calendar
 from workers.privacy.tombstones import external_id_hash
 

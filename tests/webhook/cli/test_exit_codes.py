@@ -1,23 +1,39 @@
 """What every command asks before it changes something, and the code it ends with."""
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
+from models.settings.environment import Settings
 from models.tables.audit import Audit
+from models.tables.calendar import CalendarUser
+from tests.conftest import ROOT
 from tests.lab.recall import FakeRecall
 from tests.lab.stack.servers import free_port
+from tests.lab.stack.stack import environment
 from tests.support.cli_terminal import Typist, a_zygote
-from tests.support.fakes import BOT
+from tests.support.fakes import BOT, MEETINGS
+from tests.support.ids import new_id
 from tests.support.rows import add_bot, rows
+from webhook.cli import exit_codes
 from webhook.cli.main import cli
+from workers.outbox.numbering import number_events, routes_of
+from workers.outbox.write import Subject, write_event
 
 WHO = "ines"
+EVENTS = {
+    "EVENTS_URL": "https://hooks.example/in",
+    "EVENTS_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+ENDPOINT = Settings.read(EVENTS).event_endpoints[0].name
 # What each command needs to be right; a new command is added here.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "completion": ("bash",),
@@ -44,9 +60,21 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "calendar disconnect": (WHO, "--platform", "google"),
     "calendar delete-user": (WHO,),
     "calendar check": (WHO,),
+    "calendar users": (),
+    "calendar findings": (),
+    "missed": (),
+    "recordings": (),
+    "events list": (),
+    "events resend": ("--type", "link.created"),
+    "events endpoints": (),
+    "events on": (ENDPOINT,),
+    "events off": (ENDPOINT,),
 }
 # They take something away for good, or make the workers ask Recall again for many.
-ASK = {"relink", "erase", "calendar disconnect", "calendar delete-user"}
+ASK = {
+    *("relink", "erase", "calendar disconnect", "calendar delete-user"),
+    *("events resend", "events off"),
+}
 COMMANDS = sorted(ARGUMENTS)
 
 
@@ -84,13 +112,17 @@ def ada(
         RECALL_API_KEY=recall.api_key,
         GOOGLE_OAUTH_CLIENT_ID="google-client",
         PUBLIC_URL="https://links.example",
+        **EVENTS,
     )
 
 
 @pytest.fixture
 def known(engine: Engine, recall: FakeRecall) -> None:
-    """A bot that was given up, and a calendar user with a calendar."""
+    """A bot that was given up, an event about it, and a calendar user with a calendar."""
     add_bot(engine, BOT, link_state="failed", due_at=None)
+    with engine.begin() as connection:
+        write_event(connection, "link.created", Subject(BOT, MEETINGS[0]), {})
+        number_events(connection, routes_of(Settings.read(EVENTS)))
     recall.world.connect(recall.build.user(WHO).id, "google", "ines@north.example")
 
 
@@ -124,6 +156,56 @@ def test_what_takes_something_away_must_be_meant(
     done = ada.piped(*words, "--yes")
     assert done.code == 0, done.err
     assert changes(recall, engine) != []
+
+
+def test_each_code_is_documented_with_its_meaning() -> None:
+    """The table of docs/cli.md has them, and no other."""
+    page = (ROOT / "docs/cli.md").read_text()
+    table = page.partition("## Exit codes")[2].partition("\n## ")[0]
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    ours = {value for value in vars(exit_codes).values() if isinstance(value, int)}
+    assert documented == {0} | ours
+
+
+@pytest.mark.parametrize("words", [("explain", BOT), ("links", "--csv"), ("export", WHO)])
+def test_a_reader_that_has_left_ends_a_command_quietly(
+    database_url: str, engine: Engine, known: None, words: tuple[str, ...]
+) -> None:
+    """As `| head` does: no traceback, and 141 as of any program that SIGPIPE ended."""
+    with engine.begin() as connection:
+        connection.execute(insert(CalendarUser).values(id=new_id(), external_id=WHO))
+    reader, writer = os.pipe()
+    os.close(reader)
+    environ = environment(DATABASE_URL=database_url)
+    command = [sys.executable, "-m", "webhook.cli", *words]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (exit_codes.READER_GONE, b"")
+
+
+def test_a_broken_connection_is_no_reader_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket breaks with the same error, and must not end a command as if all were well."""
+
+    def break_off(_context: click.Context) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(click.Group, "invoke", lambda _group, context: break_off(context))
+    with pytest.raises(BrokenPipeError):
+        cli.invoke(click.Context(cli))
+
+
+def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell has it; 1 is an answer."""
+
+    def interrupt(_group: click.Group, _context: click.Context) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(click.Group, "invoke", interrupt)
+    with pytest.raises(click.exceptions.Exit) as ended:
+        cli.invoke(click.Context(cli))
+    assert ended.value.exit_code == exit_codes.INTERRUPTED
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -46,10 +46,10 @@ def lines_of(ada: Typist, width: int, *words: str) -> list[str]:
 @pytest.mark.parametrize("kind", LISTS, ids=lambda kind: kind.name)
 def test_every_list_is_readable_on_every_terminal(ada: Typist, kind: ListKind) -> None:
     """A line a row, no head that is cut, and an id whole or by its first eight characters."""
-    rows = json.loads(ada.piped(kind.name, "--json", "--limit", "12").out)["items"]
+    rows = json.loads(ada.piped(*kind.words, "--json", "--limit", "12").out)["items"]
     names = SHOWN.get(kind.name) or fields_of(kind.row)
     for width in WIDTHS:
-        head, rule, *lines = lines_of(ada, width, kind.name, "--limit", "12")
+        head, rule, *lines = lines_of(ada, width, *kind.words, "--limit", "12")
         left_out = set()
         if words := " ".join(map(str.strip, lines[len(rows) :])):
             assert words.startswith("not shown, no room: ")
@@ -76,6 +76,30 @@ def test_a_wide_terminal_shows_ids_whole_and_a_narrow_one_says_what_it_lacks(ada
         line.startswith("not shown, no room: ")
         for line in lines_of(ada, 40, "links", "--limit", "5")
     )
+
+
+@pytest.mark.parametrize("kind", LISTS, ids=lambda kind: kind.name)
+def test_columns_are_chosen_in_every_form(ada: Typist, kind: ListKind) -> None:
+    """Any of a list, in the order asked for, each once; piped, on a terminal, as CSV and JSON."""
+    last, first = fields_of(kind.row)[-1], fields_of(kind.row)[0]
+    words = (*kind.words, "--columns", f"{last}, {first},{last}", "--limit", "3")
+    assert ada.piped(*words).out.splitlines()[0] == f"{last}\t{first}"
+    assert lines_of(ada, 80, *words)[0].split() == [last, first]
+    assert ada.piped(*words, "--csv").out.splitlines()[0] == f"{last},{first}"
+    every = json.loads(ada.piped(*kind.words, "--json", "--limit", "3").out)["items"]
+    found = json.loads(ada.piped(*words, "--json").out)["items"]
+    assert [list(row) for row in found] == [[last, first]] * len(every)
+    assert found == [{last: row[last], first: row[first]} for row in every]
+
+
+@pytest.mark.parametrize("asked", ["", "bot_id,", "bot_id,titel", "bot-id", "\x1b[2J"])
+def test_a_column_that_is_none_is_named_with_those_there_are(ada: Typist, asked: str) -> None:
+    """Wrong usage, and no row is printed."""
+    said = ada.piped("links", "--columns", asked)
+    assert (said.code, said.out) == (2, "")
+    assert "--columns" in said.err
+    assert "meeting_title, meeting_start" in " ".join(said.err.split())
+    assert "\x1b" not in said.err
 
 
 def test_bots_are_shown_on_one_line_each_before_they_are_put_back(ada: Typist) -> None:

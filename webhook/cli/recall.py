@@ -1,0 +1,30 @@
+"""What a command asks Recall with."""
+
+from webhook.cli.context import Session
+from workers.calendar_tokens.gateway import RecallGateway
+from workers.queue.redis_clients import quick_redis
+from workers.rate_limits.buckets import Buckets
+from workers.rate_limits.factory import make_limits
+from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.client import Recall
+from workers.recall_api.transport import LIST_BYTES, HttpClient, make_ssl_context
+
+
+def calendar_client(session: Session, *, patience: float, seconds: float) -> CalendarClient:
+    """Return a Recall client; it waits `patience` s for its turn and `seconds` for a call."""
+    http = HttpClient(make_ssl_context(session.environ.get("SSL_CERT_FILE")), LIST_BYTES)
+    session.call_on_close(http.close)
+    settings = session.settings
+    recall = Recall(http, settings.api_url, settings.api_key, seconds=seconds)
+    limits = make_limits(settings, quick_redis(settings))
+    return CalendarClient(recall, limits, buckets_of(session), patience=patience)
+
+
+def buckets_of(session: Session) -> Buckets:
+    """Return Recall's rate limits, scaled to this deployment's share."""
+    return Buckets(session.settings.recall_rate_share / 100)
+
+
+def recall_gateway(session: Session) -> RecallGateway:
+    """Return the gateway to Recall's calendars; SettingsError without RECALL_API_KEY."""
+    return RecallGateway(session.settings, session.writes(), quick_redis(session.settings))
