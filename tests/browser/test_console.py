@@ -44,6 +44,8 @@ PAGES = [
     "/console/calendar/",
     "/console/calendar/findings",
     "/console/calendar/user?external_id=person-00007",
+    "/console/events/resend?state=failed",
+    "/console/events/endpoints",
 ]
 # Whoever may look at these has no session, or follows a link of the calendar companion's.
 OPEN_PAGES = [
@@ -334,8 +336,9 @@ def test_the_walk_over_the_pages_leaves_none_out(make_settings: MakeSettings) ->
     app = create_app(make_settings(OPS_READ_TOKENS=READ, **calendar))
     address = app.url_map.bind("localhost")
     paths = [path.partition("?")[0] for path in (*PAGES, *OPEN_PAGES)]
-    # Where the others lead: the login's form, a form's result, a search for one bot.
-    seen = {"console.login", "console.relinked", "console.open_bot"}
+    # Where the others lead: the login's form, a form's result, a search for one bot, one event.
+    seen = {"console.login", "console.relinked", "console.resent", "console.open_bot"}
+    seen |= {"console.event"}
     seen |= {str(address.match(path)[0]) for path in paths}
     there = {
         rule.endpoint

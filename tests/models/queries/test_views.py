@@ -114,8 +114,12 @@ def test_the_views_keep_every_column_and_its_type(engine: Engine) -> None:
     """Scripts, Dataclips and dashboards read them, so columns may only be added."""
     with engine.connect() as connection:
         assert set(inspect(connection).get_view_names()) == set(CONTRACT)
+        is_sqlite = connection.dialect.name == "sqlite"
         for view, promised in CONTRACT.items():
-            assert list(columns_of(connection, view).items()) == list(promised.items()), view
+            # SQLite tells no type of what is put together.
+            untyped = {name: WORDS for name in promised if is_sqlite and name == "endpoints"}
+            found = list(columns_of(connection, view).items())
+            assert found == list((promised | untyped).items()), view
 
 
 def test_our_table_objects_match_the_views() -> None:
