@@ -94,7 +94,7 @@ def test_a_relink_previews_what_the_list_shows(walker: Walker, field: str) -> No
 
 
 class _New(Filter):
-    attempts: int | None = Field(None, description="a type of which the walk has no sample")
+    attempts: float | None = Field(None, description="a type of which the walk has no sample")
     bot_name: str | None = Field(None, description="a column that no row has a value in")
     nowhere: str | None = Field(None, description="no column at all")
 
