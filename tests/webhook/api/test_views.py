@@ -354,7 +354,7 @@ def test_a_bot_is_explained_whole(client: FlaskClient, full: Engine) -> None:
     found = get(client, f"/api/bots/{bot_id(20).upper()}").get_json()
     assert list(found) == [
         *("bot", "why", "statuses", "deliveries", "attempts", "links", "same_meeting"),
-        "events",
+        *("events", "recordings"),
     ]
     assert found["why"] == "Linked to 1 meeting. The bot recorded for 28 min."
     assert [status["code"] for status in found["statuses"]] == ["joining_call", "done"]
