@@ -266,6 +266,8 @@ def held(web: tuple[Process, int], count: int) -> None:
     sender = Sender(f"http://127.0.0.1:{port}{PATH}", [SECRET])
     # A request's objects, and the socket's beside the body.
     bound = count * (SMALL_BYTES + 16 * 1024) + min(LARGE_BYTES_IN_ALL, count * MOST_BYTES)
+    # And what the allocator takes for the process once, however many there are.
+    bound += 4 * 1024 * 1024
     seconds(sender)
     for header, body in BODIES:
         with contextlib.ExitStack() as stack:
