@@ -17,6 +17,7 @@ from models.tables.calendar import CalendarMeeting
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.link import Link
 from models.tables.missed_meeting import MissedMeeting, MissedReason
+from workers.calendars.missed_events import watch_missed
 from workers.db.upsert import Insert, insert_into
 from workers.linking.missed import resolve
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
@@ -193,7 +194,9 @@ def _keep(connection: Connection, user: CalendarUser, missed: Sequence[NewMissed
         "external_id": storable(str(user.external_id), EXTERNAL_ID_LIMIT),
     }
     rows = [{**asdict(one), **whose} for one in missed]
-    connection.execute(_upsert(connection), sorted(rows, key=lambda row: str(row["meeting_id"])))
+    rows.sort(key=lambda row: str(row["meeting_id"]))
+    with watch_missed(connection, user.id, [one.meeting_id for one in missed]):
+        connection.execute(_upsert(connection), rows)
 
 
 def _upsert(connection: Connection) -> Insert:

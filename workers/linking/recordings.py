@@ -15,6 +15,7 @@ from models.tables.bot import BotStatus
 from models.tables.delivery import Delivery
 from models.tables.recording import Recording
 from workers.db.upsert import insert_into
+from workers.linking.recording_events import Change, tell_ready
 from workers.linking.recording_state import UNKNOWN, RecordingState, fold
 from workers.recall_api.recording_schemas import RecordingBody
 
@@ -93,6 +94,7 @@ def _write(
     if changed:
         rows = [{"key": key} | _values(state) for key, state in changed.items()]
         connection.execute(_update(), rows)
+        tell_ready(connection, [Change(key, *before[key], changed[key]) for key in changed])
     return {before[key][0] for key in changed}
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, update
 from models.queries.alerts import alarms
 from models.queries.service_status import overview
 from models.tables.base import db_now
+from models.tables.event import Event
 from models.tables.missed_meeting import MissedMeeting
 from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
@@ -349,3 +350,18 @@ def test_the_alarm_is_for_what_was_found_in_the_last_day(
         assert "meetings_missed" not in {
             one.name for one in alarms(connection, overview(connection))
         }
+
+
+def test_a_missed_meeting_is_told_once_for_its_time(
+    engine: Engine, recall: FakeRecall, tell: Tell, meeting: FakeMeeting
+) -> None:
+    """The next night finds it again, which is no news; moved and missed again is."""
+    for _ in range(2):
+        tell(*CHECK)
+    events = [event for event in rows(engine, Event) if event.type == "meeting.missed"]
+    assert [event.meeting_id for event in events] == [meeting.id]
+    told_of = events[0].data["missed"]
+    assert (told_of["external_id"], told_of["reason"]) == (WHO, "no_bot")
+    recall.world.reschedule(meeting.id, ago(hours=2), ago(hours=1))
+    tell(*CHECK)
+    assert sum(event.type == "meeting.missed" for event in rows(engine, Event)) == 2

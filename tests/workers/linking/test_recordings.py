@@ -246,3 +246,34 @@ def test_nothing_at_all_is_asked_for_no_media(engine: Engine) -> None:
     set_bot(engine, BOT, status="done")
     with engine.begin() as connection:
         assert apply_media(connection, []) == set()
+
+
+def ready(engine: Engine) -> list[str]:
+    """The types of the events that say that something is ready."""
+    return [event.type for event in rows(engine, Event) if event.type.endswith(".ready")]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_what_became_ready_is_told_once_in_any_order(
+    engine: Engine, order: tuple[int, ...]
+) -> None:
+    """By the webhook or by the body, whichever comes first."""
+    add_bot(engine, BOT)
+    transcript = MediaNews(RECORDING, "transcript", TRANSCRIPT, "done", later(70))
+    told = (
+        lambda: arrive(engine, webhook("recording.done", later(60))),
+        lambda: arrive(engine, webhook("transcript.done", later(70), TRANSCRIPT)),
+        lambda: settle(engine, recording_body("done", later(60), transcript)),
+    )
+    for number in order:
+        told[number]()
+    assert sorted(ready(engine)) == ["recording.ready", "transcript.ready"]
+    event = next(event for event in rows(engine, Event) if event.type == "transcript.ready")
+    assert (event.bot_id, event.data["recording"]["transcript_id"]) == (BOT, TRANSCRIPT)
+
+
+def test_what_failed_or_was_deleted_is_not_ready(engine: Engine) -> None:
+    """Nobody is sent for what is not there."""
+    arrive(engine, webhook("recording.failed", later(60)))
+    arrive(engine, webhook("transcript.deleted", later(70), TRANSCRIPT))
+    assert ready(engine) == []
