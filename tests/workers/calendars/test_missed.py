@@ -13,6 +13,7 @@ from models.tables.missed_meeting import MissedMeeting
 from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
+from tests.lab.world.shapes import Bot as FakeBot
 from tests.lab.world.shapes import CalendarMeeting as FakeMeeting
 from tests.lab.world.shapes import CalendarUser as FakeUser
 from tests.support.cli import Tell, teller, told
@@ -55,6 +56,13 @@ def meeting(recall: FakeRecall, ines: FakeUser) -> FakeMeeting:
 def ago(**how_long: float) -> datetime:
     """A moment of the past, to the second as calendars have it."""
     return datetime.now(UTC).replace(microsecond=0) - timedelta(**how_long)
+
+
+def a_bot(recall: FakeRecall, meetings: list[FakeMeeting]) -> FakeBot:
+    """A bot of whose media nothing is kept: its webhooks alone say what it recorded."""
+    bot = recall.build.bot(meetings)
+    bot.recordings.clear()
+    return bot
 
 
 Life = tuple[tuple[str, str | None], ...]
@@ -114,7 +122,7 @@ def test_a_bot_that_recorded_nothing_says_why(
     sub_code: str | None,
 ) -> None:
     """With its id, every night."""
-    bot = recall.build.bot([meeting])
+    bot = a_bot(recall, [meeting])
     live(engine, make_context(), bot.id, life)
     check_all(make_context)
     assert missed(engine) == {meeting.id: (reason, sub_code)}
@@ -125,7 +133,7 @@ def test_a_recorded_meeting_is_not_missed(
     engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, meeting: FakeMeeting
 ) -> None:
     """The check ends with 0."""
-    live(engine, make_context(), recall.build.bot([meeting]).id, RECORDED)
+    live(engine, make_context(), a_bot(recall, [meeting]).id, RECORDED)
     assert tell(*CHECK).exit_code == 0
     assert count(engine, MissedMeeting) == 0
 
@@ -140,7 +148,7 @@ def test_a_bot_whose_end_is_not_known_is_waited_for(
     is_known: bool,
 ) -> None:
     """Also one that Recall names and no webhook has reported: it may have recorded."""
-    bot = recall.build.bot([meeting])
+    bot = a_bot(recall, [meeting])
     if is_known:
         live(engine, make_context(), bot.id, (("in_call_not_recording", None),))
     check_all(make_context)
@@ -159,7 +167,7 @@ def test_a_copy_whose_bot_recorded_counts(
     """The bot of a shared meeting may be named at another copy, beside one that was not let in."""
     other = recall.build.user("omar", platform="microsoft") if whose == "omar" else ines
     copy = recall.build.copy(meeting, other)
-    denied, recorded = recall.build.bot([meeting]), recall.build.bot([copy])
+    denied, recorded = a_bot(recall, [meeting]), a_bot(recall, [copy])
     live(engine, make_context(), denied.id, LOBBY)
     live(engine, make_context(), recorded.id, RECORDED)
     check_all(make_context)
@@ -173,9 +181,9 @@ def test_a_bot_of_another_occurrence_does_not_count(
     before = recall.build.meeting(ines, start=ago(hours=30))
     after = recall.build.meeting(ines, start=ago(hours=6))
     after.ical_uid = before.ical_uid
-    live(engine, make_context(), recall.build.bot([before]).id, RECORDED)
+    live(engine, make_context(), a_bot(recall, [before]).id, RECORDED)
     moved = recall.build.meeting(ines, start=ago(hours=50))
-    live(engine, make_context(), recall.build.bot([moved]).id, RECORDED)
+    live(engine, make_context(), a_bot(recall, [moved]).id, RECORDED)
     recall.world.reschedule(moved.id, ago(hours=2), ago(hours=1))
     moved.bot_id = None
     check_all(make_context)
@@ -233,7 +241,7 @@ def test_it_is_resolved_at_once_when_the_bot_turns_out_to_have_recorded(
     engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, meeting: FakeMeeting
 ) -> None:
     """By the late webhook itself, without another check."""
-    bot = recall.build.bot([meeting])
+    bot = a_bot(recall, [meeting])
     live(engine, make_context(), bot.id, (("done", None),))
     tell(*CHECK)
     assert missed(engine) == {meeting.id: ("not_recorded", None)}
@@ -250,7 +258,7 @@ def test_it_is_resolved_by_the_next_check_when_a_copys_bot_recorded(
     check_all(make_context)
     assert set(missed(engine)) == {meeting.id}
     copy = recall.build.copy(meeting, recall.build.user("omar"))
-    live(engine, make_context(), recall.build.bot([copy]).id, RECORDED)
+    live(engine, make_context(), a_bot(recall, [copy]).id, RECORDED)
     check_all(make_context)
     assert missed(engine) == {}
 
@@ -260,7 +268,7 @@ def test_a_late_bot_of_the_meeting_itself_resolves_it(
 ) -> None:
     """Of which nothing was known at the check; the reason follows what is known."""
     tell(*CHECK)
-    bot = recall.build.bot([meeting])
+    bot = a_bot(recall, [meeting])
     live(engine, make_context(), bot.id, LOBBY)
     before = rows(engine, MissedMeeting)[0].found_at
     tell(*CHECK)
