@@ -107,7 +107,7 @@ class EventActions:
                 total += resend(connection, ids[start : start + BATCH], self._routes)
             on_progress(total)
         with self._writes.begin() as connection:
-            asked = wanted.model_dump(mode="json", exclude_none=True, exclude={"preview"})
+            asked = wanted.model_dump(mode="json", exclude_defaults=True, exclude={"preview"})
             audit(connection, actor, ACTION, None, {"asked": asked, "resent": total})
         return Resent(total, len(rows) > MOST)
 
@@ -142,7 +142,7 @@ class EventActions:
         return EndpointRow(name, state, reason, count_waiting(connection, name))
 
     def _listing(self, wanted: ResendRequest) -> Listing[EventRow]:
-        filters = wanted.model_dump(exclude={"event_ids", "preview"}, exclude_none=True)
+        filters = wanted.model_dump(exclude={"event_ids", "preview"}, exclude_defaults=True)
         if not wanted.event_ids and not filters:
             raise BadParameterError("body", "give event_ids or a filter: not every event at once")
         listing = events(wanted)
