@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, MetaData, String, Table
 from sqlalchemy.types import TypeEngine
 
 from models.tables.base import Json, UtcDateTime
 
-_TEXT, _TIME, _COUNT, _FLAG = String(), UtcDateTime(), Integer(), Boolean()
+_TEXT, _TIME, _COUNT, _FLAG = String(), UtcDateTime(), BigInteger(), Boolean()
 # Separate metadata, so that create_all and autogenerate do not treat views as tables.
 _VIEWS = MetaData()
 

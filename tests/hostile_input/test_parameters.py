@@ -55,6 +55,29 @@ def test_a_list_names_the_parameter_that_it_refuses(
     assert_refused(client.get(f"/api/{kind.name}", query_string={name: NONSENSE}), name)
 
 
+def largest(kind: ListKind) -> dict[str, int]:
+    """The largest number that each of a list's parameters takes, by its description."""
+    properties = query_model(kind.wanted).model_json_schema()["properties"]
+    found = {}
+    for name, schema in properties.items():
+        for one in schema.get("anyOf", [schema]):
+            if one.get("type") == "integer":
+                found[name] = one.get("maximum", one.get("exclusiveMaximum", 0) - 1)
+    return found
+
+
+@pytest.mark.parametrize("kind", LISTS, ids=[kind.name for kind in LISTS])
+def test_a_list_takes_the_largest_number_that_it_allows(
+    client: FlaskClient, kind: ListKind
+) -> None:
+    """A column that holds less would make a server error of it."""
+    assert "limit" in largest(kind)
+    for name, value in largest(kind).items():
+        assert client.get(f"/api/{kind.name}", query_string={name: value}).status_code == 200
+        more = client.get(f"/api/{kind.name}", query_string={name: value + 1})
+        assert_refused(more, name)
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kind", LISTS, ids=[kind.name for kind in LISTS])
 def test_a_list_names_the_parameter_that_it_does_not_know(

@@ -17,6 +17,7 @@ from models.tables.delivery import Delivery
 from workers.db.transactions import Database, in_transaction
 from workers.db.upsert import Insert, insert_into, upsert
 from workers.linking.bot_outcomes import refresh_outcomes, refresh_told
+from workers.linking.recording_events import Change, tell_ready
 from workers.linking.recordings import apply_media, expire_recordings
 from workers.outbox.links import watch_links
 from workers.privacy.redact import empty_bodies, erased_bots
@@ -127,7 +128,8 @@ def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     # A bot that is new here has no links yet.
     with watch_links(connection, bot_ids=stored):
         _write(connection, statuses, fold(stored, statuses))
-        _write_media(connection, statuses, media)
+        recordings = _write_media(connection, statuses, media)
+    tell_ready(connection, recordings)
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
     if erased := erased_bots(connection, bots):
@@ -144,10 +146,11 @@ def _write(
 
 def _write_media(
     connection: Connection, statuses: Sequence[Delivered], media: Sequence[Delivered]
-) -> None:
+) -> list[Change]:
     ended = {row.bot_id for row in statuses if row.code == MEDIA_EXPIRED}
-    changed = apply_media(connection, media) | expire_recordings(connection, ended)
-    refresh_outcomes(connection, changed)
+    changed = [*apply_media(connection, media), *expire_recordings(connection, ended)]
+    refresh_outcomes(connection, {change.bot_id for change in changed})
+    return changed
 
 
 def fold(stored: Mapping[str, BotState], rows: Iterable[Delivered]) -> dict[str, BotState]:

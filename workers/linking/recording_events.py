@@ -37,7 +37,11 @@ class Change:
 
 
 def tell_ready(connection: Connection, changes: Iterable[Change]) -> None:
-    """Write an event for each recording and transcript that became ready."""
+    """Write an event for each recording and transcript that became ready.
+
+    Call it when everything else is written: the event shows the links as they are then, and an
+    erased person's rows must be emptied before.
+    """
     ready = [(kind, change) for change in changes for kind in change.became_ready]
     if not ready:
         return

@@ -15,7 +15,7 @@ from models.tables.bot import BotStatus
 from models.tables.delivery import Delivery
 from models.tables.recording import Recording
 from workers.db.upsert import insert_into
-from workers.linking.recording_events import Change, tell_ready
+from workers.linking.recording_events import Change
 from workers.linking.recording_state import UNKNOWN, RecordingState, fold
 from workers.recall_api.recording_schemas import RecordingBody
 
@@ -28,15 +28,15 @@ News = Mapping[str, Sequence[MediaNews]]
 Bodies = Mapping[str, Sequence[RecordingBody]]
 
 
-def save_recordings(connection: Connection, bodies: Bodies) -> set[str]:
-    """Write what the bodies of bots tell of their recordings; returns whose have changed."""
+def save_recordings(connection: Connection, bodies: Bodies) -> list[Change]:
+    """Write what the bodies of bots tell of their recordings; returns what has changed."""
     told = {body.id: body for found in bodies.values() for body in found}
     whose = {body.id: bot_id for bot_id, found in bodies.items() for body in found}
     return _write(connection, whose, {key: body.news for key, body in told.items()}, told)
 
 
-def apply_media(connection: Connection, rows: Iterable[Any]) -> set[str]:
-    """Write what accepted webhooks about media tell; returns the bots whose recordings changed.
+def apply_media(connection: Connection, rows: Iterable[Any]) -> list[Change]:
+    """Write what accepted webhooks about media tell; returns what has changed.
 
     The ids are read here, from the stored body: the columns of deliveries are for every webhook,
     and these ids are asked for once, seconds after the body was stored.
@@ -53,11 +53,11 @@ def apply_media(connection: Connection, rows: Iterable[Any]) -> set[str]:
     return _write(connection, whose, news, {})
 
 
-def expire_recordings(connection: Connection, bot_ids: Collection[str]) -> set[str]:
+def expire_recordings(connection: Connection, bot_ids: Collection[str]) -> list[Change]:
     """Mark the recordings of those of these bots whose media has expired, as a status says."""
     expired = _expiries(connection, bot_ids)
     if not expired:
-        return set()
+        return []
     theirs = select(Recording.id, Recording.bot_id).where(Recording.bot_id.in_(expired))
     whose = {row.id: row.bot_id for row in connection.execute(theirs)}
     return _write(connection, whose, {}, {})
@@ -76,9 +76,9 @@ def _write(
     whose: Mapping[str, str],
     news: News,
     told: Mapping[str, RecordingBody],
-) -> set[str]:
+) -> list[Change]:
     if not whose:
-        return set()
+        return []
     before = _locked(connection, whose)
     expired = _expiries(connection, {bot_id for bot_id, _ in before.values()})
     changed: dict[str, RecordingState] = {}
@@ -94,8 +94,7 @@ def _write(
     if changed:
         rows = [{"key": key} | _values(state) for key, state in changed.items()]
         connection.execute(_update(), rows)
-        tell_ready(connection, [Change(key, *before[key], changed[key]) for key in changed])
-    return {before[key][0] for key in changed}
+    return [Change(key, *before[key], changed[key]) for key in changed]
 
 
 def _locked(

@@ -33,6 +33,7 @@ from models.tables.bot import Bot
 from models.tables.link import LinkAttempt
 from workers.linking.bot_outcomes import refresh_outcomes
 from workers.linking.outcome import LinkOutcome, outcome_of
+from workers.linking.recording_events import Change, tell_ready
 from workers.linking.recordings import save_recordings
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
@@ -55,13 +56,14 @@ def save_outcomes(connection: Connection, outcomes: Sequence[LinkOutcome]) -> li
         bots = [outcome.result.claim.bot_id for outcome in held]
         meetings = {meeting.ref.meeting_id for outcome in held for meeting in outcome.meetings}
         with watch_links(connection, bot_ids=bots, meeting_ids=meetings):
-            _write(connection, held)
+            recordings = _write(connection, held)
         connection.execute(_attempts_insert(), [_attempt_row(outcome) for outcome in held])
+        tell_ready(connection, recordings)
         tell_ended(connection, [o.result.claim.bot_id for o in held if _is_over(o)])
     return held
 
 
-def _write(connection: Connection, held: Sequence[LinkOutcome]) -> None:
+def _write(connection: Connection, held: Sequence[LinkOutcome]) -> list[Change]:
     connection.execute(_bot_update(), [_bot_row(outcome) for outcome in held])
     # In the transaction that writes, so that it sees a user who was erased a moment ago.
     erased = erased_among(connection, _external_ids(held))
@@ -69,10 +71,11 @@ def _write(connection: Connection, held: Sequence[LinkOutcome]) -> None:
     write_meetings(connection, meetings, erased)
     write_links(connection, held, erased)
     bodies = {o.result.claim.bot_id: o.result.bot.recordings for o in held if o.result.bot}
-    save_recordings(connection, bodies)
+    recordings = save_recordings(connection, bodies)
     refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held])
     if erased:
         redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
+    return recordings
 
 
 def _is_over(outcome: LinkOutcome) -> bool:

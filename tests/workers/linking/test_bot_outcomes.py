@@ -285,6 +285,7 @@ def test_a_sub_code_of_next_year_makes_no_counter_of_its_own(
     """The set is open, and a label with anything in it could be made without end."""
     for sub_code in ("abducted_by_aliens", "lost_in_space", None):
         bot = recall.build.bot()
+        bot.recordings.clear()
         add_delivery(engine, bot.id, "fatal", sub_code=sub_code)
     Drain(make_context(), Stop()).run()
     assert ends(engine) == {"fatal other": 2, "fatal none": 1}

@@ -245,7 +245,7 @@ def test_nothing_at_all_is_asked_for_no_media(engine: Engine) -> None:
     """Most batches have none."""
     set_bot(engine, BOT, status="done")
     with engine.begin() as connection:
-        assert apply_media(connection, []) == set()
+        assert apply_media(connection, []) == []
 
 
 def ready(engine: Engine) -> list[str]:
