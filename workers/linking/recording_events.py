@@ -1,6 +1,6 @@
-"""Tells others of a recording or a transcript that is ready, in the transaction that stores it."""
+"""Events about recordings, written in the transaction that stores what they report."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,16 @@ class Change:
             yield "transcript.ready"
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingNews:
+    """One event about one recording; `recording` has its columns as attributes."""
+
+    type: EventType
+    recording_id: str
+    bot_id: str
+    recording: Any
+
+
 def tell_ready(connection: Connection, changes: Iterable[Change]) -> None:
     """Write an event for each recording and transcript that became ready.
 
@@ -43,22 +53,25 @@ def tell_ready(connection: Connection, changes: Iterable[Change]) -> None:
     erased person's rows must be emptied before.
     """
     ready = [(kind, change) for change in changes for kind in change.became_ready]
-    if not ready:
+    news = [RecordingNews(kind, one.recording_id, one.bot_id, one.after) for kind, one in ready]
+    write_recording_events(connection, news)
+
+
+def write_recording_events(connection: Connection, news: Sequence[RecordingNews]) -> None:
+    """Write an event for each, with the recording and the bot's links as they are now."""
+    if not news:
         return
     links: dict[str, list[Mapping[str, Any]]] = {}
-    for link in links_of(connection, {change.bot_id for _, change in ready}):
+    for link in links_of(connection, {one.bot_id for one in news}):
         links.setdefault(link["bot_id"], []).append(link)
-    write_events(
-        connection,
-        [_event(kind, change, links.get(change.bot_id, [])) for kind, change in ready],
-    )
+    write_events(connection, [_event(one, links.get(one.bot_id, [])) for one in news])
 
 
-def _event(kind: EventType, change: Change, links: Iterable[Mapping[str, Any]]) -> NewEvent:
-    recording = {name: getattr(change.after, name) for name in _SHOWN}
+def _event(news: RecordingNews, links: Iterable[Mapping[str, Any]]) -> NewEvent:
+    recording = {name: getattr(news.recording, name) for name in _SHOWN}
     data = {
-        "bot_id": change.bot_id,
-        "recording": {"recording_id": change.recording_id, **recording},
+        "bot_id": news.bot_id,
+        "recording": {"recording_id": news.recording_id, **recording},
         "links": [dict(link) for link in links],
     }
-    return NewEvent(kind, Subject(change.bot_id), data)
+    return NewEvent(news.type, Subject(news.bot_id), data)

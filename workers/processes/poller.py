@@ -19,6 +19,7 @@ from workers.linking.backlog import PendingWork, look
 from workers.linking.bot_outcomes import OutcomeFill
 from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
+from workers.linking.expiring_recordings import report_expiring
 from workers.linking.meeting_keys import fill_meeting_keys
 from workers.linking.title_index import index_titles
 from workers.outbox.links import adopt_links
@@ -52,7 +53,7 @@ class Poller:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._heartbeat = Heartbeat(context)
         self._retention = Retention(context.engine, context.settings)
-        fills = (index_titles, fill_meeting_keys, adopt_links)
+        fills = (index_titles, fill_meeting_keys, adopt_links, report_expiring)
         self._backfills = [Backfill(context.engine, fill) for fill in fills]
         self._outcome_fill = OutcomeFill(context.engine)
         self._calendars = NightlyCheck(context, stop)
