@@ -122,11 +122,16 @@ class Settings(AlertSettings, EventSettings, CalendarSettings):
         given = {name.upper(): unwrapped(text) for name, text in ours.items()}
         try:
             # A cleared config var is an empty string.
-            settings = cls.model_validate({name: text for name, text in given.items() if text})
+            return cls.model_validate(
+                {name: text for name, text in given.items() if text},
+                context=tuple(misnamed(environ, given)),
+            )
         except ValidationError as error:
             raise SettingsError(_describe(error)) from None
-        settings._misnamed = tuple(misnamed(environ, given))
-        return settings
+
+    def model_post_init(self, context: tuple[Misnamed, ...] | None, /) -> None:
+        """Keep what `read` found beside the settings."""
+        self._misnamed = context or ()
 
     @field_validator("*", mode="before")
     @classmethod
