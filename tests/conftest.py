@@ -1,5 +1,6 @@
 """What the tests stand on: real servers, started once, and a fresh database for each test."""
 
+import logging
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+import structlog
 from alembic import command
 from alembic.config import Config
 from flask import Flask
@@ -76,6 +78,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let each test have the same ids and the same jitter in every run, whatever ran before it."""
     ids.begin(item.nodeid)
     random.seed(item.nodeid)
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """Let no test see the logging that an earlier one has set up in this process."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        root.handlers[:], root.level = before
+        logging.getLogger("waitress").filters.clear()
 
 
 def alembic_config() -> Config:

@@ -73,7 +73,6 @@ def set_up_logging(settings: Settings) -> None:
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
     logging.config.dictConfig(_logging_config(settings, shared))
     for one in settings.misnamed:

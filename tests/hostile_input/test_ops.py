@@ -1,13 +1,11 @@
 """Bad input to those who ask: the API's methods, the command line's ids, a title in a table."""
 
-import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import structlog
 from sqlalchemy import Engine, update
 
 from models.core.title_words import title_columns
@@ -29,10 +27,8 @@ Run = Callable[..., Ended]
 @pytest.fixture
 def run(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
+) -> Run:
     """Run the command line in this process: its exit code, and what it printed where."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
 
     def command(*words: str, **environ: str) -> Ended:
         for name, value in ({"DATABASE_URL": database_url} | environ).items():
@@ -44,9 +40,7 @@ def run(
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
-    yield command
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
+    return command
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,17 +38,6 @@ LINES = tuple(
 )
 
 
-@pytest.fixture
-def quiet_logging() -> Iterator[None]:
-    """Restore the logging configuration."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before
-    logging.getLogger("waitress").filters.clear()
-    structlog.reset_defaults()
-
-
 def logged(capsys: pytest.CaptureFixture[str], log_format: str, **values: object) -> str:
     """Return the log output of one warning."""
     set_up_logging(Settings.read({"LOG_FORMAT": log_format}))
@@ -63,7 +51,7 @@ def logged(capsys: pytest.CaptureFixture[str], log_format: str, **values: object
     ["a\nWARNING forged", "a\r\n", "\x1b[2Jclear", "\u202eevil", "\u2028next", "\x00", "\x85"],
 )
 def test_no_value_forges_a_line(
-    capsys: pytest.CaptureFixture[str], quiet_logging: None, log_format: str, value: str
+    capsys: pytest.CaptureFixture[str], log_format: str, value: str
 ) -> None:
     """Control and bidirectional characters are escaped."""
     line = logged(capsys, log_format, title=value)
@@ -83,17 +71,13 @@ def test_no_value_forges_a_line(
         "rediss://:abcdef0123456789@host:6379",
     ],
 )
-def test_no_value_shows_a_secret(
-    capsys: pytest.CaptureFixture[str], quiet_logging: None, value: str
-) -> None:
+def test_no_value_shows_a_secret(capsys: pytest.CaptureFixture[str], value: str) -> None:
     """Keys, tokens, signing secrets and passwords in URLs."""
     assert "abcdef0123456789" not in logged(capsys, "json", detail=f"failed: {value}")
     assert "abcdef0123456789" not in str(clean(None, "info", {"event": value}))
 
 
-def test_a_long_value_is_cut_without_revealing_a_secret(
-    capsys: pytest.CaptureFixture[str], quiet_logging: None
-) -> None:
+def test_a_long_value_is_cut_without_revealing_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever the cut falls. Text that is slow to match is not searched for long."""
     for before in range(1960, 2002, 3):
         value = "x" * before + " postgres://user:abcdef0123456789@host/db " + "y" * 9000
@@ -105,7 +89,7 @@ def test_a_long_value_is_cut_without_revealing_a_secret(
     assert time.monotonic() - started < 2
 
 
-def test_json_lines_are_json(capsys: pytest.CaptureFixture[str], quiet_logging: None) -> None:
+def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     """With level, logger, a UTC timestamp and the values."""
     line = json.loads(logged(capsys, "json", bot_id="b", calls=3))
     assert (line["event"], line["level"], line["bot_id"], line["calls"]) == (
@@ -117,9 +101,7 @@ def test_json_lines_are_json(capsys: pytest.CaptureFixture[str], quiet_logging: 
     assert line["timestamp"].endswith("Z")
 
 
-def test_each_line_of_a_traceback_is_marked(
-    capsys: pytest.CaptureFixture[str], quiet_logging: None
-) -> None:
+def test_each_line_of_a_traceback_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     """So that no line of it can pass for a log line."""
     set_up_logging(Settings.read({}))
     try:
@@ -131,9 +113,7 @@ def test_each_line_of_a_traceback_is_marked(
     assert all(line.startswith("  | ") for line in lines[1:])
 
 
-def test_lines_of_libraries_have_the_same_format(
-    capsys: pytest.CaptureFixture[str], quiet_logging: None
-) -> None:
+def test_lines_of_libraries_have_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
     """And are cleaned in the same way."""
     set_up_logging(Settings.read({"LOG_FORMAT": "json"}))
     logging.getLogger("waitress").error("bad request from %s", "x\nforged whsec_abcdef")
@@ -141,9 +121,7 @@ def test_lines_of_libraries_have_the_same_format(
     assert line["event"] == "bad request from x\\nforged whsec_…"
 
 
-def test_malformed_requests_cannot_fill_the_log(
-    capsys: pytest.CaptureFixture[str], quiet_logging: None
-) -> None:
+def test_malformed_requests_cannot_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     """At most one line a second about them, with long headers cut."""
     set_up_logging(Settings.read({}))
     for _ in range(100):
@@ -155,9 +133,7 @@ def test_malformed_requests_cannot_fill_the_log(
     assert capsys.readouterr().err
 
 
-def test_log_level_applies_to_every_logger(
-    capsys: pytest.CaptureFixture[str], quiet_logging: None
-) -> None:
+def test_log_level_applies_to_every_logger(capsys: pytest.CaptureFixture[str]) -> None:
     """A line below LOG_LEVEL is not written."""
     set_up_logging(Settings.read({"LOG_LEVEL": "ERROR"}))
     structlog.stdlib.get_logger("test").warning("unheard")
