@@ -84,9 +84,9 @@ def test_a_long_value_is_cut_without_revealing_a_secret(capsys: pytest.CaptureFi
         line = logged(capsys, "json", detail=value)
         assert "abcdef" not in line
         assert len(line) < 2500
-    started = time.monotonic()
+    started = time.thread_time()
     logged(capsys, "json", detail="://:" * 100_000)
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
