@@ -96,9 +96,9 @@ ALARMS = (
     AlarmKind(
         "failures",
         "Many bots were given up",
-        "`recall-links bots --link-state failed` lists them; `recall-links doctor` checks key and"
-        " region. Once the cause is gone, `recall-links relink --link-state failed` tries them"
-        " again",
+        "see /console/failures or `recall-links failures`: each cause with its remedy."
+        " `recall-links doctor` checks key and region. Once the cause is gone,"
+        " `recall-links relink --link-state failed` tries them again",
         given_up.failures,
     ),
     AlarmKind(

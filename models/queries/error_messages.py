@@ -1,6 +1,6 @@
 """Descriptions of the stored link errors, for people."""
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     "bot_not_found": "Recall does not know this bot; it may belong to another region or workspace",
     "network": "Recall could not be reached",
     "timeout": "Recall did not answer in time",
@@ -29,7 +29,7 @@ _BY_FIRST_DIGIT = {
 def describe_error(error: str) -> str:
     """Return `description (error)`; an unknown error is returned unchanged."""
     reason, _, place = error.partition(": ")
-    description = _DESCRIPTIONS.get(reason) or _BY_FIRST_DIGIT.get(reason[:6])
+    description = DESCRIPTIONS.get(reason) or _BY_FIRST_DIGIT.get(reason[:6])
     # On calendar routes these statuses are about the user's token, not our API key.
     if reason in ("http_401", "http_403") and place.startswith("calendar/meetings"):
         description = "Recall refuses the calendar user's token"

@@ -167,8 +167,10 @@ class BotFilter(FilterByMetadata):
     """Filters bots by id, link state, status and time."""
 
     bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
-    link_state: LinkStateName | Literal["unlinked"] | None = Field(
-        None, description="the link state; unlinked is every state but linked"
+    link_state: LinkStateName | Literal["failing", "unlinked"] | None = Field(
+        None,
+        description="the link state; unlinked is every state but linked, failing is failed, partial"
+        " and pending for five minutes or longer",
     )
     status: StatusCode | None = Field(None, description="bot_status, such as done or fatal")
     recorded: bool | None = Field(None, description=RECORDED_WORDS)

@@ -13,6 +13,7 @@ from sqlalchemy import (
 )
 
 from models.core.sanitize import uuid_range
+from models.queries.failing import FAILING_STATES, OVERDUE_SECONDS, has_reason, is_failing
 from models.queries.filters import (
     BotFilter,
     DeliveryFilter,
@@ -30,11 +31,6 @@ from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import MeetingPerson
 from models.tables.rejection import Rejection
-
-# How long a bot is due before it is overdue; the alarm of stalled work has the same.
-OVERDUE_SECONDS = 300
-# The states in which an error keeps a bot from its links.
-FAILING_STATES = ("failed", "partial", "pending")
 
 
 def links(wanted: LinkFilter, dialect: str) -> Listing[LinkRow]:
@@ -71,7 +67,7 @@ def _links(wanted: LinkFilter, dialect: str) -> Query:
 def bots(wanted: BotFilter) -> Listing[BotRow]:
     """List bots, the most recently first seen at the top."""
     query: Query = select(*BOT_COLUMNS).where(*_equal(wanted, _BOT_COLUMNS))
-    if wanted.link_state == "unlinked":
+    if wanted.link_state in ("unlinked", "failing"):
         # With a parameter, the planner could not match the predicate of the partial index.
         query = query.where(Bot.link_state != literal_column("'linked'"))
     elif wanted.link_state:
@@ -89,11 +85,10 @@ def _stuck(wanted: BotFilter) -> Iterator[ColumnElement[bool]]:
         yield Bot.due_at <= db_now()
     if wanted.overdue:
         yield Bot.due_at <= db_now(-OVERDUE_SECONDS)
+    if wanted.link_state == "failing":
+        yield is_failing()
     if wanted.error is not None:
-        # Both databases have substr, and LIKE of SQLite ignores case.
-        begin = func.substr(Bot.last_error, 1, len(wanted.error) + 1)
-        yield begin.in_([wanted.error, f"{wanted.error}:"])
-        # An index leads to these, and most bots are linked or have no meetings.
+        yield has_reason(wanted.error)
         yield Bot.link_state.in_(FAILING_STATES)
 
 
@@ -155,6 +150,7 @@ BOT_COLUMNS = (
     Bot.recorded_until,
     Bot.ended_sub_code,
     Bot.bot_metadata,
+    Bot.owed_since,
 )
 _LINK_COLUMNS = {
     "bot_id": BOT_LINKS.c.bot_id,

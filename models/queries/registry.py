@@ -7,6 +7,7 @@ from typing import Any
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.calendar_users import CalendarUserFilter, CalendarUserRow, calendar_users
 from models.queries.event_list import EventFilter, events
+from models.queries.failures import FailureFilter, FailureRow, failures
 from models.queries.filters import (
     BotFilter,
     DeliveryFilter,
@@ -116,9 +117,17 @@ MISSED = ListKind(
     MissedRow,
     lambda wanted, _dialect: missed(wanted),
 )
+FAILURES = ListKind(
+    "failures",
+    "Failing bots by the reason of their last error, most frequent first",
+    FailureFilter,
+    FailureRow,
+    failures,
+)
 LISTS = (
     LINKS,
     BOTS,
+    FAILURES,
     RECORDINGS,
     DELIVERIES,
     REJECTIONS,

@@ -64,6 +64,7 @@ class BotRow:
     recorded_until: datetime | None
     ended_sub_code: str | None
     bot_metadata: dict[str, Any] | None
+    owed_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

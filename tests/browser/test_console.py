@@ -38,7 +38,7 @@ PAGES = [
     "/console/",
     *(f"/console/{kind.name}" for kind in LISTS),
     f"/console/bots/{RETRIED}",
-    "/console/bots?link_state=unlinked",
+    "/console/bots?link_state=failing",
     "/console/relink?link_state=failed",
     "/console/links?since=someday",
     "/console/calendar/",

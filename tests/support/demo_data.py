@@ -47,7 +47,9 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
     _missed(engine, now)
     with engine.begin() as connection:
         connection.execute(
-            update(Bot).where(Bot.link_state == "partial").values(due_at=db_now(420))
+            update(Bot)
+            .where(Bot.link_state == "partial")
+            .values(due_at=db_now(420), last_error="http_503: calendar/meetings/{id}")
         )
         connection.execute(insert(HourlyCount), [*_tallies(now), *_ends(now)])
         connection.execute(insert(Rejection), list(_rejections(now)))
@@ -90,6 +92,7 @@ def _troubled_bots(engine: Engine, now: datetime) -> None:
         status="done",
         status_at=now - timedelta(minutes=4),
         due_at=now + timedelta(minutes=7),
+        owed_since=now - timedelta(minutes=20),
         attempts=2,
         last_error="http_503: bot/{id}",
         meeting_platform="zoom",

@@ -44,6 +44,7 @@ COLUMNS = {
     ("bots", "overdue"): "due_at",
     ("bots", "since"): "first_seen_at",
     ("bots", "until"): "first_seen_at",
+    ("failures", "since"): "last_seen_at",
     ("recordings", "status"): "recording_status",
     ("recordings", "since"): "seen_at",
     ("recordings", "until"): "seen_at",
@@ -226,17 +227,20 @@ def _has_words(row: Row, asked: str) -> bool:
 
 def _has_link_state(row: Row, asked: str) -> bool:
     state = row["link_state"]
+    if asked == "failing":
+        is_late = _is_past(row["owed_since"], 300)
+        return state in ("failed", "partial") or (state == "pending" and is_late)
     return bool(state != "linked" if asked == "unlinked" else state == asked)
 
 
 def _has_error(row: Row, asked: str) -> bool:
     is_failing = row["link_state"] in ("failed", "partial", "pending")
-    return is_failing and (row["last_error"] or "").partition(":")[0] == asked
+    return is_failing and (row["last_error"] or "unknown").partition(":")[0] == asked
 
 
-def _is_due(row: Row, seconds: int) -> bool:
+def _is_past(moment: str | None, seconds: int) -> bool:
     before = datetime.now(UTC) - timedelta(seconds=seconds)
-    return bool(row["due_at"] and datetime.fromisoformat(row["due_at"]) <= before)
+    return bool(moment and datetime.fromisoformat(moment) <= before)
 
 
 def _is_disconnected(row: Row, _asked: str) -> bool:
@@ -249,8 +253,8 @@ HOLDS: dict[tuple[str, str], Holds] = {
     ("links", "title"): _has_words,
     ("bots", "link_state"): _has_link_state,
     ("bots", "error"): _has_error,
-    ("bots", "due"): lambda row, _asked: _is_due(row, 0),
-    ("bots", "overdue"): lambda row, _asked: _is_due(row, 300),
+    ("bots", "due"): lambda row, _asked: _is_past(row["due_at"], 0),
+    ("bots", "overdue"): lambda row, _asked: _is_past(row["due_at"], 300),
     ("calendar-users", "disconnected"): _is_disconnected,
     ("calendar-users", "gone"): lambda row, _asked: row["gone_at"] is not None,
     ("events", "endpoint"): lambda row, asked: asked in (row["endpoints"] or "").split(", "),

@@ -8,7 +8,12 @@ from sqlalchemy import Connection, event
 
 # A plan may read these whole: a row for each worker, for each night, the clock, what a subquery
 # has just found.
-SMALL = frozenset({"workspace_state", "reconcile_runs", "alembic_version", "CONSTANT", "anon_1"})
+SMALL = frozenset(
+    {
+        *("workspace_state", "reconcile_runs", "alembic_version", "CONSTANT"),
+        *("anon_1", "anon_2", "anon_3", "failing", "ranked", "by_reason"),
+    }
+)
 # An index of failed bots alone: while they are few, sorting them is quicker than their order's own.
 SMALL_INDEXES = frozenset({"ix_bots_failed_reason"})
 

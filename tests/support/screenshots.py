@@ -18,7 +18,7 @@ NARROW = {"width": 390, "height": 844}
 PAGES = {
     "overview": "/console/",
     "links": "/console/links?title=roadmap+sync",
-    "unlinked": "/console/bots?link_state=unlinked",
+    "unlinked": "/console/bots?link_state=failing",
     "bot": f"/console/bots/{RETRIED}",
     "deliveries": "/console/deliveries",
     "rejections": "/console/rejections",

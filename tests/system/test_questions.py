@@ -15,6 +15,7 @@ from models.core.engine import make_engine
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain
 from models.queries.calendar_users import CalendarUserFilter
+from models.queries.failures import FailureFilter
 from models.queries.filters import (
     BotFilter,
     DeliveryFilter,
@@ -29,6 +30,7 @@ from models.queries.registry import (
     BOTS,
     CALENDAR_USERS,
     DELIVERIES,
+    FAILURES,
     FINDINGS,
     LINKS,
     MISSED,
@@ -225,6 +227,9 @@ ASKED: list[tuple[ListKind, Filter]] = [
     (BOTS, BotFilter()),
     (BOTS, BotFilter(link_state="failed")),
     (BOTS, BotFilter(link_state="unlinked")),
+    (BOTS, BotFilter(link_state="failing")),
+    (BOTS, BotFilter(link_state="failing", error="bot_not_found")),
+    (FAILURES, FailureFilter()),
     (BOTS, BotFilter(status="fatal")),
     (BOTS, BotFilter(due=True)),
     (BOTS, BotFilter(error="bot_not_found", link_state="failed")),

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from models.queries.filters import ROWS, Filter
 from models.queries.metadata_filter import FIELD, FORM, PREFIX
-from models.queries.registry import EVENTS, LISTS, ListKind
+from models.queries.registry import EVENTS, FAILURES, LISTS, ListKind
 from webhook.cli.context import Session
 from webhook.cli.exit_codes import NOTHING_FOUND
 from webhook.cli.output import fields_of, print_rows, visible
@@ -35,6 +35,15 @@ SHOWN = {
         "due_at",
         "ended_sub_code",
         "last_error",
+    ),
+    "failures": (
+        "reason",
+        "count",
+        "failed",
+        "partial",
+        "pending",
+        "last_seen_at",
+        "example_bot_id",
     ),
     "recordings": (
         "recording_id",
@@ -152,7 +161,7 @@ _FORMS: list[click.Parameter] = [
     click.Option(["--limit"], type=click.IntRange(min=0), default=ROWS, show_default=True,
                  help="Maximum number of rows; 0 for all."),
 ]  # fmt: skip
-# `events` is a group of its own.
+# `events` is a group of its own, and `failures` prints more than a table.
 COMMANDS = tuple(
-    list_command(kind) for kind in LISTS if len(kind.words) == 1 and kind is not EVENTS
+    list_command(kind) for kind in LISTS if len(kind.words) == 1 and kind not in (EVENTS, FAILURES)
 )

@@ -39,6 +39,9 @@ ENTRIES = {
     "export": Entry(
         "privacy", "Print everything stored about a calendar user, as one JSON object."
     ),
+    "failures": Entry(
+        "failures", "Failing bots by the reason of their last error, most frequent first."
+    ),
     "links": Entry("lists", "Links between bots and calendar meetings, newest first."),
     "missed": Entry("lists", "Meetings that were to be recorded and were not, latest first."),
     "reconcile": Entry(

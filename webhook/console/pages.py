@@ -15,7 +15,7 @@ from models.queries.bot_detail import explain, has_delivery
 from models.queries.bot_ends import ends_by_day
 from models.queries.filters import Filter, Limit
 from models.queries.missed import count_missed
-from models.queries.registry import LINKS, MISSED, ListKind
+from models.queries.registry import BOTS, LINKS, MISSED, ListKind
 from models.queries.same_meeting import count_same
 from models.queries.search import look_up
 from models.queries.service_status import overview
@@ -191,7 +191,7 @@ def _page_model(wanted: type[Filter]) -> type[BaseModel]:
 
 
 def _place(kind: ListKind, filters: Mapping[str, str]) -> str:
-    is_unlinked = kind.name == "bots" and filters.get("link_state") == "unlinked"
+    is_unlinked = kind is BOTS and filters.get("link_state") in ("failing", "unlinked")
     return "unlinked" if is_unlinked else _PLACES.get(kind.name, kind.name)
 
 

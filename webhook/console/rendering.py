@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from models.core.bot_outcome import EndKind, end_kind
 from models.core.humanize import duration
 from models.core.sub_codes import describe_sub_code
+from models.queries.error_messages import describe_error
 from models.queries.reconcile import describe_reconcile
 from models.queries.rows import BotRow, LinkRow
 from models.queries.service_status import MOST_COUNTED
@@ -57,7 +58,8 @@ _ADDRESS = re.compile(r"/console/[\w/?=&;-]+")
 _NAVIGATION = (
     ("overview", "/console/", "Overview"),
     ("links", "/console/links", "Links"),
-    ("unlinked", "/console/bots?link_state=unlinked", "Not linked"),
+    ("unlinked", "/console/bots?link_state=failing", "Not linked"),
+    ("failures", "/console/failures", "Failures"),
     ("bots", "/console/bots", "Bots"),
     ("recordings", "/console/recordings", "Recordings"),
     ("deliveries", "/console/deliveries", "Deliveries"),
@@ -89,6 +91,7 @@ class Renderer:
             status_tone=status_tone,
             end_kind=end_of,
             sub_code_words=describe_sub_code,
+            error_words=describe_error,
             capped=capped,
             words=duration,
             linked=linked,

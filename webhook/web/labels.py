@@ -17,6 +17,7 @@ _LABELS = {
     "not_recorded": "nothing recorded",
     # Link states.
     "failed": "no more retries",
+    "failing": "failed, partial, or pending for long",
     "no_meetings": "no calendar meeting",
     "partial": "some meetings missing",
     "pending": "not looked up yet",

@@ -227,7 +227,7 @@ def due_again(due_at: ColumnElement[Any]) -> dict[str, Any]:
     """Return the columns of a stored bot that becomes due for a new reason."""
     # A failed bot gets another chance.
     link_state = case((Bot.link_state == "failed", "pending"), else_=Bot.link_state)
-    fresh = {"owed_since": db_now(), "attempts": 0, "crashes": 0}
+    fresh = {"owed_since": due_at, "attempts": 0, "crashes": 0}
     return {"due_at": due_at, "link_state": link_state, **fresh}
 
 

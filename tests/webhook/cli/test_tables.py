@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from models.core.engine import make_engine
-from models.queries.registry import LISTS, ListKind
+from models.queries.registry import FAILURES, LISTS, ListKind
 from models.settings.environment import Settings
 from tests.support.cli_terminal import Typist, a_zygote
 from tests.support.demo_data import furnish
@@ -48,8 +48,10 @@ def test_every_list_is_readable_on_every_terminal(ada: Typist, kind: ListKind) -
     """A line a row, no head that is cut, and an id whole or by its first eight characters."""
     rows = json.loads(ada.piped(*kind.words, "--json", "--limit", "12").out)["items"]
     names = SHOWN.get(kind.name) or fields_of(kind.row)
+    # Failures have sentences below their table, but where columns are chosen.
+    chosen = ["--columns", ",".join(names)] if kind is FAILURES else []
     for width in WIDTHS:
-        head, rule, *lines = lines_of(ada, width, *kind.words, "--limit", "12")
+        head, rule, *lines = lines_of(ada, width, *kind.words, *chosen, "--limit", "12")
         left_out = set()
         if words := " ".join(map(str.strip, lines[len(rows) :])):
             assert words.startswith("not shown, no room: ")
@@ -76,6 +78,13 @@ def test_a_wide_terminal_shows_ids_whole_and_a_narrow_one_says_what_it_lacks(ada
         line.startswith("not shown, no room: ")
         for line in lines_of(ada, 40, "links", "--limit", "5")
     )
+
+
+def test_what_to_do_about_failures_is_said_below_their_table(ada: Typist) -> None:
+    """A sentence for each reason on a terminal; a column in JSON."""
+    lines = lines_of(ada, 200, "failures")
+    for row in json.loads(ada.piped("failures", "--json").out)["items"]:
+        assert f"{row['reason']}: {row['remedy']}" in lines
 
 
 @pytest.mark.parametrize("kind", LISTS, ids=lambda kind: kind.name)

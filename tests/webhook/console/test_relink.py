@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from flask import Flask
@@ -94,6 +95,20 @@ def test_a_chosen_few_are_put_back(writer: FlaskClient, full: Engine) -> None:
     assert re.findall(r'name="bot_ids" value="([^"]+)"', preview.text) == chosen
     response = post(writer, "/console/relink", bot_ids=chosen, confirm="1")
     assert "2 bots queued for retry" in writer.get(response.location).text
+
+
+def test_the_bots_of_one_cause_are_previewed_from_the_page_of_failures(
+    writer: FlaskClient, reader: FlaskClient, full: Engine
+) -> None:
+    """As many as the page counts, none of them without meetings; a read token is not offered it."""
+    failing = [row for row in rows(full, Bot) if row.link_state in ("failed", "partial")]
+    wanted = {row.id for row in failing if (row.last_error or "").startswith("bot_not_found")}
+    html = writer.get("/console/failures").text
+    (retry,) = re.findall(r'href="(/console/relink\?[^"]*bot_not_found)"', html)
+    assert f"Retry {len(wanted)} bots" in writer.get(unescape(retry)).text
+    assert "Retry these" not in reader.get("/console/failures").text
+    all_that_match = writer.get("/console/relink?link_state=failing").text
+    assert f"Retry {len(failing) + 1} bots" in all_that_match
 
 
 @pytest.mark.parametrize(
