@@ -18,6 +18,7 @@ from webhook.receiver.wakeup import WakeupNotifier
 from webhook.receiver.write_check import WriteCheck
 from webhook.services.calendar_actions import CalendarActions
 from webhook.services.events import EventActions
+from webhook.services.people import People
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkService
 from webhook.web import problems
@@ -69,11 +70,12 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fl
     access, reader = Access(settings), Reader(resources.reads)
     relink_service = RelinkService(reader, resources.writes, resources.worker_wakeup)
     event_actions = EventActions(settings, reader, resources.writes)
+    people = People(reader, resources.writes)
     app.register_blueprint(metrics.blueprint(reader, access))
-    answers = api.Api(settings, reader, relink_service, event_actions)
+    answers = api.Api(settings, reader, relink_service, event_actions, people)
     app.register_blueprint(api.blueprint(answers, access))
     actions = CalendarActions(settings, resources.writes, resources.redis)
-    services = console.Services(reader, relink_service, actions, event_actions)
+    services = console.Services(reader, relink_service, actions, event_actions, people)
     console.init_app(app, settings, access, services)
     calendar.init_app(app, settings, resources.writes, resources.redis)
     app.after_request(_add_headers)

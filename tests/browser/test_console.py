@@ -44,6 +44,7 @@ PAGES = [
     "/console/calendar/",
     "/console/calendar/findings",
     "/console/calendar/user?external_id=person-00007",
+    "/console/people?email=person-00007@north.example",
     "/console/events/resend?state=failed",
     "/console/events/endpoints",
 ]

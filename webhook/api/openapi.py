@@ -15,8 +15,10 @@ from models.queries.rows import Explained
 from models.queries.service_status import Overview
 from webhook.api.openapi_webhooks import webhooks
 from webhook.services.events import ResendPreview, ResendRequest, Resent
+from webhook.services.people import PersonQuery
 from webhook.services.relink import Preview, Relinked, RelinkRequest
 from webhook.web.params import query_model
+from workers.privacy.person import HeldRow
 
 REFS = "#/components/schemas/{model}"
 Json = dict[str, Any]
@@ -65,6 +67,7 @@ def document(server: str = "/") -> Json:
     paths |= {
         "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
         "/api/openapi.json": {"get": _description()},
+        "/api/people": {"get": _people(schemas)},
         "/api/status": {"get": _read("How the service stands", Status, schemas)},
         "/api/bots/{bot_id}/relink": {
             "post": _change("Retry linking one bot", schemas, {"202": RelinkOneRequest}, bot_id)
@@ -113,7 +116,25 @@ def document(server: str = "/") -> Json:
 
 
 def _list(kind: ListKind, schemas: Json) -> Json:
-    row = _reference(kind.row, schemas)
+    return {
+        "operationId": f"list_{kind.name}".replace("-", "_"),
+        "summary": kind.summary,
+        "parameters": _query_parameters(query_model(kind.wanted), schemas),
+        "responses": _pages(kind.row, schemas),
+    }
+
+
+def _people(schemas: Json) -> Json:
+    return {
+        "operationId": "list_people",
+        "summary": "How much is stored about the person with an address, by table",
+        "parameters": _query_parameters(PersonQuery, schemas),
+        "responses": _pages(HeldRow, schemas),
+    }
+
+
+def _pages(kind: type, schemas: Json) -> Json:
+    row = _reference(kind, schemas)
     page = {
         "type": "object",
         "required": ["items", "next"],
@@ -124,12 +145,7 @@ def _list(kind: ListKind, schemas: Json) -> Json:
     }
     content = {"application/json": {"schema": page}, "text/csv": {"schema": {"type": "string"}}}
     answer = {"description": "A page of the list; CSV has the whole list", "content": content}
-    return {
-        "operationId": f"list_{kind.name}".replace("-", "_"),
-        "summary": kind.summary,
-        "parameters": _query_parameters(query_model(kind.wanted), schemas),
-        "responses": {"200": answer, "304": _UNCHANGED, **_problems(schemas, 400, *_ALWAYS)},
-    }
+    return {"200": answer, "304": _UNCHANGED, **_problems(schemas, 400, *_ALWAYS)}
 
 
 def _read(summary: str, answer: type, schemas: Json, *parameters: Json) -> Json:
@@ -183,10 +199,12 @@ def _reference(kind: type, schemas: Json) -> Json:
 def _query_parameters(model: type[BaseModel], schemas: Json) -> list[Json]:
     made = model.model_json_schema(ref_template=REFS)
     schemas.update(made.pop("$defs", {}))
-    return [_parameter(name, schema) for name, schema in made["properties"].items()]
+    required = made.get("required", [])
+    properties: Json = made["properties"]
+    return [_parameter(name, one, required=name in required) for name, one in properties.items()]
 
 
-def _parameter(name: str, schema: Json) -> Json:
+def _parameter(name: str, schema: Json, *, required: bool) -> Json:
     if name == FIELD:
         return _metadata_parameter(schema["description"])
     schema = {key: value for key, value in schema.items() if key not in ("title", "default")}
@@ -194,7 +212,8 @@ def _parameter(name: str, schema: Json) -> Json:
     choices = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]
     schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
     words = schema.pop("description", "")
-    return {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
+    where = {"in": "query", "required": required}
+    return {"name": name, **where, "description": words, "schema": schema}
 
 
 def _metadata_parameter(words: str) -> Json:

@@ -15,6 +15,7 @@ from models.queries.service_status import overview
 from models.settings.environment import Settings
 from webhook.api.openapi import document
 from webhook.services.events import EventActions, ResendRequest
+from webhook.services.people import People, PersonQuery
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkRequest, RelinkService
 from webhook.web.auth import Access, current_caller
@@ -23,6 +24,7 @@ from webhook.web.params import Cursors, query_model, read_json, read_query
 from webhook.web.problems import problem
 from webhook.web.transfer import conditional_and_gzipped
 from webhook.web.validation import BadParameterError
+from workers.privacy.person import HeldRow
 
 PREFIX = "/api"
 DESCRIPTION = "api.openapi"
@@ -39,10 +41,12 @@ class Api:
         reader: Reader,
         relink_service: RelinkService,
         event_actions: EventActions,
+        people: People,
     ) -> None:
         self._reader = reader
         self._relink_service = relink_service
         self._event_actions = event_actions
+        self._people = people
         self._cursors = Cursors(settings)
         self._server = settings.public_url or "/"
 
@@ -108,6 +112,14 @@ class Api:
             return _json(self._event_actions.preview(wanted))
         return _json(self._event_actions.many(wanted, current_caller().name), 202)
 
+    def people(self) -> Response:
+        """Return how much is stored about a person, by table."""
+        asked = read_query(request, PersonQuery)
+        _, rows = self._people.find(asked.email)
+        if asked.format == "csv" or (asked.format is None and _wants_csv()):
+            return _csv(csv_lines(rows, HeldRow), "people.csv")
+        return _json({"items": rows, "next": None})
+
     def description(self) -> Response:
         """Return the OpenAPI document."""
         return _json(document(self._server))
@@ -122,6 +134,7 @@ def blueprint(api: Api, access: Access) -> Blueprint:
     for kind in LISTS:
         routes.add_url_rule(f"/{kind.name}", kind.name, api.listing(kind))
     routes.add_url_rule("/bots/<bot_id>", "bot", api.bot)
+    routes.add_url_rule("/people", "people", api.people)
     routes.add_url_rule("/status", "status", api.status)
     routes.add_url_rule("/bots/<bot_id>/relink", "relink_one", api.relink_one, methods=["POST"])
     routes.add_url_rule("/relink", "relink_many", api.relink_many, methods=["POST"])

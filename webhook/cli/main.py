@@ -44,6 +44,10 @@ ENTRIES = {
     ),
     "links": Entry("lists", "Links between bots and calendar meetings, newest first."),
     "missed": Entry("lists", "Meetings that were to be recorded and were not, latest first."),
+    "person": Entry(
+        "person",
+        "Show what is stored about a person by their address: a calendar user, or a guest.",
+    ),
     "reconcile": Entry(
         "reconcile", "Compare with Recall's list of bots, and fill in what webhooks missed."
     ),

@@ -1,15 +1,13 @@
 """erase and export: what is stored about a person."""
 
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
 import click
+from sqlalchemy import Connection
 
-from models.core.sanitize import email_address
-from models.core.serialize import plain
+from models.core.sanitize import email_address, is_storable
 from models.tables.base import database_time, longest
 from models.tables.calendar import MeetingPerson
 from webhook.cli.confirmation import confirm, yes_option
@@ -18,14 +16,17 @@ from webhook.cli.exit_codes import NOTHING_FOUND
 from webhook.cli.output import print_json
 from webhook.cli.progress import progress
 from workers.privacy.erase import Erased, Eraser, Holdings, holdings
-from workers.privacy.export import sections
+from workers.privacy.export import as_json, is_anything_held, record_export, sections
 
 
-def _addresses(_context: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> object:
-    # An impossible address would erase nothing and look like success.
-    if any(not 0 < len(email_address(one)) <= longest(MeetingPerson.email) for one in given):
-        most = longest(MeetingPerson.email)
-        raise click.BadParameter(f"must be an email address of 1 to {most} characters")
+def check_addresses(
+    _context: click.Context, _param: click.Parameter, given: str | tuple[str, ...]
+) -> str | tuple[str, ...]:
+    """Refuse an address that no row can have: it would find nothing and look like success."""
+    most = longest(MeetingPerson.email)
+    for one in (given,) if isinstance(given, str) else given:
+        if not 0 < len(email_address(one)) <= most or not is_storable(one):
+            raise click.BadParameter(f"must be an email address of 1 to {most} characters")
     return given
 
 
@@ -33,7 +34,7 @@ _EMAIL = click.option(
     "--email",
     "emails",
     multiple=True,
-    callback=_addresses,
+    callback=check_addresses,
     help="Another address of this user, besides those they host meetings under.",
 )
 
@@ -125,29 +126,24 @@ def export(session: Session, external_id: str, emails: tuple[str, ...], *, _as_j
     rejections, calendar_findings, missed_meetings, calendar_tokens, erased_users, audit. Exit code
     1 when nothing is stored.
     """
-    if not session.read(lambda connection: _print_all(connection, external_id, emails)):
+
+    def is_held(connection: Connection) -> bool:
+        held = holdings(connection, external_id, emails)
+        return is_anything_held(connection, sections(connection, held))
+
+    def write_all(connection: Connection) -> None:
+        head = {"external_id": external_id, "exported_at": database_time(connection)}
+        found = sections(connection, holdings(connection, external_id, emails))
+        for text in as_json(head, ((one.name, one.rows(connection)) for one in found)):
+            sys.stdout.write(text)
+
+    # Recorded before it is read: no export without its row in the audit.
+    if found := session.read(is_held):
+        record_export(session.writes(), session.actor(), external_id)
+    session.read(write_all)
+    if not found:
         click.echo("nothing is stored about this external_id", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND)
-
-
-def _print_all(connection: Any, external_id: str, emails: Iterable[str]) -> int:
-    held = holdings(connection, external_id, emails)
-    count = 0
-    head = {"external_id": external_id, "exported_at": database_time(connection)}
-    # Written while it is read, because a person's payloads may not fit in memory.
-    sys.stdout.write(_json(head).removesuffix("}"))
-    for name, rows in sections(connection, held):
-        sys.stdout.write(f",\n{json.dumps(name)}:[")
-        for number, row in enumerate(rows):
-            sys.stdout.write(f"{',' if number else ''}\n{_json(row)}")
-            count += 1
-        sys.stdout.write("]")
-    sys.stdout.write("}\n")
-    return count
-
-
-def _json(value: object) -> str:
-    return json.dumps(plain(value), ensure_ascii=False)
 
 
 COMMANDS = (erase, export)

@@ -13,10 +13,12 @@ from webhook.console.calendar import CalendarPages
 from webhook.console.events import EventPages
 from webhook.console.login import Sessions
 from webhook.console.pages import Pages
+from webhook.console.people import PeoplePages
 from webhook.console.relink import Relinking
 from webhook.console.rendering import Renderer, add_headers
 from webhook.services.calendar_actions import CalendarActions
 from webhook.services.events import EventActions
+from webhook.services.people import People
 from webhook.services.reader import Reader
 from webhook.services.relink import RelinkService
 from webhook.web.auth import Access
@@ -36,6 +38,7 @@ class Services:
     relink_service: RelinkService
     calendar_actions: CalendarActions
     event_actions: EventActions
+    people: People
 
 
 def init_app(app: Flask, settings: Settings, access: Access, services: Services) -> None:
@@ -49,6 +52,7 @@ def init_app(app: Flask, settings: Settings, access: Access, services: Services)
     _add_relinking(routes, Relinking(settings, services.reader, services.relink_service, renderer))
     _add_calendar(routes, CalendarPages(services.reader, services.calendar_actions, renderer))
     _add_events(routes, EventPages(settings, services.event_actions, renderer))
+    _add_people(routes, PeoplePages(settings, services.people, renderer))
     # Last, because its last route matches every unknown path.
     _add_pages(routes, Pages(settings, services.reader, renderer))
 
@@ -103,6 +107,13 @@ def _add_calendar(routes: Blueprint, calendar: CalendarPages) -> None:
     routes.add_url_rule("/calendar/", "calendar", calendar.search)
     routes.add_url_rule("/calendar/user", "calendar_user", calendar.user)
     routes.add_url_rule("/calendar/user", "calendar_act", calendar.act, methods=["POST"])
+
+
+def _add_people(routes: Blueprint, people: PeoplePages) -> None:
+    routes.add_url_rule("/people", "people", people.person)
+    routes.add_url_rule("/people", "erase_person", people.erase, methods=["POST"])
+    routes.add_url_rule("/people/export", "export_person", people.export, methods=["POST"])
+    routes.add_url_rule("/people/done", "person_erased", people.done)
 
 
 def _add_pages(routes: Blueprint, pages: Pages) -> None:

@@ -66,6 +66,7 @@ _NAVIGATION = (
     ("rejections", "/console/rejections", "Rejections"),
     ("missed", "/console/missed", "Missed"),
     ("calendar", "/console/calendar/", "Calendars"),
+    ("people", "/console/people", "People"),
     ("events", "/console/events", "Events"),
     ("audit", "/console/audit", "Audit"),
 )

@@ -30,3 +30,8 @@ class Reader:
         """Yield every row of a list, fetched a thousand at a time over one connection."""
         with self._engine.connect() as connection:
             yield from listing.all(connection)
+
+    def lines(self, work: Callable[[Connection], Iterator[str]]) -> Iterator[str]:
+        """Yield the text that one read makes, over one connection."""
+        with self._engine.connect() as connection:
+            yield from work(connection)

@@ -204,12 +204,13 @@ def _is_of(attendee: dict[str, Any], addresses: Sequence[str]) -> bool:
 def _erase_rest(connection: Connection, held: Holdings) -> dict[str, int]:
     whose = pseudonym(held.external_id)
     redact_calendars(connection, held.external_id, held.user_ids, whose)
-    _rename_in_audit(connection, held.external_id, whose)
+    rename_in_audit(connection, held.external_id, whose)
     events = empty_events_of(connection, held.external_id, whose)
     return {"rejections": _empty_rejections(connection, held.bot_ids), "events": events}
 
 
-def _rename_in_audit(connection: Connection, external_id: str, whose: str) -> None:
+def rename_in_audit(connection: Connection, external_id: str, whose: str) -> None:
+    """Replace a name in the audit by a pseudonym."""
     # The audit keeps who did what; the person has the same pseudonym as in the links.
     said = or_(
         Audit.subject == external_id,

@@ -1,0 +1,180 @@
+"""A person by an address: a guest leaves no trace, others' data stays; a user is erased whole."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, update
+
+from models.tables.audit import Audit
+from models.tables.base import db_now
+from models.tables.bot import Bot, BotStatus
+from models.tables.calendar import CalendarMeeting, CalendarUser, ErasedUser, MeetingPerson
+from models.tables.calendar_finding import CalendarFinding
+from models.tables.delivery import Delivery
+from models.tables.event import Event
+from models.tables.link import LinkAttempt
+from models.tables.missed_meeting import MissedMeeting
+from models.tables.rejection import Rejection
+from tests.conftest import MakeContext
+from tests.lab.recall import FakeRecall
+from tests.support.cli import Tell, link, teller, told
+from tests.support.dump import dump
+from tests.support.rows import add_delivery, count, rows
+from workers.db.audit import audit
+from workers.linking.context import WorkerContext
+from workers.privacy.mentions import Mentions
+from workers.privacy.tombstones import pseudonym
+
+GUEST, NAME = "Gwen.Guest@example.org", "Gwen Guest"
+ADDRESS = GUEST.lower()
+TITLE = f"Interview: {NAME} ({ADDRESS})"
+OTHER = "hugwen.guest@example.org"
+MISSED = {"meeting_id": "m", "title": TITLE, "reason": "no_bot"}
+
+
+@pytest.fixture
+def tell(database_url: str, recall: FakeRecall) -> Tell:
+    """The command line on this test's database."""
+    return teller(database_url, recall)
+
+
+@pytest.fixture
+def bot_id(engine: Engine, recall: FakeRecall, make_context: MakeContext) -> str:
+    """The bot of a meeting with a guest, which whatever is stored names."""
+    meeting = recall.build.meeting(recall.build.user("omar"))
+    meeting.title = TITLE
+    guest, other = meeting.attendees[1:3] if len(meeting.attendees) > 2 else meeting.attendees[:2]
+    guest.email, guest.name = GUEST, NAME
+    other.email, other.name = OTHER, NAME
+    bot = recall.build.bot([meeting])
+    bot.metadata = {"for": f"mailto:{ADDRESS}", GUEST: "key"}
+    _fill(engine, make_context(), bot.id)
+    return bot.id
+
+
+def _fill(engine: Engine, tools: WorkerContext, bot_id: str) -> None:
+    body = json.dumps({"event": "bot.done", "for": GUEST}).encode()
+    escaped = body.replace(b"@", b"\\u0040")
+    add_delivery(engine, bot_id, "joining_call", body=body, message=f"for {NAME}")
+    link(engine, tools, bot_id)
+    add_delivery(engine, None, None, outcome="ignored", body=escaped)
+    add_delivery(engine, None, None, outcome="ignored", body=b"theirs")
+    times = {name: db_now() for name in ("start_time", "end_time", "found_at")}
+    with engine.begin() as connection:
+        connection.execute(update(BotStatus).values(message=f"{NAME} left"))
+        connection.execute(update(LinkAttempt).values(error=f"http_400: {ADDRESS}"))
+        connection.execute(update(Bot).values(bot_name=NAME, last_error=f"http_400: {GUEST}"))
+        for kept in (body, b"theirs"):
+            refused = {"reason": "no_matching_signature", "headers": {}, "body": kept}
+            connection.execute(insert(Rejection).values(received_at=db_now(), **refused))
+        connection.execute(insert(MissedMeeting).values(**MISSED, **times))
+        finding = {"calendar_user_id": "u", "bot_ids": [], "title": TITLE, "subject": "m"}
+        finding |= {"kind": "will_record_without_bot", "found_at": db_now()}
+        connection.execute(insert(CalendarFinding).values(**finding))
+        connection.execute(insert(CalendarUser).values(id="nameless", email=ADDRESS))
+        event = {"id": "evt_1", "type": "meeting.missed", "data": {"title": TITLE}}
+        connection.execute(insert(Event).values(created_at=db_now(), **event))
+        audit(connection, "ann", "relink", None, {"filter": {"email": ADDRESS}})
+
+
+def test_nothing_of_an_erased_guest_is_left(engine: Engine, tell: Tell, bot_id: str) -> None:
+    """Searched for in every value of every table; what is others' stays, and no tombstone."""
+    assert tell("person", GUEST, "--json").exit_code == 0
+    assert ADDRESS in dump(engine).lower().replace(OTHER, "")
+    kept = [count(engine, table) for table in (Delivery, Rejection, CalendarMeeting, Bot)]
+    done = told(tell("person", GUEST, "--erase", "--yes", "--json"))["erased"]
+    assert done["users"] == {}
+    assert +Counter(done["guest"]) == {
+        "bot_statuses": 1,
+        "bots": 1,
+        "calendar_findings": 1,
+        "calendar_meetings": 1,
+        "calendar_users": 1,
+        "deliveries": 2,
+        "events": 4,
+        "link_attempts": 1,
+        "meeting_people": 1,
+        "missed_meetings": 1,
+        "rejections": 1,
+    }
+    after = dump(engine).lower().replace(OTHER, "")
+    assert ADDRESS not in after
+    assert ADDRESS.replace("@", "\\u0040") not in after
+    assert "theirs" in after
+    assert kept == [count(engine, table) for table in (Delivery, Rejection, CalendarMeeting, Bot)]
+    assert count(engine, ErasedUser) == 0
+    (meeting,) = rows(engine, CalendarMeeting)
+    assert meeting.title == "Interview: [erased] ([erased])"
+    # Another attendee has the same name, and keeps it.
+    assert [one["name"] for one in meeting.attendees if one["email"] == OTHER] == [NAME]
+    assert OTHER in {row.email for row in rows(engine, MeetingPerson)}
+    # The relink, the export and the erasing.
+    whose = pseudonym(ADDRESS)
+    assert [row.subject for row in rows(engine, Audit)] == [None, whose, whose]
+    assert tell("person", GUEST).exit_code == 1
+    assert tell("links", "--title", "Gwen").exit_code == 1
+    assert tell("links", "--title", "Interview").exit_code == 0
+
+
+def test_a_guest_is_shown_where_they_are_named(engine: Engine, tell: Tell, bot_id: str) -> None:
+    """Counts by table; the export has their own part of a meeting, and no more of it."""
+    counts = {
+        line.split("\t")[1]: line.split("\t")[2]
+        for line in tell("person", ADDRESS).stdout.splitlines()[1:]
+    }
+    assert (counts["calendar_meetings"], counts["deliveries"]) == ("1", "2")
+    found = told(tell("person", ADDRESS, "--json"))
+    (guest,) = found["people"]
+    assert guest["external_id"] is None
+    (meeting,) = guest["meetings"]
+    assert ([one["email"] for one in meeting["attendee"]], meeting["title"]) == ([GUEST], TITLE)
+    assert guest["bots"] == [{"id": bot_id, "named_in": ["bot_name", "last_error", "metadata"]}]
+    exported = rows(engine, Audit)[-1]
+    assert (exported.action, exported.subject) == ("export", ADDRESS)
+    assert exported.actor.startswith("cli ")
+
+
+def test_a_calendar_user_is_erased_by_their_address(
+    engine: Engine, recall: FakeRecall, tell: Tell, make_context: MakeContext, bot_id: str
+) -> None:
+    """With the tombstone, and with their entries in others' meetings."""
+    own = recall.build.meeting(recall.build.user("gwen-1"))
+    own.title = "Salary talks"
+    link(engine, make_context(), recall.build.bot([own]).id)
+    with engine.begin() as connection:
+        theirs = CalendarUser.external_id == "gwen-1"
+        connection.execute(update(CalendarUser).where(theirs).values(email=ADDRESS))
+    done = told(tell("person", ADDRESS, "--erase", "--yes", "--json"))["erased"]
+    assert done["users"]["gwen-1"]["meetings"] == 1
+    assert done["guest"]["calendar_meetings"] == 1
+    after = dump(engine).lower().replace(OTHER, "")
+    assert [word for word in (ADDRESS, "gwen-1", "salary") if word in after] == []
+    assert count(engine, ErasedUser) == 1
+
+
+def test_erasing_must_be_confirmed(engine: Engine, tell: Tell, bot_id: str) -> None:
+    """A pipe is not asked; of an address that nobody has, nothing is stored."""
+    before = dump(engine)
+    assert tell("person", ADDRESS, "--erase").exit_code == 2
+    assert tell("person", "nobody@example.org").exit_code == 1
+    assert tell("person", " ").exit_code == 2
+    assert dump(engine) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "without"),
+    [
+        ("ADA@x.org", None),
+        ("to ada@x.org, bo@x.org", "to [erased], bo@x.org"),
+        ("nada@x.org ada@x.org.uk ada@x.organic", "nada@x.org ada@x.org.uk ada@x.organic"),
+        ("q=%3Dada%40x.org.", "q=%3D[erased]."),
+        ("Adam met ADA.", "Adam met [erased]."),
+        ({"Ada": ["Ada", 1, None]}, {"[erased]": [None, 1, None]}),
+        ("", ""),
+    ],
+)
+def test_names_and_addresses_are_found_whole(value: Any, without: Any) -> None:
+    """In any case, in texts and JSON, and inside no other word."""
+    assert Mentions("ada@x.org", ("Ada",)).without(value) == without

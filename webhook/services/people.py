@@ -1,0 +1,66 @@
+"""A person by an address: what is stored, its export, and its erasing."""
+
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import Connection, Engine
+
+from models.queries.filters import Email, Filter
+from webhook.services.reader import Reader
+from workers.privacy.export import record_export
+from workers.privacy.person import (
+    HeldRow,
+    Person,
+    PersonErased,
+    PersonEraser,
+    export_person,
+    find_person,
+    held_rows,
+)
+
+
+class PersonQuery(Filter):
+    """Whose data: a person's address."""
+
+    email: Email = Field(description="the person's address, in any case")
+    format: Literal["json", "csv"] | None = Field(
+        None, description="the output format; Accept: text/csv works too"
+    )
+
+
+class People:
+    """Reads, exports and erases what is stored about a person; changes are audited."""
+
+    def __init__(self, reader: Reader, writes: Engine) -> None:
+        self._reader = reader
+        self._writes = writes
+
+    def find(self, email: str) -> tuple[Person, list[HeldRow]]:
+        """Return who has this address, and how much is stored about them."""
+
+        def read(connection: Connection) -> tuple[Person, list[HeldRow]]:
+            found = find_person(connection, email)
+            return found, held_rows(connection, found)
+
+        return self._reader.read(read)
+
+    def export(self, person: Person, actor: str) -> Iterator[str]:
+        """Record the export, then yield everything stored as one JSON object."""
+        for subject in person.external_ids or [person.address]:
+            record_export(self._writes, actor, subject)
+        return self._reader.lines(lambda connection: export_person(connection, person))
+
+    def erase(self, person: Person, actor: str) -> Iterator[PersonErased]:
+        """Erase in batches; yields the counts so far. Iterate to the end."""
+        return PersonEraser(self._writes, actor).erase(person)
+
+    def erase_for(self, seconds: float, person: Person, actor: str) -> PersonErased:
+        """Erase until it is complete, or these seconds are over: it may be repeated."""
+        end, done = time.monotonic() + seconds, PersonErased()
+        for so_far in self.erase(person, actor):
+            done = so_far
+            if time.monotonic() > end:
+                break
+        return done
