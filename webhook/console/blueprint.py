@@ -16,6 +16,7 @@ from webhook.console.pages import Pages
 from webhook.console.people import PeoplePages
 from webhook.console.relink import Relinking
 from webhook.console.rendering import Renderer, add_headers
+from webhook.console.search import SearchPage
 from webhook.services.calendar_actions import CalendarActions
 from webhook.services.events import EventActions
 from webhook.services.people import People
@@ -53,6 +54,7 @@ def init_app(app: Flask, settings: Settings, access: Access, services: Services)
     _add_calendar(routes, CalendarPages(services.reader, services.calendar_actions, renderer))
     _add_events(routes, EventPages(settings, services.event_actions, renderer))
     _add_people(routes, PeoplePages(settings, services.people, renderer))
+    routes.add_url_rule("/search", "search", SearchPage(services.reader, renderer).search)
     # Last, because its last route matches every unknown path.
     _add_pages(routes, Pages(settings, services.reader, renderer))
 

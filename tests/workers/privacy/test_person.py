@@ -70,8 +70,8 @@ def _fill(engine: Engine, tools: WorkerContext, bot_id: str) -> None:
             refused = {"reason": "no_matching_signature", "headers": {}, "body": kept}
             connection.execute(insert(Rejection).values(received_at=db_now(), **refused))
         connection.execute(insert(MissedMeeting).values(**MISSED, **times))
-        finding = {"calendar_user_id": "u", "bot_ids": [], "title": TITLE, "subject": "m"}
-        finding |= {"kind": "will_record_without_bot", "found_at": db_now()}
+        finding: dict[str, Any] = {"calendar_user_id": "u", "bot_ids": [], "subject": "m"}
+        finding |= {"kind": "will_record_without_bot", "title": TITLE, "found_at": db_now()}
         connection.execute(insert(CalendarFinding).values(**finding))
         connection.execute(insert(CalendarUser).values(id="nameless", email=ADDRESS))
         event = {"id": "evt_1", "type": "meeting.missed", "data": {"title": TITLE}}
