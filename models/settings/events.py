@@ -4,10 +4,12 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from models.settings.credentials import WebhookSecret
+from models.settings.hook_urls import read_hook_url
 from models.settings.redirect_urls import WebAddress
 from models.settings.spellings import comma_separated, unwrapped
 
@@ -41,12 +43,10 @@ class EventEndpoint:
     url: str = field(repr=False)
     secrets: SecretPair
 
-
-def _url(text: str) -> WebAddress:
-    found = WebAddress.parse(text)
-    if found.fragment:
-        raise ValueError("must not have a fragment")
-    return found
+    @property
+    def host(self) -> str:
+        """The URL's host, and its port where that is not the scheme's own."""
+        return urlsplit(self.url).netloc
 
 
 def _secrets(value: object) -> object:
@@ -86,7 +86,8 @@ class EventSettings(BaseModel):
     """Where events go; without EVENTS_URL they are only kept for the feed."""
 
     events_url: Annotated[
-        tuple[Annotated[WebAddress, BeforeValidator(_url)], ...], BeforeValidator(comma_separated)
+        tuple[Annotated[WebAddress, BeforeValidator(read_hook_url)], ...],
+        BeforeValidator(comma_separated),
     ] = Field(default=(), repr=False)
     events_secret: Annotated[tuple[SecretPair, ...], BeforeValidator(_secrets)] = Field(
         default=(), repr=False
@@ -114,5 +115,5 @@ class EventSettings(BaseModel):
 
 def _name(url: WebAddress) -> str:
     # The hash tells two of one host apart, and stays when their order changes.
-    host = url.origin.partition("://")[2].replace(":", "-")
+    host = urlsplit(url.origin).netloc.replace(":", "-")
     return f"{host[:80]}-{hashlib.sha256(str(url).encode()).hexdigest()[:6]}"

@@ -207,10 +207,8 @@ GOOD: Mapping[str, Mapping[str, object]] = {
     },
     "retain_payload_days": dict(_DAYS),
     "retain_attempt_days": dict(_DAYS),
-    "events_url": {
-        f"{APP}/hook?a=b": [f"{APP}/hook?a=b"],
-        f"{APP}/hook": [f"{APP}/hook"],
-        "http://127.0.0.1:9/": ["http://127.0.0.1:9/"],
+    "events_url": {text: [url] for text, url in _HOOKS.items()}
+    | {
         f'["{APP}/hook"]': [f"{APP}/hook"],
     },
     "events_secret": {
@@ -332,13 +330,7 @@ BAD: dict[str, list[str]] = {
     ],
     "retain_payload_days": _BAD_DAYS,
     "retain_attempt_days": _BAD_DAYS,
-    "events_url": [
-        "hunter2",
-        "http://hunter2.example/",
-        "https://u:hunter2@hooks.example/",
-        f"{APP}/#hunter2",
-        f"{APP}/ok,ftp://hunter2.example",
-    ],
+    "events_url": [*_BAD_HOOKS, f"{APP}/ok,ftp://hunter2.example"],
     "events_secret": ["hunter2", OTHER, f"{LONG} hunter2", "whsec_hunter2"],
     "events_types": ["hunter2", "link.hunter2", "hunter2.*"],
     "dyno": [],
