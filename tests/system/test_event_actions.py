@@ -13,6 +13,7 @@ from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.event import Event, EventAttempt, EventDelivery
+from models.tables.workspace_state import ENDPOINT_FAILING
 from tests.conftest import MakeSettings
 from tests.support.console_client import READ, WRITE, logged_in, post
 from tests.support.fakes import BOT, MEETINGS
@@ -20,6 +21,7 @@ from tests.support.rows import rows
 from webhook.app import create_app, resources_of
 from webhook.cli.main import cli
 from webhook.web.auth import BEARER
+from workers.db.workspace_state import write_state
 from workers.outbox.numbering import number_events, routes_of
 from workers.outbox.write import Subject, write_event
 
@@ -123,6 +125,62 @@ def test_the_api_previews_before_it_sends_many(
     assert ask(client, "/api/events/resend", {})[0] == 400
 
 
+def test_the_api_lists_endpoints_and_turns_them_off_and_on(
+    client: FlaskClient, engine: Engine, told: list[str], name: str
+) -> None:
+    """Audited; with a write token alone; of the address no more than the host."""
+
+    def listed() -> dict[str, Any]:
+        status, found = ask(client, "/api/endpoints", token=READ)
+        assert (status, found["next"]) == (200, None)
+        (row,) = found["items"]
+        assert "/in" not in str(row)
+        return dict(row)
+
+    with engine.begin() as connection:
+        connection.execute(update(EventDelivery).values(state="pending"))
+        write_state(connection, f"{ENDPOINT_FAILING}{name}", {"error": "http_503"})
+    row = listed()
+    assert (row["endpoint"], row["host"]) == (name, "hooks.example")
+    assert (row["state"], row["reason"], row["waiting"]) == ("failing", "http_503", 3)
+    assert (row["since"] is None, row["last_delivered_at"]) == (False, None)
+    path = f"/api/endpoints/{name}"
+    assert ask(client, f"{path}/off", {}, READ)[0] == 403
+    status, row = ask(client, f"{path}/off", {})
+    assert (status, row["state"], row["waiting"]) == (200, "off", 3)
+    assert row == listed()
+    assert states(engine) == ["off"] * 3
+    status, row = ask(client, f"{path}/on", {})
+    assert (status, row["state"], row["reason"], row["since"]) == (200, "well", None, None)
+    assert states(engine) == ["pending"] * 3
+    assert [(row.action, row.subject) for row in rows(engine, Audit)] == [
+        ("events off", name),
+        ("events on", name),
+    ]
+    assert ask(client, "/api/endpoints/nobody/on", {})[0] == 404
+
+
+def test_the_last_delivery_is_that_of_the_newest_event_it_has(
+    client: FlaskClient, engine: Engine, told: list[str], name: str
+) -> None:
+    """Neither a refusal since, nor an attempt of another endpoint, counts."""
+    times = {"well": db_now(-60), "refused": db_now(-30), "another": db_now(-10)}
+    with engine.begin() as connection:
+        its_own = EventDelivery.event_id == told[0]
+        connection.execute(update(EventDelivery).where(its_own).values(state="delivered"))
+        common = {"event_id": told[0], "ms": 5}
+        for endpoint, status, when in (
+            (name, 204, "well"),
+            (name, 503, "refused"),
+            ("another", 204, "another"),
+        ):
+            one = {"endpoint": endpoint, "status": status, "at": times[when], **common}
+            connection.execute(insert(EventAttempt).values(**one))
+    (expected,) = [row.at for row in rows(engine, EventAttempt, endpoint=name) if row.status == 204]
+    found = ask(client, "/api/endpoints", token=READ)[1]["items"][0]["last_delivered_at"]
+    assert found == expected.isoformat()
+
+
 def test_the_feed_is_read_behind_a_position(client: FlaskClient, told: list[str]) -> None:
     """The earliest first, a page at a time."""
     first = ask(client, "/api/events?after=0&limit=2", token=READ)[1]["items"]
@@ -159,7 +217,10 @@ def test_the_console_turns_an_endpoint_off_and_on(
     assert post(writer, path, endpoint=name, turn="off").status_code == 303
     assert states(engine) == ["off"] * len(told)
     assert "Turn on" in writer.get(path).text
-    assert "events_failing" in writer.get("/console/").text
+    overview = writer.get("/console/").text
+    # Beside the alarm, and among the facts.
+    assert "events_failing" in overview
+    assert overview.count(f'<a href="/console/events?endpoint={name}">') == 2
     assert post(writer, path, endpoint=name, turn="on").status_code == 303
     assert states(engine) == ["pending"] * len(told)
     assert post(writer, path, endpoint="nobody", turn="off").status_code == 404

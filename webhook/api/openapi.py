@@ -1,18 +1,17 @@
 """The API's description (OpenAPI 3.1), generated from the types that the routes use."""
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
 from models.core.sanitize import LONGEST_TEXT
-from models.queries.alerts import Alarm
+from models.queries.endpoints import EndpointRow
 from models.queries.event_detail import EventDetail
 from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.registry import LISTS, ListKind
 from models.queries.rows import Explained
-from models.queries.service_status import Overview
+from webhook.api.openapi_answers import Endpoints, Problem, RelinkOneRequest, ResentOne, Status
 from webhook.api.openapi_webhooks import webhooks
 from webhook.services.events import ResendPreview, ResendRequest, Resent
 from webhook.services.people import PersonQuery
@@ -25,38 +24,6 @@ Json = dict[str, Any]
 # What any route that needs a token may answer.
 _ALWAYS = (401, 429, 503)
 _UNCHANGED = {"description": "The list is still as its ETag in If-None-Match says"}
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error (RFC 9457); `parameter` names an invalid parameter."""
-
-    title: str
-    status: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Status(Overview):
-    """The state of the service and its active alarms."""
-
-    alarms: list[Alarm]
-
-
-@dataclass(frozen=True, slots=True)
-class RelinkOneRequest:
-    """One bot was queued for retry."""
-
-    bot_id: str
-    relinked: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResentOne:
-    """One event is sent again."""
-
-    event_id: str
-    resent: int
 
 
 def document(server: str = "/") -> Json:
@@ -100,6 +67,17 @@ def document(server: str = "/") -> Json:
                 name="resend_many",
             )
         },
+        "/api/endpoints": {"get": _read("Endpoints of events", Endpoints, schemas)},
+    }
+    endpoint = _path_parameter("name", "the endpoint's name", kind="string")
+    paths |= {
+        f"/api/endpoints/{{name}}/{word}": {
+            "post": _change(words, schemas, {"200": EndpointRow}, endpoint, name=f"endpoint_{word}")
+        }
+        for word, words in (
+            ("on", "Send events to an endpoint again, what was kept meanwhile first"),
+            ("off", "Send an endpoint nothing until it is turned on; its events are kept"),
+        )
     }
     return {
         "openapi": "3.1.0",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -120,6 +121,15 @@ class Api:
             return _csv(csv_lines(rows, HeldRow), "people.csv")
         return _json({"items": rows, "next": None})
 
+    def endpoints(self) -> Response:
+        """Return the endpoints of EVENTS_URL, each with how it stands."""
+        return _json({"items": self._event_actions.endpoints(), "next": None})
+
+    def turn_endpoint(self, name: str, *, on: bool) -> Response:
+        """Turn an endpoint on or off."""
+        done = self._event_actions.turn(name, current_caller().name, on=on)
+        return _json(done) if done else problem(404, "unknown endpoint", endpoint=name)
+
     def description(self) -> Response:
         """Return the OpenAPI document."""
         return _json(document(self._server))
@@ -144,6 +154,10 @@ def blueprint(api: Api, access: Access) -> Blueprint:
         ("/events/resend", api.resend_many),
     ):
         routes.add_url_rule(path, one.__name__, one, methods=["POST"])
+    routes.add_url_rule("/endpoints", "endpoints", api.endpoints)
+    for word in ("on", "off"):
+        turn = partial(api.turn_endpoint, on=word == "on")
+        routes.add_url_rule(f"/endpoints/<name>/{word}", f"endpoint_{word}", turn, methods=["POST"])
     routes.add_url_rule("/openapi.json", "openapi", api.description)
     routes.register_error_handler(BadParameterError, _bad_parameter)
     return routes

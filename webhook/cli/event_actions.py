@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from models.core.humanize import plural
+from models.queries.endpoints import EndpointRow
 from models.queries.event_list import EventFilter
 from webhook.cli.confirmation import confirm, yes_option
 from webhook.cli.context import Session
@@ -13,11 +14,11 @@ from webhook.cli.lists import filter_options, wrong_option
 from webhook.cli.output import print_json, print_rows, print_sample
 from webhook.cli.progress import progress
 from webhook.cli.services import event_actions
-from webhook.services.events import EndpointRow, ResendPreview, ResendRequest
+from webhook.services.events import ResendPreview, ResendRequest
 from webhook.web.validation import BadParameterError, checked
 
 PREVIEWED = ("position", "created_at", "type", "bot_id", "state")
-ENDPOINTS = ("endpoint", "state", "reason", "waiting")
+ENDPOINTS = ("endpoint", "state", "since", "reason", "waiting", "last_delivered_at")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -61,7 +61,10 @@ class EventPages:
     def endpoints(self) -> Response:
         """Show the endpoints, and whether each gets its events."""
         return self._renderer.page(
-            "event_endpoints.html", "events", endpoints=self._actions.endpoints()
+            "event_endpoints.html",
+            "events",
+            endpoints=self._actions.endpoints(),
+            twins=[("JSON", "/api/endpoints")],
         )
 
     def turn(self) -> Response:

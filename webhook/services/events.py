@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
-from models.queries.event_detail import EventDetail, count_waiting, event_detail
+from models.queries.endpoints import EndpointRow, endpoint_row
+from models.queries.event_detail import EventDetail, event_detail
 from models.queries.event_list import EventFilter, events
 from models.queries.filters import EventId
 from models.queries.pagination import Listing
 from models.queries.rows import EventRow
 from models.queries.views import EVENT_LOG
 from models.settings.events import EventSettings
-from models.tables.workspace_state import ENDPOINT_FAILING, ENDPOINT_OFF, WorkspaceState
 from webhook.services.reader import Reader
 from webhook.web.validation import BadParameterError
 from workers.db.audit import audit
@@ -51,21 +51,12 @@ class Resent:
     is_more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRow:
-    """One endpoint that is set here: `state` is well, failing or off."""
-
-    endpoint: str
-    state: str
-    reason: str | None
-    waiting: int
-
-
 class EventActions:
     """What people do with events and their endpoints; changes are audited."""
 
     def __init__(self, settings: EventSettings, reader: Reader, writes: Engine) -> None:
         self._routes = routes_of(settings)
+        self._endpoints = {one.name: one for one in settings.event_endpoints}
         self._reader = reader
         self._writes = writes
 
@@ -114,32 +105,21 @@ class EventActions:
     def endpoints(self) -> list[EndpointRow]:
         """Return the endpoints that are set, each with how it stands."""
         return self._reader.read(
-            lambda connection: [
-                self._endpoint(connection, route.endpoint) for route in self._routes
-            ]
+            lambda connection: [endpoint_row(connection, one) for one in self._endpoints.values()]
         )
 
-    def turn(self, endpoint: str, actor: str, *, on: bool) -> bool:
-        """Turn an endpoint on or off; False for one that is not set here."""
-        if endpoint not in {route.endpoint for route in self._routes}:
-            return False
+    def turn(self, endpoint: str, actor: str, *, on: bool) -> EndpointRow | None:
+        """Turn an endpoint on or off, and say how it stands; None for one that is not set here."""
+        found = self._endpoints.get(endpoint)
+        if found is None:
+            return None
         with self._writes.begin() as connection:
             if on:
                 turn_on(connection, endpoint)
             else:
                 turn_off(connection, endpoint, f"turned off by {actor}")
             audit(connection, actor, f"events {'on' if on else 'off'}", endpoint, {})
-        return True
-
-    def _endpoint(self, connection: Connection, name: str) -> EndpointRow:
-        words = {f"{ENDPOINT_OFF}{name}": "off", f"{ENDPOINT_FAILING}{name}": "failing"}
-        noted = select(WorkspaceState.key, WorkspaceState.value)
-        found = connection.execute(noted.where(WorkspaceState.key.in_(words))).all()
-        facts = {words[row.key]: row.value for row in found}
-        state = next((state for state in ("off", "failing") if state in facts), "well")
-        why = facts.get(state, {})
-        reason = why.get("reason") or why.get("error")
-        return EndpointRow(name, state, reason, count_waiting(connection, name))
+            return endpoint_row(connection, found)
 
     def _listing(self, wanted: ResendRequest) -> Listing[EventRow]:
         filters = wanted.model_dump(exclude={"event_ids", "preview"}, exclude_defaults=True)
