@@ -45,6 +45,7 @@ PAGES = [
     "/console/calendar/findings",
     "/console/calendar/user?external_id=person-00007",
     "/console/people?email=person-00007@north.example",
+    "/console/search?q=person-00007@north.example",
     "/console/events/resend?state=failed",
     "/console/events/endpoints",
 ]
@@ -339,7 +340,7 @@ def test_the_walk_over_the_pages_leaves_none_out(make_settings: MakeSettings) ->
     paths = [path.partition("?")[0] for path in (*PAGES, *OPEN_PAGES)]
     # Where the others lead: the login's form, a form's result, a search for one bot, one event.
     seen = {"console.login", "console.relinked", "console.resent", "console.open_bot"}
-    seen |= {"console.event"}
+    seen |= {"console.event", "console.person_erased"}
     seen |= {str(address.match(path)[0]) for path in paths}
     there = {
         rule.endpoint

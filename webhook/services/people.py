@@ -1,7 +1,8 @@
 """A person by an address: what is stored, its export, and its erasing."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Literal
 
 from pydantic import Field
@@ -52,15 +53,16 @@ class People:
             record_export(self._writes, actor, subject)
         return self._reader.lines(lambda connection: export_person(connection, person))
 
-    def erase(self, person: Person, actor: str) -> Iterator[PersonErased]:
+    def erase(self, person: Person, actor: str) -> Generator[PersonErased, None, None]:
         """Erase in batches; yields the counts so far. Iterate to the end."""
         return PersonEraser(self._writes, actor).erase(person)
 
     def erase_for(self, seconds: float, person: Person, actor: str) -> PersonErased:
         """Erase until it is complete, or these seconds are over: it may be repeated."""
         end, done = time.monotonic() + seconds, PersonErased()
-        for so_far in self.erase(person, actor):
-            done = so_far
-            if time.monotonic() > end:
-                break
+        with closing(self.erase(person, actor)) as steps:
+            for so_far in steps:
+                done = so_far
+                if time.monotonic() > end:
+                    break
         return done

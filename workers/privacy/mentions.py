@@ -2,10 +2,13 @@
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 TAKEN_OUT = "[erased]"
+# Whoever invites somebody picks the name: one that is no name would be found in any payload.
+_WORD = r"[^\W\d_][\w.'\u2019-]*"
+_WHOLE_NAME = re.compile(f"{_WORD}(?: {_WORD})+")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -19,7 +22,7 @@ class Mentions:
     @property
     def elsewhere(self) -> "Mentions":
         """What to search for outside their meetings, where a first name may be anybody's."""
-        return replace(self, names=tuple(name for name in self.names if " " in name))
+        return replace(self, names=tuple(filter(_WHOLE_NAME.fullmatch, self.names)))
 
     @property
     def by_address(self) -> "Mentions":
@@ -51,7 +54,7 @@ class Mentions:
         return self._text(key) or (TAKEN_OUT if key else key)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _pattern(address: str, names: tuple[str, ...]) -> re.Pattern[str]:
     # Whole addresses and words only: joann@example.org is somebody else. In an address of the web
     # the sign may be written as %40, and so may what stands before the address.

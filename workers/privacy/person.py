@@ -1,7 +1,7 @@
 """A person by an address: the calendar users who have it, and the guest in others' meetings."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -139,8 +139,21 @@ class PersonEraser:
     engine: Engine
     actor: str
 
-    def erase(self, person: Person) -> Iterator[PersonErased]:
-        """Erase in batches; yields the counts so far. Iterate to the end."""
+    def erase(self, person: Person) -> Generator[PersonErased, None, None]:
+        """Erase in batches; yields the counts so far. Iterate to the end, or close it."""
+        done = PersonErased()
+        try:
+            for so_far in self._steps(person):
+                done = so_far
+                yield done
+        except GeneratorExit:
+            self._record(person, done)
+            raise
+        done = replace(done, is_complete=True)
+        self._record(person, done)
+        yield done
+
+    def _steps(self, person: Person) -> Iterator[PersonErased]:
         done = PersonErased()
         for user in person.users:
             for erased in self._user(user):
@@ -150,10 +163,14 @@ class PersonEraser:
         for _ in self._guest(person.guest, counts):
             done = replace(done, guest=dict(counts))
             yield done
-        if any(counts.values()) or not person.users:
-            whose, details = pseudonym(person.address), dict(counts)
-            self._do(lambda connection: audit(connection, self.actor, ACTION, whose, details))
-        yield replace(done, is_complete=True)
+
+    def _record(self, person: Person, done: PersonErased) -> None:
+        # Each calendar user has a row of their own.
+        if done.is_complete and person.users and not any(done.guest.values()):
+            return
+        whose, details = pseudonym(person.address), dict[str, Any](done.guest)
+        details |= {} if done.is_complete else {"is_complete": False}
+        self._do(lambda connection: audit(connection, self.actor, ACTION, whose, details))
 
     def _user(self, user: Holdings) -> Iterator[Erased]:
         eraser = Eraser(self.engine, self.actor)

@@ -22,6 +22,8 @@ from tests.lab.recall import FakeRecall
 from tests.support.cli import Tell, link, teller, told
 from tests.support.dump import dump
 from tests.support.rows import add_delivery, count, rows
+from webhook.services.people import People
+from webhook.services.reader import Reader
 from workers.db.audit import audit
 from workers.linking.context import WorkerContext
 from workers.privacy.mentions import Mentions
@@ -154,6 +156,19 @@ def test_a_calendar_user_is_erased_by_their_address(
     assert count(engine, ErasedUser) == 1
 
 
+def test_an_interrupted_erase_is_recorded_and_repeated(engine: Engine, bot_id: str) -> None:
+    """As far as it came; the second time completes it."""
+    people = People(Reader(engine), engine)
+    found, _ = people.find(GUEST)
+    assert not people.erase_for(0, found, "ann").is_complete
+    last = rows(engine, Audit)[-1]
+    assert (last.actor, last.action, last.subject) == ("ann", "erase", pseudonym(ADDRESS))
+    assert last.details["is_complete"] is False
+    found, _ = people.find(GUEST)
+    assert people.erase_for(60, found, "ann").is_complete
+    assert ADDRESS not in dump(engine).lower().replace(OTHER, "")
+
+
 def test_erasing_must_be_confirmed(engine: Engine, tell: Tell, bot_id: str) -> None:
     """A pipe is not asked; of an address that nobody has, nothing is stored."""
     before = dump(engine)
@@ -178,3 +193,11 @@ def test_erasing_must_be_confirmed(engine: Engine, tell: Tell, bot_id: str) -> N
 def test_names_and_addresses_are_found_whole(value: Any, without: Any) -> None:
     """In any case, in texts and JSON, and inside no other word."""
     assert Mentions("ada@x.org", ("Ada",)).without(value) == without
+
+
+def test_a_name_that_is_none_is_sought_in_their_meetings_alone() -> None:
+    """Whoever invites somebody picks it; it may not empty every payload."""
+    mentions = Mentions("ada@x.org", ('": {', "Ada", "Ada Lovelace", "bot. 1"))
+    assert mentions.elsewhere.names == ("Ada Lovelace",)
+    assert not mentions.are_in(b'{"data": {"bot": 1}, "for": "Ada"}')
+    assert mentions.are_in(b'{"data": {"for": "ADA LOVELACE"}}')
