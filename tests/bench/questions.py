@@ -38,6 +38,8 @@ _FILTERS = {
     "relink": ("?link_state=failed",),
     "bot": (f"?bot_id={_BOT}",),
     "user": (f"?external_id={PERSON}",),
+    "people": (f"?email={EMAIL}",),
+    "search": (f"?q={_BOT[:8]}", f"?q={EMAIL}", f"?q={quote('sync 4242')}"),
 }
 
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import click
 import pytest
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, insert, update
 
 from models.core.title_words import title_columns
 from models.queries.registry import LISTS
 from models.tables.audit import Audit
 from models.tables.base import db_now
 from models.tables.bot import Bot
-from models.tables.calendar import CalendarMeeting, MeetingPerson
+from models.tables.calendar import CalendarMeeting
 from models.tables.delivery import Delivery
 from models.tables.rejection import Rejection
 from tests.conftest import ROOT, new_database
@@ -219,20 +219,6 @@ def test_a_person_is_asked_first_and_sees_it_go(ada: Typist, engine: Engine) -> 
     assert "queued for retry" in yes.out
     assert "2 bots queued for retry over 0.5 s" in yes.out
     assert len(rows(engine, Audit)) == 1
-
-
-@on_sqlite
-def test_a_person_is_erased_once_their_address_is_typed(ada: Typist, engine: Engine) -> None:
-    """Another address is no; the counts are shown before."""
-    with engine.connect() as connection:
-        address = str(connection.scalar(select(func.min(MeetingPerson.email))))
-    no = ada.on_terminal("person", address, "--erase", answer=b"y\n")
-    assert (no.code, f"Type {address} to erase" in no.out) == (1, True)
-    assert "meeting_people" in no.out
-    assert rows(engine, Audit) == []
-    yes = ada.on_terminal("person", address, "--erase", answer=f"{address}\n".encode())
-    assert (yes.code, "taken out:" in yes.out) == (0, True)
-    assert rows(engine, MeetingPerson, email=address) == []
 
 
 @on_sqlite

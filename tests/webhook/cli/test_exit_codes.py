@@ -14,7 +14,7 @@ from sqlalchemy import Engine, insert
 
 from models.settings.environment import Settings
 from models.tables.audit import Audit
-from models.tables.calendar import CalendarUser
+from models.tables.calendar import CalendarUser, MeetingPerson
 from tests.conftest import ROOT
 from tests.lab.recall import FakeRecall
 from tests.lab.stack.servers import free_port
@@ -28,7 +28,7 @@ from webhook.cli.main import cli
 from workers.outbox.numbering import number_events, routes_of
 from workers.outbox.write import Subject, write_event
 
-WHO = "ines"
+WHO, GUEST = "ines", "guest@north.example"
 EVENTS = {
     "EVENTS_URL": "https://hooks.example/in",
     "EVENTS_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "reconcile": ("--all",),
     "erase": (WHO,),
     "export": (WHO,),
+    "person": (GUEST, "--erase"),
     "db upgrade": (),
     "db check": (),
     "calendar connect-url": (WHO, "google"),
@@ -72,7 +73,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 # They take something away for good, or make the workers ask Recall again for many.
 ASK = {
-    *("relink", "erase", "calendar disconnect", "calendar delete-user"),
+    *("relink", "erase", "person", "calendar disconnect", "calendar delete-user"),
     *("events resend", "events off"),
 }
 COMMANDS = sorted(ARGUMENTS)
@@ -118,11 +119,13 @@ def ada(
 
 @pytest.fixture
 def known(engine: Engine, recall: FakeRecall) -> None:
-    """A bot that was given up, an event about it, and a calendar user with a calendar."""
+    """A bot that was given up, an event about it, a guest, and a user with a calendar."""
     add_bot(engine, BOT, link_state="failed", due_at=None)
     with engine.begin() as connection:
         write_event(connection, "link.created", Subject(BOT, MEETINGS[0]), {})
         number_events(connection, routes_of(Settings.read(EVENTS)))
+        guest = insert(MeetingPerson).values(meeting_id=MEETINGS[0], email=GUEST)
+        connection.execute(guest)
     recall.world.connect(recall.build.user(WHO).id, "google", "ines@north.example")
 
 
@@ -151,11 +154,21 @@ def test_what_takes_something_away_must_be_meant(
     piped = ada.piped(*words)
     assert (piped.code, "pass --yes" in piped.err) == (2, True), piped.err
     refused = ada.on_terminal(*words, answer=b"n\n")
-    assert (refused.code, "[y/N]" in refused.out) == (1, True), refused.out
+    question = f"Type {GUEST} to erase" if name == "person" else "[y/N]"
+    assert (refused.code, question in refused.out) == (1, True), refused.out
     assert changes(recall, engine) == []
     done = ada.piped(*words, "--yes")
     assert done.code == 0, done.err
     assert changes(recall, engine) != []
+
+
+def test_a_person_is_erased_once_their_address_is_typed(
+    ada: Typist, engine: Engine, known: None
+) -> None:
+    """What is stored is shown before."""
+    said = ada.on_terminal("person", GUEST, "--erase", answer=f"{GUEST}\n".encode())
+    assert (said.code, "meeting_people" in said.out, "taken out:" in said.out) == (0, True, True)
+    assert rows(engine, MeetingPerson) == []
 
 
 def test_each_code_is_documented_with_its_meaning() -> None:
