@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import ssl
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from tests.lab.stack.postgres import start_postgres, stop_postgres
 from tests.lab.stack.servers import Server, ServerUnavailableError, start_redis
 from tests.lab.stack.signals import end_as_by_ctrl_c
 from tests.support import ids
+from tests.support.bulk_data import populate
 from tests.support.console_client import READ, WRITE, logged_in
 from tests.support.title_writes import guard_titles
 from webhook.app import create_app, resources_of
@@ -44,6 +46,10 @@ from workers.recall_api.transport import make_ssl_context
 ROOT = Path(__file__).parent.parent
 SECRET = "whsec_cmVjYWxsLWxpbmtzIHRlc3Qgc2VjcmV0IG51bWJlciBvbmU="
 API_KEY = "test-api-key-0123456789"
+# Each test has its own database: half of the time to make one was WAL that nobody reads.
+LEAN = ("wal_level=minimal", "max_wal_senders=0", "autovacuum=off")
+# So many bots are in the database of a test that takes `full`.
+FULL = 500
 
 # How long an example takes tells of the machine's other work: only what comes of it counts.
 # The same examples each time: a run that fails must fail again. `./dev fuzz` draws new ones.
@@ -136,7 +142,7 @@ def a_postgres() -> Iterator[Server]:
     # Not in pytest's folders: started by root it runs as nobody, who cannot walk into those.
     with tempfile.TemporaryDirectory(prefix="recall-links-") as folder:
         try:
-            server = start_postgres(Path(folder))
+            server = start_postgres(Path(folder), *LEAN)
         except ServerUnavailableError as error:
             unavailable(error)
             raise
@@ -185,16 +191,42 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def full_postgres_template(postgres_url: str, postgres_template: str) -> Iterator[str]:
+    """The name of a database of five hundred bots to copy from."""
+    with new_database(postgres_url, postgres_template) as url:
+        _fill(url)
+        yield str(make_url(url).database)
+
+
+@pytest.fixture(scope="session")
+def full_sqlite_template(sqlite_template: Path) -> Path:
+    """A SQLite file of five hundred bots to copy from."""
+    path = sqlite_template.with_name("full.db")
+    shutil.copy(sqlite_template, path)
+    _fill(f"sqlite:///{path}")
+    return path
+
+
+def _fill(url: str) -> None:
+    engine = make_engine(Settings.read({"DATABASE_URL": url}), "write")
+    populate(engine, FULL)
+    engine.dispose()
+
+
 @pytest.fixture(params=["postgresql", "sqlite"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh, migrated database; a test that takes this runs on both kinds."""
+    # To write those rows for each test would take longer than most tests do.
+    full = "full_" if "full" in request.fixturenames else ""
     if request.param == "sqlite":
         path = tmp_path / "test.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        shutil.copy(request.getfixturevalue(f"{full}sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
     server_url = request.getfixturevalue("postgres_url")
-    with new_database(server_url, request.getfixturevalue("postgres_template")) as url:
+    template = request.getfixturevalue(f"{full}postgres_template")
+    with new_database(server_url, template) as url:
         yield url
 
 
@@ -216,6 +248,12 @@ def engine(make_settings: MakeSettings) -> Iterator[Engine]:
     engine = make_engine(make_settings(), "write", pool_size=4)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def full(engine: Engine) -> Engine:
+    """The database with five hundred bots in it, whose links fit one page."""
+    return engine
 
 
 @pytest.fixture(scope="session")
@@ -246,8 +284,16 @@ def recall() -> Iterator[FakeRecall]:
         yield recall
 
 
+@pytest.fixture(scope="session")
+def tls() -> ssl.SSLContext:
+    """The certificates that are trusted, read once."""
+    return make_ssl_context()
+
+
 @pytest.fixture
-def make_context(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[MakeContext]:
+def make_context(
+    make_settings: MakeSettings, recall: FakeRecall, tls: ssl.SSLContext
+) -> Iterator[MakeContext]:
     """Make a worker's tools against the fake Recall, with our rate limits out of the way."""
     made: list[WorkerContext] = []
 
@@ -258,7 +304,7 @@ def make_context(make_settings: MakeSettings, recall: FakeRecall) -> Iterator[Ma
             "RECALL_RATE_SHARE": 100_000,
             "WORKER_THREADS": 4,
         }
-        made.append(context.make_context(make_settings(**given | environ), make_ssl_context()))
+        made.append(context.make_context(make_settings(**given | environ), tls))
         return made[-1]
 
     yield make

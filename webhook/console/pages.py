@@ -1,6 +1,7 @@
 """The read-only pages: the overview, the lists and one bot."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -184,6 +185,7 @@ class Pages:
         )
 
 
+@cache
 def _page_model(wanted: type[Filter]) -> type[BaseModel]:
     paged = query_model(wanted)
     limit: Any = (Limit, Field(ROWS))

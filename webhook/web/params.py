@@ -1,6 +1,7 @@
 """Reads a request's parameters into typed models; an error names the parameter."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from flask import Request
@@ -26,6 +27,7 @@ class Paging(Filter):
     )
 
 
+@cache
 def query_model(wanted: type[Filter]) -> type[Filter]:
     """Return a list's filter with the paging parameters added."""
     return create_model(f"{wanted.__name__}Query", __base__=(wanted, Paging))

@@ -25,28 +25,19 @@ from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
-from tests.conftest import MakeSettings
-from tests.support.bulk_data import bot_id, meeting_id, populate
+from tests.conftest import FULL, MakeSettings
+from tests.support.bulk_data import bot_id, meeting_id
 from tests.support.console_client import READ, WRITE
 from tests.support.fakes import BOT
 from tests.support.rows import add_bot, add_delivery, bot_row, later, rows
 from webhook.app import create_app, resources_of
 from webhook.web.auth import BEARER
 
-BOTS = 500
-
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     """A client of it."""
     return app.test_client()
-
-
-@pytest.fixture
-def full(engine: Engine) -> Engine:
-    """A database of five hundred bots, whose links fit one page."""
-    populate(engine, BOTS)
-    return engine
 
 
 def get(client: FlaskClient, path: str, token: str = READ, **query: Any) -> TestResponse:
@@ -212,7 +203,7 @@ def test_a_cursor_survives_rows_that_come_meanwhile(
     before = {row["bot_id"] for row in items(client, "/api/links", limit=500, **query)}
     page = get(client, "/api/links", limit=2, **query).get_json()
     seen = [row["bot_id"] for row in page["items"]]
-    number = BOTS
+    number = FULL
     while page["next"]:
         number += 1
         _copy_newest_link(full, bot_id(number))
@@ -570,7 +561,7 @@ def test_the_api_answers_as_its_description_says(app: Flask, full: Engine) -> No
 
 def _try_operation(operation: Any) -> None:
     @settings(
-        max_examples=60,
+        max_examples=20,
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy())

@@ -25,11 +25,11 @@ from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.delivery import Delivery
 from models.tables.rejection import Rejection
-from tests.conftest import ROOT, new_database
+from tests.conftest import FULL, ROOT, new_database
 from tests.lab.stack.servers import free_port
 from tests.lab.stack.stack import environment
 from tests.models.queries.test_alerts import a_worker
-from tests.support.bulk_data import bot_id, meeting_id, populate
+from tests.support.bulk_data import bot_id, meeting_id
 from tests.support.cli_terminal import Typist, a_zygote
 from tests.support.fakes import BOT
 from tests.support.rows import add_bot, add_delivery, rows, set_bot
@@ -37,7 +37,6 @@ from webhook.cli.context import Session
 from webhook.cli.main import cli
 
 HOSTILE = "\x1b[2J\x1b[31mred\x9b1m\r\nFORGED line\t[bold]loud[/] \\[red]x :bomb: \u202eevil"
-BOTS = 60
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -59,9 +58,8 @@ def typist(zygote: "subprocess.Popen[str]", tmp_path: Path) -> MakeTypist:
 
 
 @pytest.fixture
-def ada(database_url: str, engine: Engine, typist: MakeTypist) -> Typist:
-    """Somebody who types, with sixty bots in the database."""
-    populate(engine, BOTS)
+def ada(database_url: str, full: Engine, typist: MakeTypist) -> Typist:
+    """Somebody who types, with five hundred bots in the database."""
     return typist(database_url)
 
 
@@ -86,10 +84,11 @@ def is_harmless(text: str) -> bool:
 def test_a_list_is_plain_text_when_piped(ada: Typist) -> None:
     """A head, and a line for each row, between tabs: for cut, sort and grep."""
     said = ada.piped("links", "--external-id", "person-00020")
-    head, line = said.out.splitlines()
+    head, *lines = said.out.splitlines()
     assert said.code == 0
     assert head.split("\t")[:3] == ["bot_id", "external_id", "meeting_title"]
-    assert line.split("\t")[:2] == [bot_id(20), "person-00020"]
+    found = [line.split("\t")[:2] for line in lines]
+    assert found == [[bot_id(number), "person-00020"] for number in (420, 220, 20)]
 
 
 @on_sqlite
@@ -101,7 +100,7 @@ def test_a_list_is_a_table_on_a_terminal(ada: Typist) -> None:
     assert "meeting_title" in lines[0]
     assert set(lines[1].strip()) == {"─"}
     assert sum(bool(re.search(r"[0-9a-f]{8}-", line)) for line in lines) == 5
-    assert bot_id(BOTS - 1) in said.out
+    assert bot_id(FULL - 1) in said.out
 
 
 @on_sqlite
@@ -435,7 +434,7 @@ def test_it_runs_as_heroku_runs_it(ada: Typist, tmp_path: Path, database_url: st
         [shell, "-c", script], env=environ, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["items"][0]["bot_id"] == bot_id(BOTS - 1)
+    assert json.loads(done.stdout)["items"][0]["bot_id"] == bot_id(FULL - 1)
     assert os.access(ROOT / "bin" / "recall-links", os.X_OK)
 
 

@@ -13,20 +13,15 @@ from sqlalchemy import Engine, update
 from werkzeug.test import TestResponse
 
 from models.tables.bot import Bot
-from tests.support.bulk_data import populate
 from tests.support.console_client import READ, logged_in
 from webhook.app import resources_of
 from webhook.web.auth import BEARER
 from webhook.web.transfer import SHORTEST_GZIPPED, conditional_and_gzipped
 
-# Their deliveries are more than one chunk of CSV.
-BOTS = 300
-
 
 @pytest.fixture
-def client(app: Flask, engine: Engine) -> FlaskClient:
-    """A client of a service with some bots."""
-    populate(engine, BOTS)
+def client(app: Flask, full: Engine) -> FlaskClient:
+    """A client of a service whose deliveries are more than one chunk of CSV."""
     return app.test_client()
 
 
