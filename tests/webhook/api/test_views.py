@@ -220,6 +220,7 @@ def _copy_newest_link(engine: Engine, bot: str) -> None:
         connection.execute(insert(Link).values(newest))
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
@@ -311,15 +312,15 @@ def test_a_title_that_is_a_formula_is_text_in_csv(
 MULTIPLY = """
 INSERT INTO deliveries (id, event, outcome, body, received_at, last_received_at, scheme,
                         secret_fingerprint, copies)
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
 SELECT id || '-' || i, event, 'ignored', body, received_at, last_received_at, scheme,
        secret_fingerprint, 1
 FROM deliveries, n
 """
 
 
-def test_a_hundred_thousand_rows_stream_in_flat_memory(full: Engine, app: Flask) -> None:
-    """A hundred times the rows take no more memory than a page does."""
+def test_thirty_thousand_rows_stream_in_flat_memory(full: Engine, app: Flask) -> None:
+    """Thirty times the rows take no more memory than a page does."""
     peaks, lines = [], []
     for is_grown in (False, True):
         if is_grown:
@@ -333,7 +334,7 @@ def test_a_hundred_thousand_rows_stream_in_flat_memory(full: Engine, app: Flask)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         response.close()
-    assert lines[1] > 100_000
+    assert lines[1] > 30_000
     assert peaks[1] < 2 * peaks[0]
 
 
@@ -463,6 +464,7 @@ def test_forty_bots_are_put_back_by_their_ids(client: FlaskClient, full: Engine)
     assert post(client, "/api/relink", {"bot_ids": wanted}).get_json()["relinked"] == 40
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("body", "parameter"),
     [

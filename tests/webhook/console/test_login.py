@@ -168,6 +168,7 @@ ELSEWHERE = [
 ]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("path", ELSEWHERE, ids=ascii)
 def test_the_login_leads_to_no_other_place(stranger: FlaskClient, path: str) -> None:
     """A login form that leads elsewhere serves those who fish for tokens."""

@@ -103,6 +103,7 @@ def test_a_wrong_statement_is_a_page_with_an_id(app: Flask, engine: Engine, log:
     assert found[0] in log.said
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -44,6 +44,7 @@ def test_gzip_holds_the_same_bytes(client: FlaskClient, path: str) -> None:
         assert set(answer.headers["Vary"].split(", ")) == {"Accept", "Accept-Encoding"}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("accepted", "is_gzipped"),
     [
