@@ -64,6 +64,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "calendar users": (),
     "calendar findings": (),
     "missed": (),
+    "failures": (),
     "recordings": (),
     "events list": (),
     "events resend": ("--type", "link.created"),
