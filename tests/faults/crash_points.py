@@ -3,6 +3,7 @@
 The file DOOM names one of POINTS and who dies there with it (self, parent or dyno), by kill -9.
 Whoever gets there takes the file away; where it also names what the call must be about, the file
 stays, and kills again. CLOCK_SHIFT moves the process's wall clock by so many seconds.
+LEASE_SECONDS, a setting of bots' leases, holds here for the leases of events as well.
 """
 
 import datetime as dt
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from workers.events import deliveries
 
 POINTS = {
     "before the commit": "webhook.receiver.storage:Inbox.store:before",
@@ -46,6 +49,9 @@ POINTS = {
     "telling, end written": "workers.linking.save_bots:tell_ended:after",
     "numbering, before the commit": "workers.events.publisher:number_events:after",
     "numbered": "workers.events.publisher:Publisher.number:after",
+    "delivery leased": "workers.events.sender:EndpointSender._post:before",
+    "delivery posted": "workers.events.sender:EndpointSender._post:after",
+    "delivery saved, before the commit": "workers.events.sender:settle:after",
     "drained, RQ not told": "workers.processes.rq_worker:DrainJob.drain:after",
 }
 
@@ -56,6 +62,8 @@ def main() -> None:
     """Arrange the dooms, then be the process that was asked for."""
     if shift := float(os.environ.get("CLOCK_SHIFT", "0")):
         shift_clock(shift)
+    if lease := os.environ.get("LEASE_SECONDS"):
+        deliveries.LEASE_SECONDS = float(lease)
     package = sys.argv.pop(1)
     for point, where in POINTS.items():
         module, name, moment = where.split(":")

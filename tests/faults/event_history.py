@@ -1,4 +1,4 @@
-"""The history of events beside what it tells of: each change has its event, each event a change."""
+"""The history of events: each change has one, each has its change, and each was received."""
 
 import itertools
 from collections import defaultdict
@@ -26,6 +26,19 @@ def faults_in_history(connection: Connection, bot_ids: Collection[str]) -> list[
         *(f"{key} has events and no link" for key in histories.keys() - links.keys()),
         *(words for key, link in links.items() for words in _of_link(key, link, histories[key])),
         *(f"the end of {bot_id} was not told" for bot_id in _untold(connection, bot_ids)),
+    ]
+
+
+def faults_in_delivery(connection: Connection, received: Collection[str]) -> list[str]:
+    """What is wrong with the feed and the one endpoint, which received these events so far."""
+    rows = connection.execute(select(Event.id, Event.position, Event.state)).all()
+    places = sorted(row.position for row in rows if row.position is not None)
+    written = {row.id for row in rows}
+    return [
+        *(["the feed has gaps"] if places != list(range(1, len(rows) + 1)) else []),
+        *(f"{row.id} is {row.state}" for row in rows if row.state != "delivered"),
+        *(f"{event_id} was not received" for event_id in sorted(written - set(received))),
+        *(f"{event_id} was received, not written" for event_id in sorted(set(received) - written)),
     ]
 
 

@@ -2,7 +2,8 @@
 
 The oracle is the same after every fault: what was answered 2xx is stored once and applied, every
 bot is settled, its links are those that the fake Recall tells, no two holders settled a bot, and
-the history of events tells each change of a link once.
+the history of events tells each change of a link once. Where a rig has an endpoint, it has received
+every event, and the feed has no gap.
 """
 
 import itertools
@@ -28,13 +29,15 @@ from models.tables.bot import Bot
 from models.tables.delivery import Delivery
 from models.tables.link import Link, LinkAttempt
 from tests.conftest import SECRET, a_postgres
-from tests.faults.event_history import faults_in_history
+from tests.faults.event_history import faults_in_delivery, faults_in_history
 from tests.faults.report import Figures
 from tests.lab.recall import FakeRecall
 from tests.lab.sender.deliveries import Delivery as Webhook
 from tests.lab.sender.deliveries import Receipt, duplicated, shuffled
 from tests.lab.sender.events import lifecycle
 from tests.lab.sender.sender import Sender
+from tests.lab.sender.signing import new_secret
+from tests.lab.stack.event_receiver import EventReceiver
 from tests.lab.stack.servers import Server, start_redis
 from tests.lab.stack.stack import Process, Stack, kept_alive
 from tests.lab.world.shapes import Bot as RecallBot
@@ -44,6 +47,8 @@ from workers.processes.rq_worker import DRAINING, RQ_WORKER
 PATH = "/webhooks/recall"
 # The promise of issue 3: without a hand, and the half of them sooner.
 RECOVERY_SECONDS = 60.0
+# A lease that is lost, and a call.
+DELIVERY_SECONDS = 30.0
 # Recall waits 5 s and then 5 min; here the sender is impatient, so that it is us who are measured.
 RETRIES = (0.4,) * 300
 # A role of its own: a superuser is let in where a plan's connections are used up.
@@ -62,6 +67,7 @@ class Rig:
         postgres: Server | None,
         environ: Mapping[str, str],
         settings: Settings,
+        endpoint: EventReceiver | None = None,
     ) -> None:
         self.stack = stack
         self.recall = recall
@@ -70,6 +76,7 @@ class Rig:
         self.postgres = postgres
         self.environ = dict(environ)
         self.settings = settings
+        self.endpoint = endpoint
         self.database = str(engine.url.database)
         self.figures = Figures()
         self.rng = random.Random(7)
@@ -112,6 +119,15 @@ class Rig:
         with engine.begin() as connection:
             yield connection
         engine.dispose()
+
+    def faults_in_delivery(self) -> list[str]:
+        """What the endpoint has not received, or is wrong with the feed; none without one."""
+        if self.endpoint is None:
+            return []
+        # Before the rows are read: what was received by then is written.
+        received = set(self.endpoint.verified)
+        with self.engine.connect() as connection:
+            return faults_in_delivery(connection, received)
 
     def send(self, bots: int, rate: float = 40.0) -> "Wave":
         """Start sending the lives of so many new bots."""
@@ -199,6 +215,9 @@ class Wave:
         assert overlapping == []
         assert self.is_settled
         assert self.faults_in_history() == []
+        with suppress(AssertionError):
+            until(lambda: self._rig.faults_in_delivery() == [], "every delivery", DELIVERY_SECONDS)
+        assert self._rig.faults_in_delivery() == []
 
     def faults_in_history(self) -> list[str]:
         """What the events of its bots tell otherwise than it is."""
@@ -284,7 +303,13 @@ def rigs_of(folders: pytest.TempPathFactory, **options: Any) -> Iterator[Rigs]:
 
 @contextmanager
 def a_rig(
-    kind: str, folder: Path, *, workers: int = 2, is_doomed: bool = False, **settings: Any
+    kind: str,
+    folder: Path,
+    *,
+    workers: int = 2,
+    is_doomed: bool = False,
+    has_endpoint: bool = False,
+    **settings: Any,
 ) -> Iterator[Rig]:
     """Run a rig on a fresh database of this kind; its dead are started again.
 
@@ -297,6 +322,11 @@ def a_rig(
         postgres = held.enter_context(a_postgres()) if kind == "postgresql" else None
         url = app_database(postgres) if postgres else f"sqlite:///{folder / 'rig.db'}"
         given = {"REDIS_URL": redis.url, "RECALL_RATE_SHARE": 100_000, **settings}
+        endpoint = (
+            held.enter_context(EventReceiver(secret := new_secret())) if has_endpoint else None
+        )
+        if endpoint is not None:
+            given |= {"EVENTS_URL": f"{endpoint.url}/events", "EVENTS_SECRET": secret}
         environ = environ_for(url, recall, DOOM=folder / "doom", **given)
         read = Settings.read(environ)
         stack = Stack(environ, folder, workers=workers)
@@ -306,7 +336,7 @@ def a_rig(
         watching = as_superuser(read) if postgres else read
         engine = make_engine(watching, "read", pool_size=3)
         held.callback(engine.dispose)
-        yield Rig(stack, recall, engine, redis, postgres, environ, watching)
+        yield Rig(stack, recall, engine, redis, postgres, environ, watching, endpoint)
 
 
 def doom(process: Process, package: str, environ: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Kill -9 at every point of receiving, applying and linking: each is met, and costs nothing."""
+"""Kill -9 at every point from receiving to delivering: each is met, and costs nothing."""
 
 import functools
 import importlib
@@ -14,14 +14,14 @@ from tests.support.processes import until
 WEB = [point for point, where in POINTS.items() if where.startswith("webhook")]
 IN_CI = (
     *("between commit and answer", "applying, bots written", "claimed", "meeting fetched"),
-    *("saving, before the commit", "saved", "telling, events written"),
+    *("saving, before the commit", "saved", "telling, events written", "delivery posted"),
 )
 
 
 @pytest.fixture(scope="module")
 def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rigs]:
     """Stacks that can be told where to die."""
-    with rigs_of(tmp_path_factory, is_doomed=True) as rigs:
+    with rigs_of(tmp_path_factory, is_doomed=True, has_endpoint=True) as rigs:
         yield rigs
 
 
