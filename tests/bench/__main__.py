@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import boot, economy, growth, latency, receiver, worker
+from tests.bench import boot, economy, events, growth, latency, receiver, worker
 from tests.bench.environment import PEERS, Ground
 from tests.bench.plan import Plan
 from tests.bench.report import as_json, print_tables, write
@@ -25,6 +25,7 @@ ROOMS: dict[str, Room] = {
     "latency": latency.run,
     "growth": growth.run,
     "boot": boot.run,
+    "events": events.run,
 }
 
 

@@ -78,7 +78,7 @@ class Contender:
         return [process.pid for process in self.processes]
 
 
-def start(ground: Ground, fake: Fake, name: str) -> Contender:
+def start(ground: Ground, fake: Fake, name: str, **settings: object) -> Contender:
     """Start a worker on a database and a Redis of its own, and have it link one bot."""
     environ = ground.service(ground.database(), ground.redis())
     environ |= {
@@ -86,6 +86,7 @@ def start(ground: Ground, fake: Fake, name: str) -> Contender:
         "SSL_CERT_FILE": fake.roots,
         "WORKER_THREADS": THREADS,
         "RECALL_RATE_SHARE": 100_000,
+        **settings,
     }
     count = 2 if name == TWO else 1
     processes = [ground.run("worker", COMMANDS[name], environ) for _ in range(count)]

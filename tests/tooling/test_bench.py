@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
+import httpx
 import psycopg
 import pytest
 from flask import Flask
 
-from tests.bench import boot, economy, receiver, worker, workers
+from tests.bench import boot, economy, events, receiver, worker, workers
 from tests.bench.chart import chart
 from tests.bench.checks import EmptyAnswerError, check_deliveries, check_links
 from tests.bench.environment import PEERS, Fake, Ground
@@ -163,6 +164,20 @@ def test_the_fake_recall_opens_a_meeting_to_its_users_token_alone() -> None:
     own, other = (f"x: token.user-{user}\r\n".encode() for user in (3, 4))
     assert recall.answer("GET", path, own, b"")[0] == 200
     assert recall.answer("GET", path, other, b"")[0] == 404
+
+
+def test_an_event_that_comes_twice_arrives_once() -> None:
+    """When it came for the first time."""
+    with events.Sink() as sink:
+        for event_id, at in (
+            ("a", "2026-11-02T09:00:00+00:00"),
+            ("a", "2026-11-02T09:00:01+00:00"),
+        ):
+            body = {"type": "bot.ended", "timestamp": at, "data": {}}
+            httpx.post(f"{sink.url}/", json=body, headers={"webhook-id": event_id})
+        (arrival,) = sink.arrivals
+    assert arrival.written_at.isoformat() == "2026-11-02T09:00:00+00:00"
+    assert arrival.milliseconds > 0
 
 
 def test_a_steady_rate_leaves_the_first_burst_out() -> None:
