@@ -117,6 +117,15 @@ MISSED = _view(
     found_at=_TIME,
     resolved_at=_TIME,
 )
+RELINK_BATCH_LOG = _view(
+    "relink_batch_log",
+    batch_id=_COUNT,
+    retried_at=_TIME,
+    actor=_TEXT,
+    bot_id=_TEXT,
+    outcome=_TEXT,
+    reason=_TEXT,
+)
 EVENT_LOG = _view(
     "event_log",
     event_id=_TEXT,
@@ -132,4 +141,13 @@ EVENT_LOG = _view(
     data=Json,
     endpoints=_TEXT,
 )
-VIEWS = (BOT_LINKS, UNLINKED_BOTS, DELIVERY_LOG, RECORDING_LOG, CALENDAR_USERS, MISSED, EVENT_LOG)
+VIEWS = (
+    BOT_LINKS,
+    UNLINKED_BOTS,
+    DELIVERY_LOG,
+    RECORDING_LOG,
+    CALENDAR_USERS,
+    MISSED,
+    RELINK_BATCH_LOG,
+    EVENT_LOG,
+)

@@ -25,6 +25,7 @@ from models.tables.missed_meeting import MissedMeeting
 from models.tables.reconcile_run import ReconcileRun
 from models.tables.recording import Recording
 from models.tables.rejection import Rejection
+from models.tables.relink_batch import RelinkBatch, RelinkBatchBot
 from models.tables.workspace_state import WorkspaceState
 
 # Named one by one: a module that nobody imports would be missing from the metadata.
@@ -49,6 +50,8 @@ TABLES = (
     ReconcileRun,
     Recording,
     Rejection,
+    RelinkBatch,
+    RelinkBatchBot,
     HourlyCount,
     WorkspaceState,
 )

@@ -39,6 +39,7 @@ PAGES = [
     *(f"/console/{kind.name}" for kind in LISTS),
     f"/console/bots/{RETRIED}",
     "/console/bots?link_state=failing",
+    "/console/failures/batches/1",
     "/console/relink?link_state=failed",
     "/console/links?since=someday",
     "/console/calendar/",

@@ -22,6 +22,7 @@ from models.tables.hourly_count import BOT_END, HourlyCount
 from models.tables.link import LinkAttempt
 from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
+from models.tables.relink_batch import RelinkBatch, RelinkBatchBot
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import migrate
 from tests.lab.recall import FakeRecall
@@ -55,6 +56,7 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
         connection.execute(insert(Rejection), list(_rejections(now)))
         connection.execute(insert(Audit), list(_audits(now)))
         _add_events(connection)
+        _add_batch(connection)
         facts = {
             "worker:worker.1:6": {"memory_mb": 71.4},
             "worker:worker.2:6": {"memory_mb": 69.8},
@@ -67,6 +69,16 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
             connection.execute(
                 insert(WorkspaceState).values(key=key, value=value, updated_at=db_now())
             )
+
+
+def _add_batch(connection: Connection) -> None:
+    """Retry some bots at once: one came through, two failed again."""
+    batch = insert(RelinkBatch).values(at=db_now(-6 * 3600), actor="ann", bots=3)
+    number = connection.scalars(batch.returning(RelinkBatch.id)).one()
+    failed: dict[str, Any] = {"outcome": "failed", "reason": "bot_not_found"}
+    about = [{"outcome": "linked", "reason": None}, failed, failed]
+    members = [{"batch_id": number, "bot_id": bot_id(n), **one} for n, one in enumerate(about)]
+    connection.execute(insert(RelinkBatchBot), members)
 
 
 def _add_events(connection: Connection) -> None:

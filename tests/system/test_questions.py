@@ -52,6 +52,7 @@ from models.tables.missed_meeting import MissedMeeting
 from models.tables.reconcile_run import ReconcileRun
 from models.tables.recording import Recording
 from models.tables.rejection import Rejection
+from models.tables.relink_batch import RelinkBatch, RelinkBatchBot
 from tests.conftest import ROOT, new_database
 from tests.support.bulk_data import a_meeting_key, bot_id, meeting_id, populate
 from tests.support.fakes import START
@@ -128,6 +129,10 @@ def _write_the_rest(connection: Connection) -> None:
         for n in range(9000)
     ]
     connection.execute(insert(MissedMeeting), about)
+    batches = [{"id": n + 1, "at": later(n), "actor": "ann"} for n in range(2000)]
+    connection.execute(insert(RelinkBatch), batches)
+    members = [{"batch_id": n // 5 + 1, "bot_id": bot_id(n)} for n in range(10_000)]
+    connection.execute(insert(RelinkBatchBot), members)
     users = [{"id": str(n), "seen_at": later(n), "google_connected": n > 9} for n in range(5000)]
     connection.execute(insert(CalendarUser), users)
     amiss = {"kind": "two_bots_on_one_meeting", "bot_ids": []}

@@ -10,6 +10,7 @@ from models.queries.endpoints import EndpointRow
 from models.queries.event_detail import EventDetail
 from models.queries.metadata_filter import FIELD, PREFIX
 from models.queries.registry import LISTS, ListKind
+from models.queries.relink_batches import RelinkBatches, RelinkBatchResult
 from models.queries.rows import Explained
 from webhook.api.openapi_answers import Endpoints, Problem, RelinkOneRequest, ResentOne, Status
 from webhook.api.openapi_webhooks import webhooks
@@ -30,12 +31,17 @@ def document(server: str = "/") -> Json:
     """Return the OpenAPI document of the API at this server; "/" is where the document is."""
     schemas: Json = {}
     bot_id = _path_parameter("bot_id", "the bot's id, a UUID")
+    number = _path_parameter("number", "the batch's number", kind="string")
     paths: Json = {f"/api/{kind.name}": {"get": _list(kind, schemas)} for kind in LISTS}
     paths |= {
         "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
         "/api/openapi.json": {"get": _description()},
         "/api/people": {"get": _people(schemas)},
         "/api/status": {"get": _read("How the service stands", Status, schemas)},
+        "/api/failures/batches": {"get": _read("The latest bulk retries", RelinkBatches, schemas)},
+        "/api/failures/batches/{number}": {
+            "get": _read("What came of one bulk retry", RelinkBatchResult, schemas, number)
+        },
         "/api/bots/{bot_id}/relink": {
             "post": _change("Retry linking one bot", schemas, {"202": RelinkOneRequest}, bot_id)
         },

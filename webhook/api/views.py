@@ -12,6 +12,7 @@ from models.core.serialize import plain
 from models.queries.alerts import alarms
 from models.queries.bot_detail import explain
 from models.queries.registry import LISTS, ListKind
+from models.queries.relink_batches import batch_result, latest_batches
 from models.queries.service_status import overview
 from models.settings.environment import Settings
 from webhook.api.openapi import document
@@ -24,7 +25,7 @@ from webhook.web.csv_export import csv_lines
 from webhook.web.params import Cursors, query_model, read_json, read_query
 from webhook.web.problems import problem
 from webhook.web.transfer import conditional_and_gzipped
-from webhook.web.validation import BadParameterError
+from webhook.web.validation import BadParameterError, batch_number
 from workers.privacy.person import HeldRow
 
 PREFIX = "/api"
@@ -95,6 +96,15 @@ class Api:
             return _json(self._relink_service.preview(wanted))
         return _json(self._relink_service.many(wanted, current_caller().name), 202)
 
+    def batches(self) -> Response:
+        """Return the latest bulk retries."""
+        return _json(self._reader.read(latest_batches))
+
+    def batch(self, number: str) -> Response:
+        """Return what came of one bulk retry."""
+        found = self._reader.read(lambda c: batch_result(c, batch_number(number)))
+        return _json(found) if found else problem(404, "unknown batch", number=number)
+
     def event(self, event_id: str) -> Response:
         """Return one event with its deliveries and attempts."""
         found = self._event_actions.detail(event_id)
@@ -148,6 +158,8 @@ def blueprint(api: Api, access: Access) -> Blueprint:
     routes.add_url_rule("/status", "status", api.status)
     routes.add_url_rule("/bots/<bot_id>/relink", "relink_one", api.relink_one, methods=["POST"])
     routes.add_url_rule("/relink", "relink_many", api.relink_many, methods=["POST"])
+    routes.add_url_rule("/failures/batches", "batches", api.batches)
+    routes.add_url_rule("/failures/batches/<number>", "batch", api.batch)
     routes.add_url_rule("/events/<event_id>", "event", api.event)
     for path, one in (
         ("/events/<event_id>/resend", api.resend_one),

@@ -136,7 +136,9 @@ def _relink(
     if as_json:
         print_json(done)
     else:
-        click.echo(f"{plural(done.relinked, 'bot')} queued for retry over {done.over_seconds:g} s")
+        batch = f": recall-links failures --batch {done.batch}" if done.batch else ""
+        words = plural(done.relinked, "bot")
+        click.echo(f"{words} queued for retry over {done.over_seconds:g} s{batch}")
 
 
 def _show(found: Preview, *, as_json: bool) -> None:

@@ -94,6 +94,7 @@ def _add_relinking(routes: Blueprint, relinking: Relinking) -> None:
     routes.add_url_rule("/relink", "relink_preview", relinking.preview)
     routes.add_url_rule("/relink", "relink", relinking.relink, methods=["POST"])
     routes.add_url_rule("/relink/done", "relinked", relinking.done)
+    routes.add_url_rule("/failures/batches/<number>", "relink_batch", relinking.batch)
 
 
 def _add_events(routes: Blueprint, events: EventPages) -> None:

@@ -16,7 +16,8 @@ from models.queries.bot_detail import explain, has_delivery
 from models.queries.bot_ends import ends_by_day
 from models.queries.filters import Filter, Limit
 from models.queries.missed import count_missed
-from models.queries.registry import BOTS, LINKS, MISSED, ListKind
+from models.queries.registry import BOTS, FAILURES, LINKS, MISSED, ListKind
+from models.queries.relink_batches import latest_batches
 from models.queries.same_meeting import count_same
 from models.queries.search import look_up
 from models.queries.service_status import overview
@@ -31,6 +32,7 @@ from webhook.web.params import Cursors, query_model, read_query
 from webhook.web.validation import BadParameterError
 
 ROWS = 50
+BATCHES = 5
 NOT_FOUND = (
     "Nothing has this id. You can open a bot by its id, or the first 8 characters of it or more,"
     " and a webhook by its message id."
@@ -149,6 +151,8 @@ class Pages:
             found = {"rows": page.rows, "now": database_time(connection), "next": page.next}
             if kind is MISSED:
                 found["counts"] = count_missed(connection, asked)
+            if kind is FAILURES:
+                found["batches"] = latest_batches(connection, BATCHES).items
             return found | ({"same": count_same(connection, page.rows)} if kind is LINKS else {})
 
         found = self._reader.read(read)

@@ -10,6 +10,7 @@ from werkzeug.datastructures import MultiDict
 
 from models.queries.audit_log import AuditFilter, audits
 from models.queries.filters import BotFilter
+from models.queries.relink_batches import batch_result
 from models.settings.environment import Settings
 from models.tables.base import database_time
 from webhook.console.rendering import Renderer
@@ -17,7 +18,7 @@ from webhook.services.reader import Reader
 from webhook.services.relink import Relinked, RelinkRequest, RelinkService
 from webhook.web.auth import current_caller
 from webhook.web.signing import DONE, Signer
-from webhook.web.validation import BadParameterError, checked
+from webhook.web.validation import BadParameterError, batch_number, checked
 
 # How long the result page stays available.
 RESULT_SECONDS = 3600
@@ -48,7 +49,7 @@ class Relinking:
             done = self._do(_wanted(request.form))
         except BadParameterError as error:
             return self._renderer.error(400, str(error))
-        result = self._results.sign([done.relinked, done.over_seconds, done.is_more])
+        result = self._results.sign([done.relinked, done.over_seconds, done.is_more, done.batch])
         # Redirect, so that a reload shows the result again and changes nothing.
         where = f"/console/relink/done?{urlencode({'result': result})}"
         return Response("", 303, {"Location": where})
@@ -66,6 +67,23 @@ class Relinking:
         rows, now = self._reader.read(read)
         return self._renderer.page(
             "relinked.html", "audit", done=Relinked(*kept), rows=rows, now=now
+        )
+
+    def batch(self, number: str) -> Response:
+        """Show what came of one bulk retry."""
+
+        def read(connection: Any) -> tuple[Any, ...]:
+            return batch_result(connection, batch_number(number)), database_time(connection)
+
+        try:
+            found, now = self._reader.read(read)
+        except BadParameterError as error:
+            return self._renderer.error(400, str(error))
+        if found is None:
+            return self._renderer.error(404, "There is no batch of this number.")
+        twins = [("JSON", f"/api/failures/batches/{found.batch}")]
+        return self._renderer.page(
+            "relink_batch.html", "failures", found=found, now=now, twins=twins
         )
 
     def _preview(self, given: MultiDict[str, str]) -> Response:

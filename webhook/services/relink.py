@@ -15,7 +15,7 @@ from models.tables.bot import Bot
 from webhook.services.reader import Reader
 from webhook.web.validation import BadParameterError
 from workers.db.audit import audit
-from workers.linking.relink import STAGGER_SECONDS, relink
+from workers.linking.relink import STAGGER_SECONDS, open_batch, relink
 from workers.queue.wakeup import WakeUp
 
 MOST = 10_000
@@ -41,11 +41,15 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Relinked:
-    """How many bots were queued for retry, and over how many seconds they become due."""
+    """How many bots were queued for retry, over how many seconds they become due, as which batch.
+
+    `batch` is null for a single bot, and where none matched.
+    """
 
     relinked: int
     over_seconds: float
     is_more: bool
+    batch: int | None = None
 
 
 class RelinkService:
@@ -85,18 +89,23 @@ class RelinkService:
         listing = self._listing(wanted)
         rows = self._reader.read(lambda connection: listing.page(connection, MOST + 1).rows)
         ids = [row.bot_id for row in rows[:MOST]]
+        if not ids:
+            return Relinked(0, 0.0, is_more=False)
+        with self._writes.begin() as connection:
+            number = open_batch(connection, actor)
         total = 0
         # Small transactions, so that workers can write in between.
         for start in range(0, len(ids), BATCH):
             with self._writes.begin() as connection:
                 batch = ids[start : start + BATCH]
-                total += relink(connection, batch, first_in=start * STAGGER_SECONDS)
+                total += relink(connection, batch, start * STAGGER_SECONDS, number)
             on_progress(total)
         with self._writes.begin() as connection:
             asked = wanted.model_dump(mode="json", exclude_defaults=True, exclude={"preview"})
-            audit(connection, actor, "relink", None, {"asked": asked, "relinked": total})
+            details = {"asked": asked, "relinked": total, "batch": number}
+            audit(connection, actor, "relink", None, details)
         self._wakeup.send()
-        return Relinked(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST)
+        return Relinked(total, round(total * STAGGER_SECONDS, 2), len(rows) > MOST, number)
 
     def _listing(self, wanted: RelinkRequest) -> Listing[BotRow]:
         filters = wanted.model_dump(exclude={"bot_ids", "preview"}, exclude_defaults=True)

@@ -38,3 +38,11 @@ def _name(place: tuple[int | str, ...]) -> str:
     # A key is anybody's to choose: what is shown of it is short, and can be shown anywhere.
     is_of_a_key = place[0] == FIELD and len(place) > 1
     return PREFIX + storable(str(place[1]), SHOWN_OF_A_KEY) if is_of_a_key else str(place[0])
+
+
+def batch_number(text: str) -> int:
+    """Return the number of a batch; BadParameterError for anything else."""
+    # As many digits as a number in the database may have.
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise BadParameterError("number", "must be the number of a batch")
+    return int(text)

@@ -3,7 +3,7 @@
 import time
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, and_, delete, select, update
+from sqlalchemy import Connection, Engine, and_, delete, select, tuple_, update
 
 from models.core.sanitize import utc_time
 from models.settings.environment import Settings
@@ -16,6 +16,7 @@ from models.tables.event import Event, EventAttempt, EventDelivery
 from models.tables.link import LinkAttempt
 from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
+from models.tables.relink_batch import RelinkBatch, RelinkBatchBot
 from models.tables.workspace_state import BODIES_EMPTIED, WorkspaceState
 from workers.db.workspace_state import write_state
 from workers.privacy.redact import empty_late_bodies
@@ -63,6 +64,7 @@ class Retention:
             self._empty_rejections,
             self._empty_late,
             self._delete_attempts,
+            self._delete_relink_batches,
             self._delete_events,
             self._delete_event_attempts,
             self._delete_tokens,
@@ -109,6 +111,18 @@ class Retention:
         before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)
         old = select(LinkAttempt.id).where(LinkAttempt.finished_at < before).limit(BATCH)
         return connection.execute(delete(LinkAttempt).where(LinkAttempt.id.in_(old))).rowcount
+
+    def _delete_relink_batches(self, connection: Connection) -> int:
+        # The bots first, some at a time: a batch without them counts none.
+        member = RelinkBatchBot
+        before = db_now(-self._settings.retain_attempt_days * DAY_SECONDS)
+        old = select(RelinkBatch.id).where(RelinkBatch.at < before)
+        some = select(member.batch_id, member.bot_id).where(member.batch_id.in_(old)).limit(BATCH)
+        keys = [tuple(row) for row in connection.execute(some)]
+        if keys:
+            theirs = tuple_(member.batch_id, member.bot_id).in_(keys)
+            return connection.execute(delete(member).where(theirs)).rowcount
+        return connection.execute(delete(RelinkBatch).where(RelinkBatch.id.in_(old))).rowcount
 
     def _delete_events(self, connection: Connection) -> int:
         # Whole: an event is nothing but its data. Who reads the feed has had as long as this.

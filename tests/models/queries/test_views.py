@@ -60,6 +60,10 @@ CONTRACT = {
         "is_complete": FLAG, "error": TEXT, "pages": COUNT, "bots_seen": COUNT,
         "bots_missed": COUNT, "statuses_missed": COUNT, "bots_due": COUNT, "unusable": COUNT,
     },
+    "relink_batch_log": {
+        "batch_id": COUNT, "retried_at": TIME, "actor": TEXT, "bot_id": TEXT, "outcome": TEXT,
+        "reason": TEXT,
+    },
     "recording_log": {
         "recording_id": TEXT, "bot_id": TEXT, "recording_status": TEXT, "started_at": TIME,
         "completed_at": TIME, "expires_at": TIME, "transcript_id": TEXT,
@@ -90,6 +94,7 @@ CONTRACT = {
     },
     "title_search": {"meeting_id": TEXT, "words": WORDS},
 }  # fmt: skip
+UNTYPED = {"event_log": ("endpoints",), "relink_batch_log": ("outcome", "reason")}
 KINDS = {
     "character varying": TEXT, "VARCHAR": TEXT,
     "timestamp with time zone": TIME, "DATETIME": TIME,
@@ -117,7 +122,7 @@ def test_the_views_keep_every_column_and_its_type(engine: Engine) -> None:
         is_sqlite = connection.dialect.name == "sqlite"
         for view, promised in CONTRACT.items():
             # SQLite tells no type of what is put together.
-            untyped = {name: WORDS for name in promised if is_sqlite and name == "endpoints"}
+            untyped = {name: WORDS for name in UNTYPED.get(view, ()) if is_sqlite}
             found = list(columns_of(connection, view).items())
             assert found == list((promised | untyped).items()), view
 

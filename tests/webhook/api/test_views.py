@@ -449,13 +449,13 @@ def test_a_filter_is_put_back_staggered(client: FlaskClient, full: Engine) -> No
     found = post(client, "/api/relink", {"link_state": "failed"})
     assert (found.status_code, found.get_json()) == (
         202,
-        {"relinked": 10, "over_seconds": 2.5, "is_more": False},
+        {"relinked": 10, "over_seconds": 2.5, "is_more": False, "batch": 1},
     )
     due = sorted(row.due_at for row in rows(full, Bot, link_state="pending"))
     assert len(due) == 10
     assert 2 < (due[-1] - due[0]).total_seconds() < 20
     (audit,) = rows(full, Audit)
-    assert audit.details == {"asked": {"link_state": "failed"}, "relinked": 10}
+    assert audit.details == {"asked": {"link_state": "failed"}, "relinked": 10, "batch": 1}
 
 
 def test_forty_bots_are_put_back_by_their_ids(client: FlaskClient, full: Engine) -> None:

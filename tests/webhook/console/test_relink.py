@@ -83,7 +83,7 @@ def test_all_that_match_are_put_back_staggered_with_a_count(
     assert f"{failed} bots queued for retry" in writer.get(response.location).text
     assert rows(full, Bot, link_state="failed") == []
     details = rows(full, Audit)[-1].details
-    assert details == {"asked": {"link_state": "failed"}, "relinked": failed}
+    assert details == {"asked": {"link_state": "failed"}, "relinked": failed, "batch": 2}
     due = sorted(row.due_at for row in rows(full, Bot, link_state="pending") if row.id != RETRIED)
     assert (due[-1] - due[0]).total_seconds() == pytest.approx((failed - 1) / 4, abs=0.2)
 
