@@ -1,4 +1,4 @@
-"""Which bots are failing, and the reason that begins a bot's last error."""
+"""Which bots are failing or in progress, and the reason that begins a bot's last error."""
 
 from sqlalchemy import ColumnElement, and_, func, or_
 
@@ -22,6 +22,11 @@ def is_failing() -> ColumnElement[bool]:
 def is_late() -> ColumnElement[bool]:
     """Return the condition of a bot whose look-up became due five minutes ago or earlier."""
     return Bot.owed_since <= db_now(-OVERDUE_SECONDS)
+
+
+def is_in_progress() -> ColumnElement[bool]:
+    """Return the condition of a bot that a worker looks up at this moment."""
+    return and_(Bot.due_at <= db_now(), Bot.lease_until > db_now())
 
 
 def has_reason(reason: str) -> ColumnElement[bool]:

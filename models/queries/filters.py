@@ -180,6 +180,7 @@ class BotFilter(FilterByMetadata):
     )
     due: bool = Field(default=False, description="only bots whose look-up is due")
     overdue: bool = Field(default=False, description="only bots due for five minutes or longer")
+    in_progress: bool = Field(default=False, description="only bots whose look-up is in progress")
     since: Time | None = Field(None, description="first_seen_at at or after")
     until: Time | None = Field(None, description="first_seen_at before")
     metadata: Metadata = Field(None, description=WORDS)
@@ -191,6 +192,9 @@ class DeliveryFilter(Filter):
     bot_id: BotId | None = Field(None, description=BOT_ID_WORDS)
     message_id: MessageId | None = Field(None, description="the webhook's id")
     outcome: OutcomeName | None = Field(None, description="accepted, ignored or malformed")
+    unapplied: bool = Field(
+        default=False, description="only accepted webhooks that no worker has processed yet"
+    )
     since: Time | None = Field(None, description="received_at at or after")
     until: Time | None = Field(None, description="received_at before")
 

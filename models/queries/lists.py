@@ -13,7 +13,13 @@ from sqlalchemy import (
 )
 
 from models.core.sanitize import uuid_range
-from models.queries.failing import FAILING_STATES, OVERDUE_SECONDS, has_reason, is_failing
+from models.queries.failing import (
+    FAILING_STATES,
+    OVERDUE_SECONDS,
+    has_reason,
+    is_failing,
+    is_in_progress,
+)
 from models.queries.filters import (
     BotFilter,
     DeliveryFilter,
@@ -76,7 +82,8 @@ def bots(wanted: BotFilter) -> Listing[BotRow]:
         query = query.where(HasMetadata(_column(Bot.bot_metadata), wanted.metadata))
     query = _between(query.where(*_stuck(wanted)), Bot.first_seen_at, wanted.since, wanted.until)
     # Of the few that are due, by the index that has no others.
-    first = Bot.due_at if wanted.due or wanted.overdue else Bot.first_seen_at
+    is_of_due = wanted.due or wanted.overdue or wanted.in_progress
+    first = Bot.due_at if is_of_due else Bot.first_seen_at
     return Listing(query, (_column(first), _column(Bot.id)), BotRow)
 
 
@@ -85,6 +92,8 @@ def _stuck(wanted: BotFilter) -> Iterator[ColumnElement[bool]]:
         yield Bot.due_at <= db_now()
     if wanted.overdue:
         yield Bot.due_at <= db_now(-OVERDUE_SECONDS)
+    if wanted.in_progress:
+        yield is_in_progress()
     if wanted.link_state == "failing":
         yield is_failing()
     if wanted.error is not None:
@@ -96,6 +105,10 @@ def deliveries(wanted: DeliveryFilter) -> Listing[DeliveryRow]:
     """List deliveries, the latest first."""
     columns = DELIVERY_LOG.c
     query: Query = select(DELIVERY_LOG).where(*_equal(wanted, _DELIVERY_COLUMNS))
+    if wanted.unapplied:
+        # As the predicate of the partial index has it: with a parameter, it would not match.
+        accepted: ColumnElement[str] = literal_column("'accepted'")
+        query = query.where(columns.applied_at.is_(None), columns.outcome == accepted)
     query = _between(query, columns.received_at, wanted.since, wanted.until)
     return Listing(query, (columns.received_at, columns.delivery_id), DeliveryRow)
 
@@ -151,6 +164,7 @@ BOT_COLUMNS = (
     Bot.ended_sub_code,
     Bot.bot_metadata,
     Bot.owed_since,
+    Bot.lease_until,
 )
 _LINK_COLUMNS = {
     "bot_id": BOT_LINKS.c.bot_id,

@@ -65,6 +65,7 @@ class BotRow:
     ended_sub_code: str | None
     bot_metadata: dict[str, Any] | None
     owed_since: datetime | None
+    lease_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class DeliveryRow:
     occurred_at: datetime | None
     received_at: datetime
     copies: int
+    applied_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from models.queries.circuit import Circuit, circuit_of, seconds_left
 from models.queries.endpoints import TroubledEndpoint, troubled_endpoints
+from models.queries.failing import is_in_progress
 from models.queries.findings import count_findings
 from models.queries.reconcile import ReconcileSummary, last_reconcile
 from models.tables.base import database_time
@@ -154,7 +155,7 @@ def _backlog(connection: Connection, now: datetime) -> Backlog:
         ),
         due=counted(Bot.due_at <= now),
         oldest_due_seconds=_age(connection.scalar(oldest_due.limit(1)), now),
-        leased=counted((Bot.due_at <= now) & (Bot.lease_until > now)),
+        leased=counted(is_in_progress()),
         pending=in_state("pending"),
         partial=in_state("partial"),
         failed=in_state("failed"),

@@ -76,6 +76,7 @@ DELIVERY_LOG = _view(
     occurred_at=_TIME,
     received_at=_TIME,
     copies=_COUNT,
+    applied_at=_TIME,
 )
 RECORDING_LOG = _view(
     "recording_log",

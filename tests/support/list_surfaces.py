@@ -34,7 +34,7 @@ from tests.support.cli_terminal import Typist
 from tests.support.console_client import READ, WRITE, logged_in
 from tests.support.demo_data import furnish
 from tests.support.list_walk import Question, Row
-from tests.support.rows import add_bot, add_delivery, later
+from tests.support.rows import add_bot, add_delivery, later, set_bot
 from webhook.app import create_app, resources_of
 from webhook.web.auth import BEARER
 
@@ -138,6 +138,7 @@ def a_walker(url: str, zygote: "subprocess.Popen[str]", folder: Path) -> Iterato
 def _add_oddities(engine: Engine) -> None:
     """Add what a day seldom leaves behind, and a filter asks for."""
     add_delivery(engine, None, None, event=None, outcome="malformed", reason="not_json")
+    add_delivery(engine, an_id(7, 1), "done")
     _add_a_bot_with(engine, 1, lambda column: f" {column.key} ")
     _add_a_bot_with(engine, 2, lambda column: "x" * longest(column))
 
@@ -150,6 +151,7 @@ def _add_a_bot_with(engine: Engine, number: int, text: Text) -> None:
     # The first is overdue, the second due.
     due = db_now(-600 if number == 1 else -1)
     add_bot(engine, bot, status=text(Bot.status), first_seen_at=seen, due_at=due, **ended)
+    set_bot(engine, bot, lease_until=db_now(86_400 if number == 1 else -5))
     user, soon = an_id(6, number), datetime.now(UTC) + timedelta(hours=number)
     message_id = text(Delivery.id)
     add_delivery(engine, bot, None, id=message_id, event="bot.log", outcome="ignored")

@@ -42,6 +42,7 @@ COLUMNS = {
     ("bots", "error"): "last_error",
     ("bots", "due"): "due_at",
     ("bots", "overdue"): "due_at",
+    ("bots", "in_progress"): "lease_until",
     ("bots", "since"): "first_seen_at",
     ("bots", "until"): "first_seen_at",
     ("failures", "since"): "last_seen_at",
@@ -51,6 +52,7 @@ COLUMNS = {
     ("recordings", "expires_since"): "expires_at",
     ("recordings", "expires_until"): "expires_at",
     ("deliveries", "message_id"): "delivery_id",
+    ("deliveries", "unapplied"): "applied_at",
     ("deliveries", "since"): "received_at",
     ("deliveries", "until"): "received_at",
     ("rejections", "unresolved"): "resolved_at",
@@ -243,6 +245,11 @@ def _is_past(moment: str | None, seconds: int) -> bool:
     return bool(moment and datetime.fromisoformat(moment) <= before)
 
 
+def _is_in_progress(row: Row) -> bool:
+    is_held = row["lease_until"] is not None and not _is_past(row["lease_until"], 0)
+    return is_held and _is_past(row["due_at"], 0)
+
+
 def _is_disconnected(row: Row, _asked: str) -> bool:
     is_connected = row["google_connected"] or row["microsoft_connected"]
     return bool(row["seen_at"] and not row["gone_at"] and not is_connected)
@@ -255,6 +262,10 @@ HOLDS: dict[tuple[str, str], Holds] = {
     ("bots", "error"): _has_error,
     ("bots", "due"): lambda row, _asked: _is_past(row["due_at"], 0),
     ("bots", "overdue"): lambda row, _asked: _is_past(row["due_at"], 300),
+    ("bots", "in_progress"): lambda row, _asked: _is_in_progress(row),
+    ("deliveries", "unapplied"): lambda row, _asked: (
+        row["applied_at"] is None and row["outcome"] == "accepted"
+    ),
     ("calendar-users", "disconnected"): _is_disconnected,
     ("calendar-users", "gone"): lambda row, _asked: row["gone_at"] is not None,
     ("events", "endpoint"): lambda row, asked: asked in (row["endpoints"] or "").split(", "),

@@ -25,6 +25,8 @@ LABELS = {
     "error": "Error",
     "due": "Look-up due",
     "overdue": "Overdue",
+    "in_progress": "Being processed",
+    "unapplied": "Waiting to be processed",
     "since": "From (UTC)",
     "until": "Until (UTC)",
     "current": "Current links only",

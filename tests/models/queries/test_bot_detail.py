@@ -143,5 +143,5 @@ def test_the_timeline_is_sorted_and_ends_with_the_next_attempt() -> None:
 def _delivery(received_at: datetime, copies: int) -> DeliveryRow:
     return DeliveryRow(
         f"msg_{new_id()}", "bot.done", "accepted", None, BOT, "done", None, None,
-        received_at, copies,
+        received_at, copies, received_at,
     )  # fmt: skip

@@ -33,6 +33,7 @@ CONTRACT = {
     "delivery_log": {
         "delivery_id": TEXT, "event": TEXT, "outcome": TEXT, "reason": TEXT, "bot_id": TEXT,
         "code": TEXT, "sub_code": TEXT, "occurred_at": TIME, "received_at": TIME, "copies": COUNT,
+        "applied_at": TIME,
     },
     "bot_people": {"bot_id": TEXT, "meeting_id": TEXT, "email": TEXT},
     "attempt_log": {

@@ -461,6 +461,22 @@ def test_a_bot_that_only_waited_looks_neither_fine_nor_failed(
 # -- the overview ----------------------------------------------------------------
 
 
+def test_each_count_of_the_overview_leads_to_the_rows_it_counts(
+    reader: FlaskClient, engine: Engine
+) -> None:
+    """As many as it says: also of what is being processed, and of what waits to be."""
+    add_delivery(engine, BOT, "done")
+    add_bot(engine, BOT, due_at=db_now(-1), lease_until=db_now(600))
+    counted = re.findall(r'<a href="([^"]+)">([\d,]+)</a>', reader.get("/console/").text)
+    counts = {path: int(count) for path, count in counted if "kind=" not in path}
+    assert counts["/console/deliveries?unapplied=1"] == 1
+    assert counts["/console/bots?in_progress=1"] == 1
+    assert len(counts) == 6
+    for path, count in counts.items():
+        html = reader.get(f"{path}&limit=500").text
+        assert html.count('<th scope="row">') == count, path
+
+
 def test_the_overview_tells_of_backlog_alarms_and_workers(
     reader: FlaskClient, engine: Engine
 ) -> None:
