@@ -82,7 +82,7 @@ ALARMS = (
         "webhooks_missed",
         "Webhooks were missed",
         "check the endpoint's failures and event types in Recall's dashboard. The gaps have been"
-        " filled; this clears after a reconcile that finds none",
+        " filled; this clears after a reconcile that finds none; /console/reconciles has the runs",
         alert_checks.webhooks_missed,
     ),
     AlarmKind(

@@ -20,6 +20,7 @@ from models.queries.findings import FindingFilter, FindingRow, findings
 from models.queries.lists import bots, deliveries, links, recordings, rejections
 from models.queries.missed import MissedFilter, MissedRow, missed
 from models.queries.pagination import Listing
+from models.queries.reconcile import ReconcileFilter, ReconcileRow, reconciles
 from models.queries.rows import (
     AuditRow,
     BotRow,
@@ -124,6 +125,13 @@ FAILURES = ListKind(
     FailureRow,
     failures,
 )
+RECONCILES = ListKind(
+    "reconciles",
+    "Comparisons with Recall's list of bots, and what each found, latest first",
+    ReconcileFilter,
+    ReconcileRow,
+    lambda wanted, _dialect: reconciles(wanted),
+)
 LISTS = (
     LINKS,
     BOTS,
@@ -134,6 +142,7 @@ LISTS = (
     MISSED,
     CALENDAR_USERS,
     FINDINGS,
+    RECONCILES,
     EVENTS,
     AUDIT,
 )

@@ -127,6 +127,23 @@ RELINK_BATCH_LOG = _view(
     outcome=_TEXT,
     reason=_TEXT,
 )
+RECONCILE_LOG = _view(
+    "reconcile_log",
+    run_id=_COUNT,
+    since=_TIME,
+    started_at=_TIME,
+    finished_at=_TIME,
+    is_complete=_FLAG,
+    error=_TEXT,
+    pages=_COUNT,
+    bots_seen=_COUNT,
+    bots_missed=_COUNT,
+    statuses_missed=_COUNT,
+    bots_due=_COUNT,
+    unusable=_COUNT,
+    started_by=_TEXT,
+    state=_TEXT,
+)
 EVENT_LOG = _view(
     "event_log",
     event_id=_TEXT,
@@ -150,5 +167,6 @@ VIEWS = (
     CALENDAR_USERS,
     MISSED,
     RELINK_BATCH_LOG,
+    RECONCILE_LOG,
     EVENT_LOG,
 )

@@ -1,6 +1,7 @@
 """All settings, read once from the environment into one frozen object."""
 
 from collections.abc import Mapping
+from datetime import time
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -31,7 +32,16 @@ from models.settings.service_urls import (
     read_sentry_dsn,
     with_scheme,
 )
-from models.settings.spellings import BYTES, DAYS, PERCENT, SECONDS, number_in, one_of, unwrapped
+from models.settings.spellings import (
+    BYTES,
+    DAYS,
+    PERCENT,
+    SECONDS,
+    number_in,
+    one_of,
+    time_of_day,
+    unwrapped,
+)
 from models.settings.validation_messages import validation_message
 
 SQLITE_DEFAULT = "sqlite:///recall-links.db"
@@ -109,6 +119,7 @@ class Settings(AlertSettings, EventSettings, CalendarSettings):
         LogFormat, BeforeValidator(one_of(*get_args(LogFormat), text="console"))
     ] = "console"
     sentry_dsn: Annotated[SecretStr, BeforeValidator(read_sentry_dsn)] | None = None
+    reconcile_at: Annotated[time | None, BeforeValidator(time_of_day)] = time(3, 30)
     retain_payload_days: Days = 30
     retain_attempt_days: Days = 30
     # Heroku sets it on every dyno; it is no setting of ours.

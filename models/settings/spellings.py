@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import time
 
 Read = Callable[[object], object]
 
@@ -10,6 +11,9 @@ Read = Callable[[object], object]
 _AROUND = re.compile(r"\A[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+\Z")
 _QUOTES = ("'", '"')
 _NUMBER = re.compile(r"([+-]?[0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z%]+)")
+
+_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::00)?\s*(?:Z|UTC)?", re.IGNORECASE)
+_OFF = ("off", "none", "no", "never", "false", "0")
 
 SECONDS = {"ms": 0.001}
 SECONDS |= dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1)
@@ -78,3 +82,18 @@ def one_of(*words: str, **also: str) -> Read:
         return meanings.get(value.casefold(), value) if isinstance(value, str) else value
 
     return read
+
+
+def time_of_day(value: object) -> object:
+    """Return a time of day in UTC from `03:30`, `3:30` or `03:30 UTC`; None from `off`."""
+    if not isinstance(value, str):
+        return value
+    if value.casefold() in _OFF:
+        return None
+    found = _TIME_OF_DAY.fullmatch(value)
+    try:
+        if found is not None:
+            return time(int(found[1]), int(found[2]))
+    except ValueError:
+        pass
+    raise ValueError("must be a time of day in UTC, such as 03:30, or off")

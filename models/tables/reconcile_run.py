@@ -1,12 +1,17 @@
 """The table of comparisons with List Bots."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import BigInteger, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.tables.base import Base
+
+# How a run stands, as the view reconcile_log says.
+RunState = Literal["running", "interrupted", "complete", "incomplete", "not_believed"]
+# Who started a run that nobody asked for.
+NIGHTLY = "nightly"
 
 
 class ReconcileRun(Base):
@@ -32,5 +37,7 @@ class ReconcileRun(Base):
     unusable: Mapped[int] = mapped_column(server_default=text("0"))
     is_complete: Mapped[bool] = mapped_column(server_default=text("false"))
     error: Mapped[str | None]
+    # `nightly`, or the actor as the audit names them; None before there was this column.
+    started_by: Mapped[str | None]
 
-    __table_args__ = (Index(None, "finished_at", "id"),)
+    __table_args__ = (Index(None, "finished_at", "id"), Index(None, "started_at", "id"))

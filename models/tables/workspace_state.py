@@ -13,6 +13,7 @@ CLOSED, WORKER = "closed:", "worker:"
 QUOTA = "quota"
 BODIES_EMPTIED = "bodies_emptied"
 CALENDAR_SWEEP = "calendar_sweep"
+NIGHTLY_RECONCILE = "nightly_reconcile"
 # The last position that the feed of events has given.
 EVENTS_NUMBERED = "events_numbered"
 # Before the name of an endpoint that events are not sent to.

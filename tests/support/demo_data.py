@@ -21,6 +21,7 @@ from models.tables.event import Event
 from models.tables.hourly_count import BOT_END, HourlyCount
 from models.tables.link import LinkAttempt
 from models.tables.missed_meeting import MissedMeeting
+from models.tables.reconcile_run import ReconcileRun
 from models.tables.rejection import Rejection
 from models.tables.relink_batch import RelinkBatch, RelinkBatchBot
 from models.tables.workspace_state import WorkspaceState
@@ -46,6 +47,7 @@ def furnish(engine: Engine, bots: int = BOTS) -> None:
     _troubled_bots(engine, now)
     _calendars(engine, now)
     _missed(engine, now)
+    _reconciles(engine, now)
     with engine.begin() as connection:
         connection.execute(
             update(Bot)
@@ -181,6 +183,24 @@ def _missed(engine: Engine, now: datetime) -> None:
             title=f"Pricing workshop {number}", start_time=start, sub_code=sub_code,
             end_time=start + timedelta(minutes=30), found_at=now - timedelta(hours=25),
             resolved_at=now - timedelta(hours=20) if number == 4 else None,
+        )  # fmt: skip
+
+
+def _reconciles(engine: Engine, now: datetime) -> None:
+    """Write the nights' runs: one was cut off, of one the list was too short."""
+    about: list[tuple[str, str | None, dict[str, Any]]] = [
+        ("nightly", None, {"is_complete": True}),
+        ("nightly", "list_too_short: Recall lists 4 bots where 212 are held", {"bots_seen": 4}),
+        ("cli ann", "http_503: bot/", {"finished_at": None}),
+        ("nightly", None, {"bots_missed": 2, "statuses_missed": 9, "bots_due": 2}),
+        ("nightly", None, {"is_complete": True}),
+    ]
+    for number, (who, error, fields) in enumerate(about):
+        start = now - timedelta(days=number, hours=3)
+        times = {"started_at": start, "beat_at": start, "finished_at": start}
+        _add(
+            engine, ReconcileRun, since=start - timedelta(hours=26), started_by=who, error=error,
+            **times | {"position": {}, "pages": 3, "bots_seen": 212} | fields,
         )  # fmt: skip
 
 

@@ -61,6 +61,8 @@ COLUMNS = {
     ("missed", "since"): "meeting_start",
     ("missed", "until"): "meeting_start",
     ("missed", "unresolved"): "resolved_at",
+    ("reconciles", "since"): "started_at",
+    ("reconciles", "until"): "started_at",
     ("calendar-users", "disconnected"): "google_connected",
     ("calendar-users", "gone"): "gone_at",
     ("findings", "since"): "starts_at",

@@ -1,6 +1,7 @@
 """Accepted and refused spellings of every setting, as tables for the tests."""
 
 from collections.abc import Callable, Mapping
+from datetime import time
 from typing import Any
 
 from pydantic import SecretStr
@@ -205,6 +206,8 @@ GOOD: Mapping[str, Mapping[str, object]] = {
             "http://k@localhost/2",
         )
     },
+    "reconcile_at": dict.fromkeys(["03:30", "3:30", "03:30:00", "03:30Z", "3:30 utc"], time(3, 30))
+    | dict.fromkeys(["off", "OFF", "none", "never", "0"], None),
     "retain_payload_days": dict(_DAYS),
     "retain_attempt_days": dict(_DAYS),
     "events_url": {text: [url] for text, url in _HOOKS.items()}
@@ -328,6 +331,7 @@ BAD: dict[str, list[str]] = {
         "ftp://hunter2@sentry.example/1",
         "https://hunter2@[sentry/1",
     ],
+    "reconcile_at": ["hunter2", "24:00", "3:60", "3", "0330", "3:30 am", "03:30:10", "03:30+01:00"],
     "retain_payload_days": _BAD_DAYS,
     "retain_attempt_days": _BAD_DAYS,
     "events_url": [*_BAD_HOOKS, f"{APP}/ok,ftp://hunter2.example"],

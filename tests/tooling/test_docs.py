@@ -17,7 +17,7 @@ from models.tables.calendar_finding import FindingKind
 from models.tables.delivery import Outcome
 from models.tables.link import EndReason
 from models.tables.missed_meeting import MissedReason
-from models.tables.reconcile_run import ReconcileRun
+from models.tables.reconcile_run import ReconcileRun, RunState
 from tests.conftest import ROOT, MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.support.calendar_app import calendar_settings
@@ -62,6 +62,7 @@ WORDS = {
     "rejection reason": tuple(Reason),
     "finding": get_args(FindingKind),
     "missed reason": get_args(MissedReason),
+    "reconcile state": get_args(RunState),
 }
 
 

@@ -51,6 +51,9 @@ ENTRIES = {
     "reconcile": Entry(
         "reconcile", "Compare with Recall's list of bots, and fill in what webhooks missed."
     ),
+    "reconciles": Entry(
+        "lists", "Comparisons with Recall's list of bots, and what each found, latest first."
+    ),
     "recordings": Entry("lists", "Recordings of bots, newest first."),
     "rejections": Entry("lists", "Requests that failed signature verification, newest first."),
     "relink": Entry(

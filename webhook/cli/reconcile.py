@@ -1,5 +1,6 @@
 """reconcile: find what webhooks missed with List Bots."""
 
+from contextlib import suppress
 from datetime import datetime
 
 import click
@@ -11,7 +12,7 @@ from webhook.cli.context import Session
 from webhook.cli.exit_codes import AWAY, NOTHING_FOUND
 from webhook.cli.output import print_json
 from webhook.cli.progress import progress
-from webhook.cli.recall import buckets_of, calendar_client
+from webhook.cli.recall import bot_list_client
 from webhook.cli.services import wakeup_of
 from webhook.web.validation import BadParameterError, checked
 from workers.recall_api.retry_policy import BACKOFF_CAP
@@ -42,20 +43,15 @@ def reconcile(
     short to be believed, 3 Recall or the database does not answer.
     """
     wanted = _wanted(session, since, every=every)
-    client = calendar_client(session, patience=BACKOFF_CAP, seconds=CALL_SECONDS)
-    reconciler = Reconciler(
-        session.writes(),
-        client,
-        buckets_of(session).bot_list,
-        session.settings.api_url,
-        wake=wakeup_of(session).send,
-    )
+    client = bot_list_client(session, patience=BACKOFF_CAP, seconds=CALL_SECONDS)
+    wake = wakeup_of(session).send
+    reconciler = Reconciler(session.writes(), client, session.actor(), wake=wake)
     try:
-        run = reconciler.open(wanted, afresh=restart)
+        done = _run(reconciler, reconciler.open(wanted, afresh=restart))
     except RunUnderWayError:
         click.echo("another process is running this; --restart starts a new run", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND) from None
-    _report(_run(reconciler, run), as_json=as_json)
+    _report(done, as_json=as_json)
 
 
 def _wanted(session: Session, since: str | None, *, every: bool) -> datetime | None:
@@ -91,7 +87,8 @@ def _run(reconciler: Reconciler, begun: RunProgress) -> RunProgress:
             return reconciler.run(begun, show)
         except KeyboardInterrupt:
             # Recorded at once; otherwise the next command would wait two minutes for this run.
-            reconciler.interrupt(latest, "interrupted")
+            with suppress(RunUnderWayError):
+                reconciler.interrupt(latest, "interrupted")
             raise
 
 

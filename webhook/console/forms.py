@@ -49,6 +49,7 @@ LABELS = {
     "after": "After position",
     "reason": "Reason",
     "MissedFilter.unresolved": "Not recorded since",
+    "ReconcileFilter.state": "State",
 }
 
 

@@ -40,7 +40,7 @@ NOT_FOUND = (
 # Not filters, so they are left out of links to the same list in another format.
 _PAGING = ("cursor", "limit", "format")
 # Lists without a place of their own in the navigation.
-_PLACES = {"calendar-users": "calendar", "findings": "calendar"}
+_PLACES = {"calendar-users": "calendar", "findings": "calendar", "reconciles": "overview"}
 
 View = Callable[..., AnyResponse]
 

@@ -51,6 +51,11 @@ _STATE_TONES = TONES | {
     "gone": "idle",
     "forbidden": "bad",
     "unfetchable": "bad",
+    "running": "wait",
+    "interrupted": "warn",
+    "complete": "good",
+    "incomplete": "warn",
+    "not_believed": "bad",
     "read": "idle",
     "write": "wait",
 }

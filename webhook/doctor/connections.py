@@ -35,7 +35,7 @@ def examine_connections(connection: Connection) -> Diagnosis:
     if found.used < TIGHT * found.most:
         return Diagnosis("ok", "connections", words)
     remedy = (
-        "a web process takes up to 7 and a worker 2, 3 during the nightly calendar check:"
+        "a web process takes up to 7 and a worker 2, up to 4 at night:"
         " scale down, or take a larger plan"
     )
     return Diagnosis("warning", "connections", words, remedy)

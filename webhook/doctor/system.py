@@ -17,6 +17,7 @@ from models.tables.schema_version import ENCODING, HEAD, version, wrong_encoding
 from webhook.doctor.alerts import examine_alerts
 from webhook.doctor.connections import examine_connections, way
 from webhook.doctor.deliveries import examine_deliveries
+from webhook.doctor.reconcile import examine_reconcile
 from webhook.doctor.result import Diagnosis
 
 # Beyond this, a fifth of the default timestamp tolerance is used up.
@@ -96,6 +97,7 @@ def _migrations(found: str | None) -> Diagnosis:
 def _work(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
     found = overview(connection)
     yield from examine_deliveries(connection, settings, found.at)
+    yield examine_reconcile(connection, settings, found.at)
     yield from examine_alerts(connection, settings)
     for alarm in alarms(connection, found):
         # Level failed, so that doctor and status both exit with 1 while an alarm is active.

@@ -111,6 +111,10 @@ def _gauges(found: Overview) -> Iterable[Metric]:
             last.statuses_missed,
             "Statuses that only the last reconcile found",
         )
+        values["reconcile_finished_timestamp_seconds"] = (
+            last.finished_at.timestamp(),
+            "When the last reconcile finished whose result is believed",
+        )
     for name, (value, words) in values.items():
         yield GaugeMetricFamily(PREFIX + name, words, value=value)
 

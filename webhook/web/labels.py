@@ -47,6 +47,10 @@ _LABELS = {
     # Why a meeting was missed.
     "bot_failed": "bot could not join",
     "no_bot": "no bot came",
+    # How a run of reconcile stands.
+    "incomplete": "the list kept changing",
+    "interrupted": "stopped before its end",
+    "not_believed": "Recall's list is too short",
     # Recording preferences.
     "record_confirmed": "confirmed meetings",
     "record_external": "external meetings",

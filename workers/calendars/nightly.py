@@ -4,7 +4,6 @@ It runs in a thread of the poller, with its own connections to the database and 
 come first: while bots are due it waits, and it uses at most a tenth of Recall's rate limits.
 """
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from workers.calendars.user_list import (
     recent_names,
     time_of_list,
 )
+from workers.db.nightly import NightlyThread
 from workers.db.transactions import in_transaction
 from workers.linking.backlog import look
 from workers.linking.context import WorkerContext
@@ -42,7 +42,6 @@ from workers.recall_api.schemas import is_usable_external_id
 from workers.recall_api.transport import LIST_BYTES, HttpClient
 from workers.shutdown import Stop
 
-LOOK_SECONDS = 60.0
 # Thirty users a minute, of the three hundred tokens that Recall allows.
 PACE_SECONDS = 2.0
 # The list of a big calendar may take three minutes.
@@ -59,30 +58,15 @@ class NightlyCheck:
         self._context = context
         self._stop = stop
         self._pace = pace
-        self._look_at = 0.0
-        self._thread: threading.Thread | None = None
+        self._thread = NightlyThread("calendars", context.engine, claim_nightly_run, self.run)
 
     def start_when_due(self) -> bool:
         """Start the check if it is due, looking once a minute; returns whether it was started."""
-        is_at_work = self._thread is not None and self._thread.is_alive()
-        if is_at_work or time.monotonic() < self._look_at:
-            return False
-        self._look_at = time.monotonic() + LOOK_SECONDS
-        with self._context.engine.begin() as connection:
-            run = claim_nightly_run(connection)
-        if run is None:
-            return False
-        # A daemon: the process must be able to end during a check.
-        work = threading.Thread(target=self.run, args=(run,), name="calendars", daemon=True)
-        self._thread = work
-        work.start()
-        return True
+        return self._thread.start_when_due()
 
     def join(self, seconds: float) -> bool:
         """Wait for a check that was started here; returns whether it is over."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-        return self._thread is None or not self._thread.is_alive()
+        return self._thread.join(seconds)
 
     def run(self, run: NightlyRun) -> NightlyRun:
         """Check every calendar that is left; after an interruption, any worker resumes it."""

@@ -26,6 +26,7 @@ from workers.outbox.links import adopt_links
 from workers.privacy.retention import Retention
 from workers.processes.heartbeat import Heartbeat
 from workers.queue.redis_news import RedisNews
+from workers.reconcile.nightly import NightlyReconcile
 from workers.shutdown import Stop
 
 # If work has not moved for so many sweeps in spite of wake-ups, the poller drains by itself: the
@@ -57,6 +58,7 @@ class Poller:
         self._backfills = [Backfill(context.engine, fill) for fill in fills]
         self._outcome_fill = OutcomeFill(context.engine)
         self._calendars = NightlyCheck(context, stop)
+        self._reconcile = NightlyReconcile(context, stop)
         self._alerts = Alerts(context, lambda: self._inbox.put(None))
         self._unmoved_since: float | None = None
         self._last_attempt = -1
@@ -74,6 +76,7 @@ class Poller:
             except queue.Empty:
                 continue
         self._alerts.finish()
+        self._reconcile.join()
 
     def sweep(self) -> float:
         """Look once and act on it; returns the seconds until the next look."""
@@ -90,6 +93,7 @@ class Poller:
             backfill.fill_when_due()
         self._outcome_fill.fill_when_due()
         self._calendars.start_when_due()
+        self._reconcile.start_when_due()
         self._alerts.run_when_due()
         every = self._context.settings.sweep_seconds
         return every if pending.next_due_in is None else min(every, pending.next_due_in)

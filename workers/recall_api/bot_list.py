@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from models.core.bot_status import LONGEST_WORD, MAX_FUTURE, Status, is_code
 from models.core.sanitize import plain_uuid, utc_time
+from workers.rate_limits.buckets import Bucket, Limits
 from workers.recall_api import parsing
+from workers.recall_api.client import Ask, Recall
 from workers.recall_api.errors import Endpoint, RecallError
 from workers.recall_api.paging import read_page
 from workers.recall_api.schemas import listed, read_object
+from workers.recall_api.turns import Turns
+from workers.shutdown import Stop
 
 PATH = "bot/"
 
@@ -32,6 +36,29 @@ class BotPage:
     unusable: int
     count: int | None
     next_path: str | None
+
+
+class BotListClient:
+    """List Bots over one connection; each page waits for its turn at most `patience` seconds."""
+
+    def __init__(
+        self,
+        recall: Recall,
+        limits: Limits,
+        bucket: Bucket,
+        *,
+        patience: float,
+        stop: Stop | None = None,
+    ) -> None:
+        self._recall = recall
+        self._bucket = bucket
+        self._turns = Turns(limits, patience=patience, stop=stop)
+
+    def page(self, path: str) -> BotPage:
+        """Read the page at this path, in its turn."""
+        ask, header = Ask(Endpoint.BOTS, path), self._recall.key_header()
+        raw = self._turns.call(Endpoint.BOTS, self._bucket, lambda: self._recall.call(ask, header))
+        return read_bot_page(raw, self._recall.base_url, datetime.now(UTC))
 
 
 def first_path(after: datetime | None, before: datetime | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
-from workers.rate_limits.buckets import Bucket, Buckets, Limits
+from workers.rate_limits.buckets import Buckets, Limits
 from workers.recall_api.calendar_schemas import (
     CalendarUser,
     ListedMeeting,
@@ -122,13 +122,7 @@ class CalendarClient:
         """List the workspace's users (https://docs.recall.ai/reference/calendar_users_list)."""
         query = urlencode({"email": email}) if email is not None else ""
         ask = Ask(Endpoint.USERS, _path(Endpoint.USERS, query))
-        bucket = self._buckets.users_list
-        return read_users(self._whole(ask, lambda page: self.by_key(page, bucket)))
-
-    def by_key(self, ask: Ask, bucket: Bucket) -> bytes:
-        """Make a call with the API key, in its turn, and return the body."""
-        header = self._recall.key_header()
-        return self._turns.call(ask.endpoint, bucket, lambda: self._recall.call(ask, header))
+        return read_users(self._whole(ask, self._by_key))
 
     def _whole(
         self, ask: Ask, call: Callable[[Ask], bytes], most: int = MOST_PAGES
@@ -145,6 +139,10 @@ class CalendarClient:
 
     def _object(self, ask: Ask, token: UserToken) -> Body:
         return read_object(self._as_user(ask, token), ask.endpoint)
+
+    def _by_key(self, ask: Ask) -> bytes:
+        bucket, header = self._buckets.users_list, self._recall.key_header()
+        return self._turns.call(ask.endpoint, bucket, lambda: self._recall.call(ask, header))
 
     def _as_user(self, ask: Ask, token: UserToken) -> bytes:
         bucket, header = self._buckets.of_user(token.external_id), token_header(token.token)

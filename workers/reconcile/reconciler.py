@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,15 +18,20 @@ from workers.db.counters import add_hourly_counts
 from workers.db.transactions import in_transaction
 from workers.linking.apply_deliveries import apply_all
 from workers.linking.relink import STAGGER_SECONDS
-from workers.rate_limits.buckets import Bucket
-from workers.recall_api.bot_list import BotPage, first_path, page_of, read_bot_page
-from workers.recall_api.calendar_client import CalendarClient
-from workers.recall_api.client import Ask
+from workers.recall_api.bot_list import BotListClient, BotPage, first_path, page_of
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.paging import Trail, is_too_short
 from workers.recall_api.retry_policy import Then, decide
 from workers.reconcile.merge import merge
-from workers.reconcile.runs import Position, RunProgress, begin, count_held, resume, save_progress
+from workers.reconcile.runs import (
+    Position,
+    RunProgress,
+    RunUnderWayError,
+    begin,
+    count_held,
+    resume_since,
+    save_progress,
+)
 
 # A bot that joined the day before may have ended within the window.
 MARGIN = timedelta(days=1)
@@ -38,40 +43,51 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(slots=True)
 class Reconciler:
-    """Starts or resumes one run; `wake` is called after a page that made bots due."""
+    """Starts or resumes one run; `wake` is called after a page that made bots due.
+
+    Before each page `may_go_on` is asked, and a run that may not is interrupted.
+    """
 
     engine: Engine
-    client: CalendarClient
-    bucket: Bucket
-    base_url: str
+    client: BotListClient
+    started_by: str
     wake: Callable[[], object] = lambda: None
     pause: Callable[[float], None] = time.sleep
+    may_go_on: Callable[[], bool] = lambda: True
     _seen: set[str] = field(default_factory=set)
     _trail: Trail = field(default_factory=lambda: Trail(Endpoint.BOTS))
 
     def open(self, since: datetime | None, *, afresh: bool = False) -> RunProgress:
         """Resume the unfinished run of this `since`, or begin one; RunUnderWayError."""
         with self.engine.begin() as connection:
-            resumed = None if afresh else resume(connection, since)
-            if resumed is not None:
-                return resumed
-            now = connection.execute(select(db_now())).scalar_one()
-            # A window in the past, since newly scheduled bots would shift its pages.
-            before = None if since is None else now
-            after = None if since is None else since - MARGIN
-            return begin(connection, since, Position(first_path(after, before)))
+            resumed = None if afresh else resume_since(connection, since)
+            return resumed or self.begin(connection, since)
+
+    def begin(self, connection: Connection, since: datetime | None) -> RunProgress:
+        """Begin a run of the bots that joined since then, or of all."""
+        now = connection.execute(select(db_now())).scalar_one()
+        # A window in the past, since newly scheduled bots would shift its pages.
+        before = None if since is None else now
+        after = None if since is None else since - MARGIN
+        position = Position(first_path(after, before))
+        return begin(connection, since, position, self.started_by)
 
     def run(
         self, progress: RunProgress, on_page: Callable[[RunProgress], None] = lambda _: None
     ) -> RunProgress:
-        """Read the list to its end; a page that cannot be fetched interrupts the run."""
+        """Read the list to its end; RunUnderWayError when another process has taken the run.
+
+        A page that cannot be fetched interrupts it.
+        """
         self._seen = set(progress.position.ids)
         while not progress.is_over:
+            if not self.may_go_on():
+                return self.interrupt(progress, "stopped")
             try:
                 progress = self._process(progress, self._page(progress.position.path))
             except RecallError as error:
                 return self.interrupt(progress, str(error))
-            except SQLAlchemyError:
+            except (SQLAlchemyError, RunUnderWayError):
                 raise
             except Exception as error:
                 # The next call must not wait for a run that nobody works on.
@@ -83,8 +99,7 @@ class Reconciler:
     def interrupt(self, progress: RunProgress, why: str) -> RunProgress:
         """Mark the run as interrupted, so that it can be resumed at once."""
         stopped = replace(progress, error=why)
-        in_transaction(self.engine, lambda connection: save_progress(connection, stopped))
-        return stopped
+        return in_transaction(self.engine, lambda connection: save_progress(connection, stopped))
 
     def _page(self, path: str) -> BotPage:
         self._trail.enter(path)
@@ -102,13 +117,12 @@ class Reconciler:
 
     def _ask(self, path: str) -> BotPage:
         try:
-            raw = self.client.by_key(Ask(Endpoint.BOTS, path), self.bucket)
+            return self.client.page(path)
         except RecallError as error:
             # The list has become shorter, and this page does not exist any more.
             if error.fault is Fault.NOT_FOUND and page_of(path) > 1:
                 return BotPage((), 0, 0, None)
             raise
-        return read_bot_page(raw, self.base_url, datetime.now(UTC))
 
     def _process(self, before: RunProgress, page: BotPage) -> RunProgress:
         # Apply first: deliveries that were received are not missed.
@@ -167,7 +181,7 @@ def _write(connection: Connection, progress: RunProgress, page: BotPage) -> RunP
     )
     if done.is_over:
         done = _distrust_short_list(connection, done)
-    save_progress(connection, done)
+    done = save_progress(connection, done)
     counts = {"bot": merged.bots_missed, "status": merged.statuses_missed}
     add_hourly_counts(connection, {("missed", what): n for what, n in counts.items() if n})
     return done

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, null, or_, select, update
 
 from models.tables.base import db_now
 from models.tables.bot import Bot
@@ -18,7 +18,7 @@ COUNTS = ("pages", "bots_seen", "bots_missed", "statuses_missed", "bots_due", "u
 
 
 class RunUnderWayError(Exception):
-    """Another process works on this run."""
+    """Another process works on this run, or has taken it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class RunProgress:
     since: datetime | None
     started_at: datetime
     position: Position
+    # As last written: whoever takes the run over writes another.
+    beat_at: datetime
     is_resumed: bool = False
     is_over: bool = False
     pages: int = 0
@@ -80,32 +82,48 @@ class RunProgress:
     error: str | None = None
 
 
-def begin(connection: Connection, since: datetime | None, position: Position) -> RunProgress:
+def begin(
+    connection: Connection, since: datetime | None, position: Position, started_by: str
+) -> RunProgress:
     """Begin a run."""
     times = {"started_at": db_now(), "beat_at": db_now()}
-    row = {"since": since, "position": asdict(position)}
-    statement = insert(ReconcileRun).values(**row, **times)
-    made = connection.execute(statement.returning(ReconcileRun.id, ReconcileRun.started_at)).one()
-    return RunProgress(made.id, since, made.started_at, position)
+    row = {"since": since, "position": asdict(position), "started_by": started_by}
+    made = insert(ReconcileRun).values(**row, **times)
+    columns = (ReconcileRun.id, ReconcileRun.started_at, ReconcileRun.beat_at)
+    found = connection.execute(made.returning(*columns)).one()
+    return RunProgress(found.id, since, found.started_at, position, found.beat_at)
 
 
-def resume(connection: Connection, since: datetime | None) -> RunProgress | None:
+def resume_since(connection: Connection, since: datetime | None) -> RunProgress | None:
     """Resume the latest unfinished run of this `since`; RunUnderWayError if it is active."""
     same = ReconcileRun.since.is_(None) if since is None else ReconcileRun.since == since
-    latest = select(ReconcileRun.__table__).where(same, ReconcileRun.finished_at.is_(None))
+    return _resume(connection, same)
+
+
+def resume_run(connection: Connection, run_id: int) -> RunProgress | None:
+    """Resume this run; None if it is over, RunUnderWayError if it is active."""
+    return _resume(connection, ReconcileRun.id == run_id)
+
+
+def _resume(connection: Connection, wanted: ColumnElement[bool]) -> RunProgress | None:
+    latest = select(ReconcileRun.__table__).where(wanted, ReconcileRun.finished_at.is_(None))
     row = connection.execute(latest.order_by(ReconcileRun.id.desc()).limit(1)).one_or_none()
     if row is None:
         return None
     is_free = or_(ReconcileRun.error.is_not(None), ReconcileRun.beat_at < db_now(-DEAD_SECONDS))
     mine = update(ReconcileRun).where(ReconcileRun.id == row.id, is_free)
-    if not connection.execute(mine.values(error=null(), beat_at=db_now())).rowcount:
+    taken = mine.values(error=null(), beat_at=db_now()).returning(ReconcileRun.beat_at)
+    beat_at = connection.execute(taken).scalar_one_or_none()
+    if beat_at is None:
         raise RunUnderWayError
     kept = Position(**{**row.position, "ids": tuple(row.position["ids"])})
     # One page back: deletions since then have moved later bots onto it.
     path = at_page(kept.path, page - 1) if (page := page_of(kept.path)) > 1 else kept.path
     counts = {name: getattr(row, name) for name in COUNTS}
     position = replace(kept, path=path)
-    return RunProgress(row.id, since, row.started_at, position, is_resumed=True, **counts)
+    return RunProgress(
+        row.id, row.since, row.started_at, position, beat_at, is_resumed=True, **counts
+    )
 
 
 def unfinished(connection: Connection) -> datetime | None:
@@ -128,12 +146,16 @@ def count_held(connection: Connection, progress: RunProgress) -> int:
     return connection.scalar(select(func.count()).select_from(held)) or 0
 
 
-def save_progress(connection: Connection, progress: RunProgress) -> None:
-    """Save the progress of a run."""
+def save_progress(connection: Connection, progress: RunProgress) -> RunProgress:
+    """Save the progress of a run; RunUnderWayError if another process has taken it over."""
     values = {name: getattr(progress, name) for name in COUNTS}
     values |= {"is_complete": progress.is_complete, "error": progress.error}
     values |= {"position": asdict(progress.position), "beat_at": db_now()}
     if progress.is_over:
         values["finished_at"] = db_now()
-    run = update(ReconcileRun).where(ReconcileRun.id == progress.run_id)
-    connection.execute(run.values(values))
+    mine = (ReconcileRun.id == progress.run_id) & (ReconcileRun.beat_at == progress.beat_at)
+    saved = update(ReconcileRun).where(mine).values(values).returning(ReconcileRun.beat_at)
+    beat_at = connection.execute(saved).scalar_one_or_none()
+    if beat_at is None:
+        raise RunUnderWayError
+    return replace(progress, beat_at=beat_at)

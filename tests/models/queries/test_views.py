@@ -60,6 +60,7 @@ CONTRACT = {
         "run_id": COUNT, "since": TIME, "started_at": TIME, "finished_at": TIME,
         "is_complete": FLAG, "error": TEXT, "pages": COUNT, "bots_seen": COUNT,
         "bots_missed": COUNT, "statuses_missed": COUNT, "bots_due": COUNT, "unusable": COUNT,
+        "started_by": TEXT, "state": TEXT,
     },
     "relink_batch_log": {
         "batch_id": COUNT, "retried_at": TIME, "actor": TEXT, "bot_id": TEXT, "outcome": TEXT,
@@ -95,7 +96,11 @@ CONTRACT = {
     },
     "title_search": {"meeting_id": TEXT, "words": WORDS},
 }  # fmt: skip
-UNTYPED = {"event_log": ("endpoints",), "relink_batch_log": ("outcome", "reason")}
+UNTYPED = {
+    "event_log": ("endpoints",),
+    "reconcile_log": ("state",),
+    "relink_batch_log": ("outcome", "reason"),
+}
 KINDS = {
     "character varying": TEXT, "VARCHAR": TEXT,
     "timestamp with time zone": TIME, "DATETIME": TIME,

@@ -412,8 +412,8 @@ def test_help_and_completion_need_no_settings(typist: MakeTypist) -> None:
     assert "complete" in ada.piped("completion", "bash").out
     words = {"_RECALL_LINKS_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     assert ada.piped(COMP_WORDS="recall-links re", **words).out.split() == [
-        "plain,reconcile", "plain,recordings", "plain,rejections", "plain,relink",
-        "plain,reverify",
+        "plain,reconcile", "plain,reconciles", "plain,recordings", "plain,rejections",
+        "plain,relink", "plain,reverify",
     ]  # fmt: skip
     words["COMP_CWORD"] = "3"
     said = ada.piped(COMP_WORDS="recall-links links --link-state p", **words)

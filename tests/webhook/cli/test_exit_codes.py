@@ -65,6 +65,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "calendar findings": (),
     "missed": (),
     "failures": (),
+    "reconciles": (),
     "recordings": (),
     "events list": (),
     "events resend": ("--type", "link.created"),

@@ -90,7 +90,9 @@ def test_completion_knows_commands_and_options() -> None:
     """By what was typed of them."""
     complete = ShellComplete(cli, {}, "recall-links", "_RECALL_LINKS_COMPLETE")
     found = {one.value: one.help for one in complete.get_completions([], "re")}
-    assert set(found) == {"reconcile", "recordings", "rejections", "relink", "reverify"}
+    assert set(found) == {
+        *("reconcile", "reconciles", "recordings", "rejections", "relink", "reverify")
+    }
     assert found["relink"] == ENTRIES["relink"].summary
     options = {one.value for one in complete.get_completions(["links"], "--c")}
     assert {"--columns", "--csv", "--current"} <= options

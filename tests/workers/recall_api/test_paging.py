@@ -305,7 +305,7 @@ def test_a_reconcile_that_breaks_is_free_at_once(
         raise RuntimeError("a bug of ours")
 
     with monkeypatch.context() as patched:
-        patched.setattr("workers.reconcile.reconciler.read_bot_page", broken)
+        patched.setattr("workers.recall_api.bot_list.read_bot_page", broken)
         with pytest.raises(RuntimeError):
             tell(*SINCE)
     assert told(tell("reconcile", "--json"))["bots_seen"] == 3

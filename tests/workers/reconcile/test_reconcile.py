@@ -24,8 +24,7 @@ from webhook.services.reader import Reader
 from workers.linking.apply_deliveries import apply_all
 from workers.linking.drain import Drain
 from workers.rate_limits.buckets import Bucket, Buckets, Grant, LocalLimits, SteadyLimits
-from workers.recall_api.bot_list import read_bot_page
-from workers.recall_api.calendar_client import CalendarClient
+from workers.recall_api.bot_list import BotListClient, read_bot_page
 from workers.recall_api.client import Recall
 from workers.recall_api.errors import RecallError
 from workers.recall_api.transport import HttpClient, make_ssl_context
@@ -294,11 +293,9 @@ def test_each_page_waits_for_its_turn_in_the_shared_bucket(
             return Grant(count)
 
     wire = HttpClient(make_ssl_context())
-    buckets = Buckets()
-    client = CalendarClient(
-        Recall(wire, recall.url, recall.api_key), Noting(None, LocalLimits()), buckets
-    )
-    reconciler = Reconciler(engine, client, buckets.bot_list, recall.url)
+    asking, limits = Recall(wire, recall.url, recall.api_key), Noting(None, LocalLimits())
+    client = BotListClient(asking, limits, Buckets().bot_list, patience=3)
+    reconciler = Reconciler(engine, client, "ann")
     done = reconciler.run(reconciler.open(None))
     wire.close()
     assert done.pages == 3
