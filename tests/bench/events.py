@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from tests.bench.environment import Fake, Ground, connected, until
 from tests.bench.plan import Plan, interleaved
 from tests.bench.results import Figure, Results, percentile, ratio
-from tests.bench.workers import OURS, Contender, measure, start
+from tests.bench.workers import OURS, Contender, Slice, measure, start
 from tests.bench.world import World
 from tests.lab.http.line import Line
 from tests.lab.http.serving import Server
@@ -87,21 +87,21 @@ def run(ground: Ground, plan: Plan, results: Results) -> None:
     """Link bots in interleaved rounds, then one at a time."""
     fake = ground.fake("--delay-ms", str(CALL_MS))
     bots = LINKS_A_SECOND * plan.size(8, 2)
-    speeds: dict[str, list[float]] = {name: [] for name in NAMES}
+    slices: dict[str, list[Slice]] = {name: [] for name in NAMES}
     rates: dict[str, list[float]] = {name: [] for name in NAMES}
     with _services(ground, fake) as services:
         for turn, name in interleaved(NAMES, plan.rounds):
             plan.say(f"events, round {turn + 1} of {plan.rounds}: {name}")
             found, arrivals = _slice(services[name], bots)
-            speeds[name].append(found)
+            slices[name].append(found)
             if arrivals:
                 rates[name].append(_rate(arrivals))
         delays = {}
         for name in (ANSWERING, BESIDE):
             plan.say(f"events, one bot at a time: {name}")
-            slices = [_slice(services[name], 1)[1] for _ in range(plan.size(40, 10))]
-            delays[name] = [one.milliseconds for some in slices for one in some]
-    _tell(speeds, rates, delays, results)
+            some = [_slice(services[name], 1)[1] for _ in range(plan.size(40, 10))]
+            delays[name] = [one.milliseconds for arrivals in some for one in arrivals]
+    _tell(slices, rates, delays, results)
 
 
 @contextmanager
@@ -129,13 +129,13 @@ def _services(ground: Ground, fake: Fake) -> Iterator[dict[str, Service]]:
         }
 
 
-def _slice(service: Service, bots: int) -> tuple[float, Sequence[Arrival]]:
-    """Links a second, and the events that came of them."""
+def _slice(service: Service, bots: int) -> tuple[Slice, Sequence[Arrival]]:
+    """What linking so many bots took, and the events that came of them."""
     service.rest()
     before = len(service.sink.arrivals) if service.sink else 0
     found = measure(service.worker, World(), bots)
     service.rest()
-    return found.per_second, service.sink.arrivals[before:] if service.sink else []
+    return found, service.sink.arrivals[before:] if service.sink else []
 
 
 def _rate(arrivals: Sequence[Arrival]) -> float:
@@ -144,7 +144,7 @@ def _rate(arrivals: Sequence[Arrival]) -> float:
 
 
 def _tell(
-    speeds: dict[str, list[float]],
+    slices: dict[str, list[Slice]],
     rates: dict[str, list[float]],
     delays: dict[str, list[float]],
     results: Results,
@@ -153,9 +153,14 @@ def _tell(
         note = f"{CALL_MS} ms a call"
         results.add(Figure(ROOM, what, tuple(values), unit, note=note, **target))
 
+    speeds = {name: [one.per_second for one in found] for name, found in slices.items()}
+    # On a machine with other work, what says more than the time that it took.
+    cpu = {name: [one.cpu_ms for one in found] for name, found in slices.items()}
     slowed = ratio(speeds[HANGING], speeds[NONE])
     add(f"links a second, {HANGING} to none", slowed, "×", at_least=0.95)
     add(f"links a second, {ANSWERING} to none", ratio(speeds[ANSWERING], speeds[NONE]), "×")
+    add(f"CPU a link, {HANGING} to none", ratio(cpu[HANGING], cpu[NONE]), "×")
+    add(f"CPU a link, {ANSWERING} to none", ratio(cpu[ANSWERING], cpu[NONE]), "×")
     add(f"links a second, {NONE}", speeds[NONE], "")
     for name in (ANSWERING, BESIDE):
         add(f"events delivered a second, {name}", rates[name], "")
