@@ -27,14 +27,14 @@ PAGES = [
 
 
 @pytest.fixture
-def full(engine: Engine) -> Engine:
+def busy(engine: Engine) -> Engine:
     """A database with a day of work in it."""
     furnish(engine, bots=60)
     return engine
 
 
 def test_a_read_session_sees_no_button_and_changes_nothing(
-    reader: FlaskClient, full: Engine
+    reader: FlaskClient, busy: Engine
 ) -> None:
     """403 also when it sends the form by hand."""
     for path in (
@@ -50,45 +50,45 @@ def test_a_read_session_sees_no_button_and_changes_nothing(
         assert 'type="checkbox" name="bot_ids"' not in html
     response = post(reader, "/console/relink", bot_ids=GIVEN_UP, confirm="1")
     assert response.status_code == 403
-    assert bot_row(full, GIVEN_UP).link_state == "failed"
+    assert bot_row(busy, GIVEN_UP).link_state == "failed"
 
 
-def test_one_bot_is_previewed_put_back_and_audited(writer: FlaskClient, full: Engine) -> None:
+def test_one_bot_is_previewed_put_back_and_audited(writer: FlaskClient, busy: Engine) -> None:
     """The preview changes nothing; the audit names the bot and who did it."""
     preview = post(writer, "/console/relink", bot_ids=GIVEN_UP)
     assert preview.status_code == 200
     assert "Retry 1 bot" in preview.text
     assert GIVEN_UP[:8] in preview.text
-    assert bot_row(full, GIVEN_UP).link_state == "failed"
+    assert bot_row(busy, GIVEN_UP).link_state == "failed"
     response = post(writer, "/console/relink", bot_ids=GIVEN_UP, confirm="1")
     assert response.status_code == 303
-    assert bot_row(full, GIVEN_UP).link_state == "pending"
+    assert bot_row(busy, GIVEN_UP).link_state == "pending"
     result = writer.get(response.location).text
     assert "1 bot queued for retry" in result
-    newest = rows(full, Audit)[-1]
+    newest = rows(busy, Audit)[-1]
     assert (newest.action, newest.subject) == ("relink", GIVEN_UP)
     assert newest.actor in result
     assert newest.actor in writer.get("/console/audit").text
 
 
 def test_all_that_match_are_put_back_staggered_with_a_count(
-    writer: FlaskClient, full: Engine
+    writer: FlaskClient, busy: Engine
 ) -> None:
     """A count and a sample first; then as many as were counted, four a second."""
-    failed = len(rows(full, Bot, link_state="failed"))
+    failed = len(rows(busy, Bot, link_state="failed"))
     preview = writer.get("/console/relink?link_state=failed")
     assert f"Retry {failed} bots" in preview.text
-    assert rows(full, Bot, link_state="failed")
+    assert rows(busy, Bot, link_state="failed")
     response = post(writer, "/console/relink", link_state="failed", confirm="1")
     assert f"{failed} bots queued for retry" in writer.get(response.location).text
-    assert rows(full, Bot, link_state="failed") == []
-    details = rows(full, Audit)[-1].details
+    assert rows(busy, Bot, link_state="failed") == []
+    details = rows(busy, Audit)[-1].details
     assert details == {"asked": {"link_state": "failed"}, "relinked": failed, "batch": 2}
-    due = sorted(row.due_at for row in rows(full, Bot, link_state="pending") if row.id != RETRIED)
+    due = sorted(row.due_at for row in rows(busy, Bot, link_state="pending") if row.id != RETRIED)
     assert (due[-1] - due[0]).total_seconds() == pytest.approx((failed - 1) / 4, abs=0.2)
 
 
-def test_a_chosen_few_are_put_back(writer: FlaskClient, full: Engine) -> None:
+def test_a_chosen_few_are_put_back(writer: FlaskClient, busy: Engine) -> None:
     """The boxes of a list, many under one name."""
     chosen = [bot_id(3), bot_id(53)]
     preview = post(writer, "/console/relink", bot_ids=chosen)
@@ -98,10 +98,10 @@ def test_a_chosen_few_are_put_back(writer: FlaskClient, full: Engine) -> None:
 
 
 def test_the_bots_of_one_cause_are_previewed_from_the_page_of_failures(
-    writer: FlaskClient, reader: FlaskClient, full: Engine
+    writer: FlaskClient, reader: FlaskClient, busy: Engine
 ) -> None:
     """As many as the page counts, none of them without meetings; a read token is not offered it."""
-    failing = [row for row in rows(full, Bot) if row.link_state in ("failed", "partial")]
+    failing = [row for row in rows(busy, Bot) if row.link_state in ("failed", "partial")]
     wanted = {row.id for row in failing if (row.last_error or "").startswith("bot_not_found")}
     html = writer.get("/console/failures").text
     (retry,) = re.findall(r'href="(/console/relink\?[^"]*bot_not_found)"', html)
@@ -121,31 +121,31 @@ def test_the_bots_of_one_cause_are_previewed_from_the_page_of_failures(
     ],
 )
 def test_no_careless_form_puts_everything_back(
-    writer: FlaskClient, full: Engine, fields: dict[str, str], words: str
+    writer: FlaskClient, busy: Engine, fields: dict[str, str], words: str
 ) -> None:
     """Neither the preview nor the change."""
-    before = len(rows(full, Audit))
+    before = len(rows(busy, Audit))
     for more in ({}, {"confirm": "1"}):
         response = post(writer, "/console/relink", **fields, **more)
         assert response.status_code == 400
         assert words in response.text or "bot_ids or a filter" in response.text
-    assert len(rows(full, Audit)) == before
+    assert len(rows(busy, Audit)) == before
 
 
-def test_nothing_changes_on_get(writer: FlaskClient, full: Engine) -> None:
+def test_nothing_changes_on_get(writer: FlaskClient, busy: Engine) -> None:
     """Whatever the address says."""
-    before = len(rows(full, Audit))
+    before = len(rows(busy, Audit))
     for path in PAGES:
         joint = "&" if "?" in path else "?"
         writer.get(f"{path}{joint}confirm=1")
     assert writer.get(f"/console/relink?bot_ids={GIVEN_UP}&confirm=1").status_code == 200
     assert writer.get("/console/logout").status_code == 404
-    assert bot_row(full, GIVEN_UP).link_state == "failed"
-    assert len(rows(full, Audit)) == before
+    assert bot_row(busy, GIVEN_UP).link_state == "failed"
+    assert len(rows(busy, Audit)) == before
 
 
 def test_a_form_that_is_not_ours_changes_nothing(
-    app: Flask, writer: FlaskClient, full: Engine
+    app: Flask, writer: FlaskClient, busy: Engine
 ) -> None:
     """No token of the form, another session's, or a request from another site."""
     fields = {"bot_ids": GIVEN_UP, "confirm": "1"}
@@ -161,10 +161,10 @@ def test_a_form_that_is_not_ours_changes_nothing(
         response = writer.post("/console/relink", data=fields | more, headers=headers)
         assert response.status_code == 403
         assert response.mimetype == "text/html"
-    assert bot_row(full, GIVEN_UP).link_state == "failed"
+    assert bot_row(busy, GIVEN_UP).link_state == "failed"
 
 
-def test_the_api_takes_a_cookie_for_reading_alone(writer: FlaskClient, full: Engine) -> None:
+def test_the_api_takes_a_cookie_for_reading_alone(writer: FlaskClient, busy: Engine) -> None:
     """A script changes with a bearer token, which no other site can make a browser send."""
     assert writer.get("/api/links").status_code == 200
     assert writer.get("/metrics").status_code == 200
@@ -175,7 +175,7 @@ def test_the_api_takes_a_cookie_for_reading_alone(writer: FlaskClient, full: Eng
     assert response.status_code == 202
 
 
-def test_every_page_is_read_from_either_database(reader: FlaskClient, full: Engine) -> None:
+def test_every_page_is_read_from_either_database(reader: FlaskClient, busy: Engine) -> None:
     """PostgreSQL and SQLite: the reads are the API's, the audit's are tried here."""
     for path in PAGES:
         assert reader.get(path).status_code == 200, path
@@ -189,10 +189,10 @@ def test_every_page_is_read_from_either_database(reader: FlaskClient, full: Engi
 
 
 def test_a_relative_time_is_confirmed_as_it_was_previewed(
-    writer: FlaskClient, full: Engine
+    writer: FlaskClient, busy: Engine
 ) -> None:
     """The form has the moment itself: the hour before the click would be another."""
-    assert rows(full, Bot, link_state="failed")
+    assert rows(busy, Bot, link_state="failed")
     html = writer.get("/console/relink?link_state=failed&since=-1h").text
     (moment,) = re.findall(r'name="since" value="([^"]+)"', html)
     ago = datetime.now(UTC) - datetime.fromisoformat(moment)
