@@ -236,6 +236,7 @@ NAMES = (
     "external_id",
     "meeting_title",
     "calendar_user_id",
+    "started_by",
 )
 
 
