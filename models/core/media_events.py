@@ -22,7 +22,7 @@ _CODES = frozenset({"processing", "paused", "done", "failed", DELETED})
 
 @dataclass(frozen=True, slots=True)
 class MediaNews:
-    """One state of a recording, or of one thing made of it, as Recall told it."""
+    """One state of a recording, or of one thing made of it, as Recall reported it."""
 
     recording_id: str
     kind: str

@@ -1,6 +1,6 @@
 """Plain words for Recall's sub codes: why a bot left, or never got in.
 
-The set is open (https://docs.recall.ai/docs/sub-codes): an unknown one is told as it came. Each
+The set is open (https://docs.recall.ai/docs/sub-codes): an unknown one is shown as it came. Each
 entry goes on where "the bot" begins.
 """
 

@@ -145,12 +145,12 @@ def webhooks_missed(context: AlarmContext) -> str | None:
 
 def events_failing(context: AlarmContext) -> str | None:
     """Detect an endpoint that gets no events."""
-    told = [
+    parts = [
         f"{one.name} {_how_it_fails(one)}"
         for one in context.overview.endpoints
         if one.is_off or one.seconds >= FAILING_SECONDS
     ]
-    return ", ".join(told) or None
+    return ", ".join(parts) or None
 
 
 def _how_it_fails(endpoint: TroubledEndpoint) -> str:

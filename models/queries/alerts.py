@@ -90,7 +90,7 @@ ALARMS = (
         "Fewer bots than usual record",
         "`recall-links bots --recorded false` lists them with the reason;"
         " docs/troubleshooting.md says what to do about each."
-        " If nobody lets the bots in, tell whoever hosts the meetings",
+        " If nobody lets the bots in, tell the hosts of the meetings",
         bot_ends.not_recorded,
     ),
     AlarmKind(

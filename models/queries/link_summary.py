@@ -30,13 +30,13 @@ def why(bot: BotRow, links: Sequence[LinkRow], now: datetime, circuit: Circuit =
 
 
 def _recording(bot: BotRow) -> str:
-    told = describe_end(bot.bot_status, bot.ended_sub_code, recorded=bot.recorded)
-    if told is None:
+    end = describe_end(bot.bot_status, bot.ended_sub_code, recorded=bot.recorded)
+    if end is None:
         return ""
     length = ""
     if bot.recorded and bot.recorded_from and bot.recorded_until:
         length = f" for {duration((bot.recorded_until - bot.recorded_from).total_seconds())}"
-    return f" {told[0].upper()}{told[1:]}{length}."
+    return f" {end[0].upper()}{end[1:]}{length}."
 
 
 def _unknown(bot: BotRow, _links: list[LinkRow]) -> str:

@@ -51,7 +51,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
-    """The database's clock at this statement, shifted by some seconds: what leases are told by."""
+    """The database's clock at this statement, shifted by some seconds; leases go by it."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -117,6 +117,6 @@ ROW_ID = BigInteger().with_variant(Integer, "sqlite")
 
 
 def database_time(connection: Connection) -> datetime:
-    """Return the database's clock, by which everything here is told."""
+    """Return the database's clock, which every time here is read from."""
     now: datetime = connection.execute(select(db_now())).scalar_one()
     return now

@@ -1,4 +1,4 @@
-"""Bots: their status as the webhooks tell it, and whether their link is owed."""
+"""Bots: their status as the webhooks report it, and whether their link is owed."""
 
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -50,7 +50,7 @@ class Bot(Base):
     recorded_until: Mapped[datetime | None]
     # Why the bot left or never got in: of `call_ended` or `fatal`, not of a later `done`.
     ended_sub_code: Mapped[str | None] = mapped_column(info=at_most(LONGEST_WORD))
-    # Of what the last `bot.ended` told: the same end is told once.
+    # Of the last `bot.ended`: the same end is reported once.
     ended_digest: Mapped[str | None]
 
     # In the index's own words, or a question would not be known to imply its predicate.

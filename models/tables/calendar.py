@@ -61,7 +61,7 @@ class CalendarMeeting(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     # No foreign key: rows come in any order, and erasing a user must not fail on history.
     calendar_user_id: Mapped[str | None]
-    # The meeting's own times once it was found; until then as the bot's body told them.
+    # The meeting's own times once it was found; until then those in the bot's body.
     start_time: Mapped[datetime]
     end_time: Mapped[datetime]
     state: Mapped[str]

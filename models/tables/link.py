@@ -21,7 +21,7 @@ class Link(Base):
     meeting_id: Mapped[str] = mapped_column(primary_key=True)
     calendar_user_id: Mapped[str | None]
     external_id: Mapped[str | None] = mapped_column(info=EXTERNAL_ID)
-    # As the bot's body told them: a fetch is saved while they stand still.
+    # As in the bot's body: a fetch is saved while they stand still.
     seen_start: Mapped[datetime]
     seen_end: Mapped[datetime]
     linked_at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""All tables in one place: whoever needs the whole metadata imports this."""
+"""All tables in one place: import this to have the whole metadata."""
 
 from collections.abc import Callable
 from typing import Any

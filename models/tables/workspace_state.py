@@ -23,7 +23,7 @@ ALERTS = "alerts"
 
 
 class WorkspaceState(Base):
-    """One shared fact by its name; whoever learns it last writes it."""
+    """One shared fact by its name; the last writer wins."""
 
     __tablename__ = "workspace_state"
 

@@ -14,7 +14,7 @@ from tests.support.processes import until
 WEB = [point for point, where in POINTS.items() if where.startswith("webhook")]
 IN_CI = (
     *("between commit and answer", "applying, bots written", "claimed", "meeting fetched"),
-    *("saving, before the commit", "saved", "telling, events written", "delivery posted"),
+    *("saving, before the commit", "saved", "reporting, events written", "delivery posted"),
 )
 
 

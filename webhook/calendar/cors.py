@@ -36,7 +36,7 @@ class Cors:
         return answer
 
     def after(self, request: Request, answer: Response) -> Response:
-        """Let an allowed page read the response, and tell caches that it depends on the origin."""
+        """Let an allowed page read the response, and mark it for caches as the origin's own."""
         origin = request.headers.get("origin")
         # The exact origin, never *; on errors too, so that a page can read the reason.
         if origin in self._allowed and origin is not None:

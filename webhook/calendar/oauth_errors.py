@@ -52,7 +52,7 @@ TOKEN = Failure(
 TENANT = Failure(
     title="The app is not available to your organisation",
     what="The Microsoft app is registered for a single organisation.",
-    you="Contact whoever runs this application.",
+    you="Contact the operator of this application.",
     operator="Register a new Microsoft app with “Accounts in any organizational directory"
     " (Multitenant) and personal Microsoft accounts”: changing an existing one may not help.",
     words=("multitenant", "multi-tenant", "aadsts50194", "aadsts700016", "aadsts50020"),
@@ -61,7 +61,7 @@ TENANT = Failure(
 REFRESH = Failure(
     title="The provider did not grant lasting access",
     what="Its answer had no refresh token (refresh_token missing from oAuth response).",
-    you="Connect again. If it fails again, contact whoever runs this application.",
+    you="Connect again. If it fails again, contact the operator of this application.",
     operator="Compare the client id and secret in Recall's dashboard with the provider's. For"
     " Microsoft, the app must be multitenant with personal accounts: register a new one.",
     words=("refresh_token", "refresh token", "invalid_client"),
@@ -69,7 +69,7 @@ REFRESH = Failure(
 REDIRECT = Failure(
     title="The return address is not registered",
     what="The provider or Recall does not accept the address that you should return to.",
-    you="Contact whoever runs this application.",
+    you="Contact the operator of this application.",
     operator="Register PUBLIC_URL/calendar/callback/… at the provider, exactly: recall-links"
     " doctor prints it.",
     words=("redirect_uri", "redirect_url", "aadsts50011"),

@@ -83,7 +83,7 @@ def _print_explained(found: Explained) -> None:
     for key, value in (bot.bot_metadata or {}).items():
         say((f"  {key} = {value}", "dim"))
     for moment in timeline(found):
-        say((f"  {visible(moment.at)}  ", "dim"), (_told(moment), ""))
+        say((f"  {visible(moment.at)}  ", "dim"), (_described(moment), ""))
         for call in moment.calls:
             say((f"{'':26}{_call(call)}", "dim"))
     for link in found.links:
@@ -98,7 +98,7 @@ def _print_explained(found: Explained) -> None:
         say((f"  = in the same meeting: bot {link.bot_id}, for {link.external_id}", "yellow"))
 
 
-def _told(moment: Moment) -> str:
+def _described(moment: Moment) -> str:
     took = None if moment.ms is None else f"{moment.ms} ms"
     words = (moment.kind, moment.what, moment.outcome, took, *moment.notes)
     return " · ".join(word for word in words if word)

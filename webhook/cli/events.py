@@ -1,4 +1,4 @@
-"""events: what others are told, as a list or followed as it happens."""
+"""events: the events that are sent to others, as a list or followed as they happen."""
 
 import json
 import time
@@ -39,7 +39,7 @@ def _run(context: click.Context, /, *, follow: bool, **given: Any) -> None:
 
 def _follow(session: Session, wanted: EventFilter) -> None:
     for row in _feed(session, wanted):
-        # A line an event, and each at once: whoever reads is a program.
+        # One line an event, flushed at once: the reader is a program.
         click.echo(json.dumps(plain(row), ensure_ascii=False))
 
 

@@ -1,4 +1,4 @@
-"""person: what is stored about whoever has an address, user or guest, and its erasing."""
+"""person: what is stored about the person at an address, user or guest, and its erasure."""
 
 import sys
 from dataclasses import asdict

@@ -74,7 +74,7 @@ def init_app(app: Flask, settings: Settings, access: Access, services: Services)
 
 
 def home() -> Response:
-    """Send a browser to the console; tell a script where things are."""
+    """Send a browser to the console; show a script the addresses."""
     best = request.accept_mimetypes.best_match(["application/json", "text/html"])
     if best == "text/html":
         response = Response("", 302, {"Location": f"{PREFIX}/"})

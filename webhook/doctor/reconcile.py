@@ -16,7 +16,7 @@ SEE = "`recall-links reconciles` lists the runs, each with what it found"
 
 
 def examine_reconcile(connection: Connection, settings: Settings, now: datetime) -> Diagnosis:
-    """Look at the last run, whoever started it."""
+    """Examine the last run, scheduled or manual."""
     at, run = settings.reconcile_at, last_run(connection)
     if run is None:
         begins = f"begins at {at:%H:%M} UTC" if at else "does not begin: RECONCILE_AT is off"

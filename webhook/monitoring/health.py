@@ -23,7 +23,7 @@ class Health:
         self.is_draining = False
 
     def checks(self) -> dict[str, str]:
-        """Return each part's state: ok, or why not. It tells strangers nothing more."""
+        """Return each part's state: ok, or why not. Strangers learn nothing more."""
         return {
             "serving": "draining" if self.is_draining else "ok",
             "database": self._database(),

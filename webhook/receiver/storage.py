@@ -184,7 +184,7 @@ def _is_of_a_row(error: Exception) -> bool:
 def _refuse_one(row: Row, error: Exception) -> Outcome:
     what = classify(error)
     if what is ErrorKind.BUG and _once_per_second.is_due():
-        # With a traceback for whoever has to fix it; one a second is enough.
+        # With a traceback for the developer; one a second is enough.
         logger.error("not stored", delivery_id=row["id"], exc_info=error)
     else:
         logger.warning("not stored", delivery_id=row["id"], error=reason(error))

@@ -157,10 +157,10 @@ class _Calls:
             wake()
 
     def _report(self) -> str | None:
-        url, told = self._settings.alert_webhook_url, news(self.turn.episodes, self.turn.at)
-        if url is None or not told:
+        url, reported = self._settings.alert_webhook_url, news(self.turn.episodes, self.turn.at)
+        if url is None or not reported:
             return None
-        body = message(told, self._settings.public_url)
+        body = message(reported, self._settings.public_url)
         return deliver(self._http, "POST", url.get_secret_value(), body, seconds=self._seconds)
 
     def _beat(self) -> str | None:

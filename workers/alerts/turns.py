@@ -97,8 +97,8 @@ def _maybe(text: str | None, latest: datetime) -> datetime | None:
 
 def _episode_json(episode: Episode) -> dict[str, Any]:
     times = {name: getattr(episode, name) for name in ("since", "seen_at", "reported_at")}
-    told = {name: moment.isoformat() if moment else None for name, moment in times.items()}
-    return {"alarm": asdict(episode.alarm), "phase": episode.phase, **told}
+    moments = {name: moment.isoformat() if moment else None for name, moment in times.items()}
+    return {"alarm": asdict(episode.alarm), "phase": episode.phase, **moments}
 
 
 def _episodes(kept: list[Mapping[str, Any]], now: datetime) -> list[Episode]:

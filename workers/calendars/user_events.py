@@ -1,4 +1,4 @@
-"""Who connected, who disconnected and who is gone, told to others as it is stored."""
+"""Writes events for users who connected, disconnected or are gone, as it is stored."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ def watch_users(connection: Connection, user_ids: Collection[str]) -> Iterator[N
 def _rows(connection: Connection, user_ids: Collection[str]) -> dict[str, Row]:
     columns = [getattr(CalendarUser, name) for name in _PLATFORMS.values()]
     wanted = select(CalendarUser.id, CalendarUser.external_id, CalendarUser.gone_at, *columns)
-    # In the order of their ids, and locked: what another list changes is another's to tell.
+    # In the order of their ids, and locked: what another list changes is another's to report.
     wanted = wanted.where(CalendarUser.id.in_(user_ids)).order_by(CalendarUser.id)
     found: Any = connection.execute(wanted.with_for_update()).mappings()
     return {row["id"]: row for row in found}

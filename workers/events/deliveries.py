@@ -119,10 +119,10 @@ def settle(connection: Connection, claimed: Claimed, tried: Tried) -> bool:
         lease_token=None,
         lease_until=None,
     )  # fmt: skip
-    told = {"event_id": event_id, "endpoint": claimed.endpoint, "at": db_now()}
+    attempt = {"event_id": event_id, "endpoint": claimed.endpoint, "at": db_now()}
     # Also where the lease was lost: it was posted all the same.
     facts = {"status": tried.status, "ms": tried.ms, "error": tried.error}
-    connection.execute(insert(EventAttempt).values(**told, **facts))
+    connection.execute(insert(EventAttempt).values(**attempt, **facts))
     if not connection.execute(done).rowcount:
         return False
     summarise(connection, [event_id])

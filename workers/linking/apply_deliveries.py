@@ -16,8 +16,8 @@ from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery
 from workers.db.transactions import Database, in_transaction
 from workers.db.upsert import Insert, insert_into, upsert
-from workers.linking.bot_outcomes import refresh_outcomes, refresh_told
-from workers.linking.recording_events import Change, tell_ready
+from workers.linking.bot_outcomes import refresh_outcomes, refresh_reported
+from workers.linking.recording_events import Change, report_ready
 from workers.linking.recordings import apply_media, expire_recordings
 from workers.outbox.links import watch_links
 from workers.privacy.redact import empty_bodies, erased_bots
@@ -129,7 +129,7 @@ def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     with watch_links(connection, bot_ids=stored):
         _write(connection, statuses, fold(stored, statuses))
         recordings = _write_media(connection, statuses, media)
-    tell_ready(connection, recordings)
+    report_ready(connection, recordings)
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
     if erased := erased_bots(connection, bots):
@@ -141,7 +141,7 @@ def _write(
 ) -> None:
     write_bot_states(connection, states.values())
     upsert(connection, _STATUSES, [_status_row(row) for row in rows])
-    refresh_told(connection, ((row.bot_id, row.code) for row in rows))
+    refresh_reported(connection, ((row.bot_id, row.code) for row in rows))
 
 
 def _write_media(

@@ -1,4 +1,4 @@
-"""What came of bots, into their rows: made anew of all that is stored, whoever wrote the news."""
+"""Writes the outcomes of bots: computed again from all that is stored, whatever changed."""
 
 import time
 from collections import defaultdict
@@ -32,7 +32,7 @@ _COLUMNS = ("recorded", "recorded_from", "recorded_until", "ended_sub_code")
 def refresh_outcomes(connection: Connection, bot_ids: Collection[str]) -> list[str]:
     """Write what came of these bots, in the caller's transaction; returns whose has changed.
 
-    For whoever has just written a status or a recording. A bot that is not on file yet is passed
+    Call it after writing a status or a recording. A bot that is not on file yet is passed
     over: the status that makes its row comes here too.
     """
     if not bot_ids:
@@ -51,9 +51,11 @@ def refresh_outcomes(connection: Connection, bot_ids: Collection[str]) -> list[s
     return changed
 
 
-def refresh_told(connection: Connection, told: Iterable[tuple[str, str]]) -> list[str]:
+def refresh_reported(connection: Connection, statuses: Iterable[tuple[str, str]]) -> list[str]:
     """Do the same where (bot, code) of the statuses just written say something of an outcome."""
-    return refresh_outcomes(connection, {bot_id for bot_id, code in told if code in TELLING_CODES})
+    return refresh_outcomes(
+        connection, {bot_id for bot_id, code in statuses if code in TELLING_CODES}
+    )
 
 
 class OutcomeFill:

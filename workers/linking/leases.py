@@ -29,7 +29,7 @@ from models.tables.bot import Bot
 from models.tables.calendar import CalendarMeeting
 from models.tables.link import Link
 from workers.linking.types import Claim, KnownLink
-from workers.outbox.ended import tell_ended
+from workers.outbox.ended import report_ended
 from workers.outbox.links import lock_bots, watch_links
 from workers.recall_api.schemas import MeetingRef
 
@@ -90,7 +90,7 @@ def fail_crash_loop(connection: Connection, bot_id: str) -> None:
                 settled_at=db_now(),
             )
         )
-    tell_ended(connection, [bot_id])
+    report_ended(connection, [bot_id])
 
 
 def renew(connection: Connection, claims: Iterable[Claim], lease_seconds: float) -> None:

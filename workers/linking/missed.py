@@ -13,7 +13,7 @@ from models.tables.missed_meeting import MissedMeeting
 def resolve_recorded(connection: Connection, bot_ids: Collection[str]) -> int:
     """Resolve the missed meetings of those of these bots that recorded; returns how many.
 
-    For whoever has just written a bot's outcome or its links.
+    Call it after writing a bot's outcome or its links.
     """
     if not bot_ids:
         return 0

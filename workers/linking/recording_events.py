@@ -46,7 +46,7 @@ class RecordingNews:
     recording: Any
 
 
-def tell_ready(connection: Connection, changes: Iterable[Change]) -> None:
+def report_ready(connection: Connection, changes: Iterable[Change]) -> None:
     """Write an event for each recording and transcript that became ready.
 
     Call it when everything else is written: the event shows the links as they are then, and an

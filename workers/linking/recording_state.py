@@ -1,4 +1,4 @@
-"""How a recording stands after what Recall told of it, in whatever order it came; pure."""
+"""The state of a recording after Recall's news of it, in any order; pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from models.core.media_events import (
 from models.core.sanitize import EARLIEST, utc_time
 from workers.recall_api.recording_schemas import RecordingBody
 
-# Until Recall tells: an artifact's webhook may come before its recording's.
+# Until Recall says: an artifact's webhook may come before its recording's.
 UNKNOWN = "processing"
 GONE = frozenset({DELETED, MEDIA_EXPIRED})
 _IDS = {
@@ -58,13 +58,13 @@ class RecordingState:
         times = {**self.status_times, news.kind: noted}
         return replace(self, status_times=times, **_columns(news))
 
-    def with_times(self, told: RecordingBody) -> "RecordingState":
+    def with_times(self, body: RecordingBody) -> "RecordingState":
         """Return the state with the times of a body; what it leaves out stays."""
         return replace(
             self,
-            started_at=told.started_at or self.started_at,
-            completed_at=told.completed_at or self.completed_at,
-            expires_at=told.expires_at or self.expires_at,
+            started_at=body.started_at or self.started_at,
+            completed_at=body.completed_at or self.completed_at,
+            expires_at=body.expires_at or self.expires_at,
             source="bot",
         )
 

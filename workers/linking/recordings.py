@@ -29,14 +29,14 @@ Bodies = Mapping[str, Sequence[RecordingBody]]
 
 
 def save_recordings(connection: Connection, bodies: Bodies) -> list[Change]:
-    """Write what the bodies of bots tell of their recordings; returns what has changed."""
-    told = {body.id: body for found in bodies.values() for body in found}
-    whose = {body.id: bot_id for bot_id, found in bodies.items() for body in found}
-    return _write(connection, whose, {key: body.news for key, body in told.items()}, told)
+    """Write the recordings of the bodies of bots; returns what has changed."""
+    found = {body.id: body for recordings in bodies.values() for body in recordings}
+    whose = {body.id: bot_id for bot_id, recordings in bodies.items() for body in recordings}
+    return _write(connection, whose, {key: body.news for key, body in found.items()}, found)
 
 
 def apply_media(connection: Connection, rows: Iterable[Any]) -> list[Change]:
-    """Write what accepted webhooks about media tell; returns what has changed.
+    """Write what accepted webhooks about media say; returns what has changed.
 
     The ids are read here, from the stored body: the columns of deliveries are for every webhook,
     and these ids are asked for once, seconds after the body was stored.
@@ -75,7 +75,7 @@ def _write(
     connection: Connection,
     whose: Mapping[str, str],
     news: News,
-    told: Mapping[str, RecordingBody],
+    bodies: Mapping[str, RecordingBody],
 ) -> list[Change]:
     if not whose:
         return []
@@ -84,9 +84,9 @@ def _write(
     changed: dict[str, RecordingState] = {}
     for key, (bot_id, state) in before.items():
         after = fold(state, news.get(key, ()))
-        if key in told:
-            after = after.with_times(told[key])
-        # Last, so that it does not matter whether the recording or its end was told first.
+        if key in bodies:
+            after = after.with_times(bodies[key])
+        # Last, so that it does not matter whether the recording or its end came first.
         if bot_id in expired:
             after = after.expired(expired[bot_id])
         if after != state:

@@ -33,11 +33,11 @@ from models.tables.bot import Bot
 from models.tables.link import LinkAttempt
 from workers.linking.bot_outcomes import refresh_outcomes
 from workers.linking.outcome import LinkOutcome, outcome_of
-from workers.linking.recording_events import Change, tell_ready
+from workers.linking.recording_events import Change, report_ready
 from workers.linking.recordings import save_recordings
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
-from workers.outbox.ended import tell_ended
+from workers.outbox.ended import report_ended
 from workers.outbox.links import watch_links
 from workers.privacy.redact import redact_bots
 from workers.privacy.tombstones import erased_among
@@ -58,8 +58,8 @@ def save_outcomes(connection: Connection, outcomes: Sequence[LinkOutcome]) -> li
         with watch_links(connection, bot_ids=bots, meeting_ids=meetings):
             recordings = _write(connection, held)
         connection.execute(_attempts_insert(), [_attempt_row(outcome) for outcome in held])
-        tell_ready(connection, recordings)
-        tell_ended(connection, [o.result.claim.bot_id for o in held if _is_over(o)])
+        report_ready(connection, recordings)
+        report_ended(connection, [o.result.claim.bot_id for o in held if _is_over(o)])
     return held
 
 

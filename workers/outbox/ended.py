@@ -1,4 +1,4 @@
-"""`bot.ended`: told when nothing of a bot is owed after its end, once for each content."""
+"""`bot.ended`: written when nothing of a bot is owed after its end, once for each content."""
 
 import hashlib
 import json
@@ -40,8 +40,8 @@ _RECORDING = {
 Row = Mapping[str, Any]
 
 
-def tell_ended(connection: Connection, bot_ids: Collection[str]) -> None:
-    """Tell of those of these bots that have ended and owe nothing; what was told is not repeated.
+def report_ended(connection: Connection, bot_ids: Collection[str]) -> None:
+    """Write the event for those of these bots that have ended and owe nothing; no content twice.
 
     The caller holds the bots' rows under lock.
     """
@@ -54,9 +54,9 @@ def tell_ended(connection: Connection, bot_ids: Collection[str]) -> None:
         if (digest := _digest(data)) != row["ended_digest"]
     ]
     if news:
-        told = update(_BOTS).where(_BOTS.c.id == bindparam("bot"))
+        reported = update(_BOTS).where(_BOTS.c.id == bindparam("bot"))
         rows = [{"bot": bot_id, "new": digest} for bot_id, digest, _ in news]
-        connection.execute(told.values(ended_digest=bindparam("new")), rows)
+        connection.execute(reported.values(ended_digest=bindparam("new")), rows)
     write_events(connection, [NewEvent("bot.ended", Subject(bot), data) for bot, _, data in news])
 
 

@@ -1,4 +1,4 @@
-"""What a reader of bot_links sees change becomes an event, whoever changes it.
+"""What a reader of bot_links sees change becomes an event, by whatever code.
 
 A writer watches the bots and meetings that it is about to write. Their rows of the view are read
 before and after, and what differs is an event, and moves `links.updated_at`.
@@ -76,7 +76,7 @@ def watch_links(
     """Write an event for each link that the block changes, in the block's transaction.
 
     The caller holds the bots' rows under lock; the meetings' are locked here. Watches must not be
-    nested: each would tell of the same change.
+    nested: each would report the same change.
     """
     watched = _Watched(frozenset(bot_ids), frozenset(meeting_ids))
     _lock_meetings(connection, sorted(watched.meetings))
@@ -150,7 +150,7 @@ def _report(connection: Connection, watched: _Watched, before: Rows, after: Rows
     news: dict[Key, list[str]] = {}
     for key, row in after.items():
         if key not in before:
-            # Another's new link on a meeting of ours is another's to tell.
+            # Another's new link on a meeting of ours is another's to report.
             if key[0] in watched.bots:
                 news[key] = []
         elif changed := watched.changed(key, before[key], row):
@@ -164,7 +164,7 @@ def _tell(connection: Connection, news: Mapping[Key, list[str]], before: Rows) -
     connection.execute(_touch(), [{"bot": bot, "meeting": meeting} for bot, meeting in news])
     # Read again: the update waited for whoever else was changing the same link, and what is told
     # last must be how it stands.
-    stand = _keyed(connection.execute(_told_rows(), {"keys": [*news]}))
+    stand = _keyed(connection.execute(_current_rows(), {"keys": [*news]}))
     write_events(
         connection,
         [_event(stand[key], before.get(key), changed) for key, changed in news.items()],
@@ -173,15 +173,17 @@ def _tell(connection: Connection, news: Mapping[Key, list[str]], before: Rows) -
 
 @cache
 def _touch() -> Update:
-    is_told = (_LINKS.c.bot_id == bindparam("bot")) & (_LINKS.c.meeting_id == bindparam("meeting"))
-    return update(_LINKS).where(is_told).values(updated_at=db_now())
+    is_wanted = (_LINKS.c.bot_id == bindparam("bot")) & (
+        _LINKS.c.meeting_id == bindparam("meeting")
+    )
+    return update(_LINKS).where(is_wanted).values(updated_at=db_now())
 
 
 @cache
-def _told_rows() -> Select[*tuple[Any, ...]]:
+def _current_rows() -> Select[*tuple[Any, ...]]:
     links = BOT_LINKS.c
-    is_told = tuple_(links.bot_id, links.meeting_id).in_(bindparam("keys", expanding=True))
-    return select(BOT_LINKS).where(is_told)
+    is_wanted = tuple_(links.bot_id, links.meeting_id).in_(bindparam("keys", expanding=True))
+    return select(BOT_LINKS).where(is_wanted)
 
 
 def _event(row: Row, before: Row | None, changed: Sequence[str]) -> NewEvent:

@@ -150,7 +150,7 @@ def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
 
 def _meetings(connection: Connection, part: Sequence[str], whose: str) -> dict[str, int]:
     bots = lock_bots_of(connection, part)
-    # Before the events that tell of the erasing itself, which name nobody.
+    # Before the events about the erasure itself, which name nobody.
     events = empty_events(connection, whose, meeting_ids=part, bot_ids=bots)
     with watch_links(connection, bot_ids=bots, meeting_ids=part):
         # Links first: the next steps, and a drain that saves late, find the bots by them.

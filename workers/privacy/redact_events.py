@@ -1,4 +1,4 @@
-"""What events tell of an erased person is emptied; that something happened stays."""
+"""Empties the data of events about an erased person; that something happened stays."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -16,9 +16,9 @@ def empty_events(
     bot_ids: Collection[str],
     meeting_ids: Collection[str] = (),
 ) -> int:
-    """Empty the events of these meetings, and those of these bots; returns how many told anything.
+    """Empty the events of these meetings, and those of these bots; returns how many had data.
 
-    Another person's link to one of the bots is theirs to tell, and stays; so does what goes by the
+    Another person's link to one of the bots is theirs, and stays; so does what goes by the
     pseudonym `whose` already.
     """
     of_bots = and_(Event.bot_id.in_(bot_ids), Event.meeting_id.is_(None))
@@ -37,8 +37,8 @@ def empty_events_of(connection: Connection, external_id: str, whose: str) -> int
 
 
 def _empty(connection: Connection, theirs: Any) -> int:
-    tells = cast(Event.data, String) != "{}"
-    return connection.execute(update(Event).where(theirs, tells).values(data={})).rowcount
+    has_data = cast(Event.data, String) != "{}"
+    return connection.execute(update(Event).where(theirs, has_data).values(data={})).rowcount
 
 
 def take_out_of_events(

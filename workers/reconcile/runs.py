@@ -67,7 +67,7 @@ class RunProgress:
     since: datetime | None
     started_at: datetime
     position: Position
-    # As last written: whoever takes the run over writes another.
+    # As last written: the worker that takes the run over writes another.
     beat_at: datetime
     is_resumed: bool = False
     is_over: bool = False
