@@ -23,6 +23,7 @@ from models.tables.delivery import Delivery
 from models.tables.event import Event
 from models.tables.link import Link, LinkAttempt
 from models.tables.missed_meeting import MissedMeeting
+from models.tables.reconcile_run import ReconcileRun
 from models.tables.recording import Recording
 from models.tables.rejection import Rejection
 from tests.support.bulk_data import bot_id
@@ -140,6 +141,7 @@ def test_hostile_text_stays_text_on_every_page(writer: FlaskClient, engine: Engi
             (CalendarUser, "external_id", "email"),
             (CalendarFinding, "title"),
             (Event, "type"),
+            (ReconcileRun, "error", "started_by"),
         ):
             connection.execute(update(table).values(dict.fromkeys(columns, HOSTILE)))
         connection.execute(update(CalendarMeeting).values(title_columns(HOSTILE)))
