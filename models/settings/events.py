@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 from models.settings.credentials import WebhookSecret
 from models.settings.hook_urls import read_hook_url
 from models.settings.redirect_urls import WebAddress
-from models.settings.spellings import comma_separated, unwrapped
+from models.settings.spellings import comma_separated, every_comma_separated, unwrapped
 
 EventType = Literal[
     "link.created",
@@ -87,7 +87,7 @@ class EventSettings(BaseModel):
 
     events_url: Annotated[
         tuple[Annotated[WebAddress, BeforeValidator(read_hook_url)], ...],
-        BeforeValidator(comma_separated),
+        BeforeValidator(every_comma_separated),
     ] = Field(default=(), repr=False)
     events_secret: Annotated[tuple[SecretPair, ...], BeforeValidator(_secrets)] = Field(
         default=(), repr=False
@@ -95,6 +95,19 @@ class EventSettings(BaseModel):
     events_types: Annotated[
         tuple[str, ...], AfterValidator(_types), BeforeValidator(comma_separated)
     ] = EVENT_TYPES
+
+    @model_validator(mode="after")
+    def _no_endpoint_is_there_twice(self) -> Self:
+        # By name: an event has one delivery for each name.
+        names = [_name(url) for url in self.events_url]
+        for place, name in enumerate(names, 1):
+            first = names.index(name) + 1
+            if first < place:
+                raise ValueError(
+                    "EVENTS_URL must not have one address twice, in any spelling"
+                    f" (the addresses {first} and {place} of {len(names)} are the same)"
+                )
+        return self
 
     @model_validator(mode="after")
     def _each_endpoint_has_its_secret(self) -> Self:

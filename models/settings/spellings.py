@@ -37,18 +37,20 @@ def unwrapped(text: str) -> str:
     return text
 
 
-def _listed(separators: str) -> Read:
+def _listed(separators: str, *, keeps_duplicates: bool = False) -> Read:
     def read(value: object) -> object:
         if not isinstance(value, str):
             return value
         parts = _json_list(value) or re.split(separators, value)
-        # Without duplicates, in order.
-        return tuple(dict.fromkeys(part for part in map(unwrapped, parts) if part))
+        found = [part for part in map(unwrapped, parts) if part]
+        return tuple(found if keeps_duplicates else dict.fromkeys(found))
 
     return read
 
 
 comma_separated = _listed(r"[,\s]")
+# For items that each belong to one of another list.
+every_comma_separated = _listed(r"[,\s]", keeps_duplicates=True)
 # For items that may contain spaces.
 comma_or_line_separated = _listed(r"[,\r\n]")
 

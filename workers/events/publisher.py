@@ -3,13 +3,11 @@
 import queue
 import threading
 
-import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import reason
 from models.settings.environment import Settings
 from workers.events.endpoints import forget_others
+from workers.events.failures import failures_logged
 from workers.events.sender import EndpointSender
 from workers.outbox.numbering import BATCH, number_events, routes_of
 from workers.recall_api.transport import HttpClient
@@ -18,8 +16,6 @@ from workers.shutdown import Stop
 POLL_SECONDS = 0.5
 # A receiver has nothing to say beyond its status.
 MOST_ANSWER_BYTES = 64 * 1024
-
-logger = structlog.stdlib.get_logger(__name__)
 
 
 class Publisher:
@@ -47,16 +43,10 @@ class Publisher:
         self._stop.wakes(self._inbox)
         is_tidy = False
         while not self._stop.is_requested:
-            try:
+            with failures_logged("events cannot be numbered"):
                 is_tidy = is_tidy or self._tidy_up()
                 if self.number() == BATCH:
                     continue
-            except SQLAlchemyError as error:
-                # The poller says in words that it waits for the database.
-                logger.debug("events wait for the database", reason=reason(error))
-            except Exception:
-                # A thread that ends would be missed by nobody.
-                logger.exception("events cannot be numbered")
             self._rest()
 
     def number(self) -> int:

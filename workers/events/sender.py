@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from models.core.database_errors import reason
 from models.core.sanitize import storable
 from models.settings.events import EventEndpoint
 from workers.events.deliveries import Claimed, claim, release, settle
 from workers.events.endpoints import note_failing, note_well, turn_off
+from workers.events.failures import failures_logged
 from workers.events.retries import Tried
 from workers.recall_api.transport import CALL_FAILURES, HttpClient
 from workers.shutdown import Stop
@@ -56,16 +55,9 @@ class EndpointSender:
         """Post until asked to stop."""
         self._stop.wakes(self._inbox)
         while not self._stop.is_requested:
-            try:
+            has_more = False
+            with failures_logged("events cannot be posted", endpoint=self._endpoint.name):
                 has_more = self.turn() > 0
-            except SQLAlchemyError as error:
-                # The poller says in words that it waits for the database.
-                logger.debug("events wait for the database", reason=reason(error))
-                has_more = False
-            except Exception:
-                # A thread that ends would be missed by nobody.
-                logger.exception("events cannot be posted", endpoint=self._endpoint.name)
-                has_more = False
             if not has_more:
                 self._wait()
 

@@ -211,3 +211,21 @@ def test_each_address_of_events_needs_its_secret() -> None:
     names = [endpoint.name for endpoint in settings.event_endpoints]
     assert [name.rpartition("-")[0] for name in names] == ["a.example", "b.example"]
     assert secret not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        "http://127.0.0.1/b,HTTP://127.0.0.1:80/b",
+        "https://a.example,https://a.example/",
+        "https://a.example/in,https://a.example/in",
+        "https://b.example,a.example/in,https://A.EXAMPLE:443/in",
+    ],
+)
+def test_no_address_of_events_is_there_twice(urls: str) -> None:
+    """In whatever spelling: both would have one name, and an event one delivery for each name."""
+    secrets = ",".join(["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] * (urls.count(",") + 1))
+    with pytest.raises(SettingsError, match=r"^EVENTS_URL must not have one address twice") as told:
+        Settings.read({"EVENTS_URL": urls, "EVENTS_SECRET": secrets})
+    assert "/in" not in str(told.value)
+    assert "/b" not in str(told.value)
