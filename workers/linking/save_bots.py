@@ -55,9 +55,10 @@ def save_outcomes(connection: Connection, outcomes: Sequence[LinkOutcome]) -> li
     if held:
         bots = [outcome.result.claim.bot_id for outcome in held]
         meetings = {meeting.ref.meeting_id for outcome in held for meeting in outcome.meetings}
+        # Before the watched block, which redacts them too.
+        connection.execute(_attempts_insert(), [_attempt_row(outcome) for outcome in held])
         with watch_links(connection, bot_ids=bots, meeting_ids=meetings):
             recordings = _write(connection, held)
-        connection.execute(_attempts_insert(), [_attempt_row(outcome) for outcome in held])
         report_ready(connection, recordings)
         report_ended(connection, [o.result.claim.bot_id for o in held if _is_over(o)])
     return held
@@ -73,8 +74,8 @@ def _write(connection: Connection, held: Sequence[LinkOutcome]) -> list[Change]:
     bodies = {o.result.claim.bot_id: o.result.bot.recordings for o in held if o.result.bot}
     recordings = save_recordings(connection, bodies)
     refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held])
-    if erased:
-        redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
+    # Also where this answer names nobody: a bot of erased people is known by its links on file.
+    redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
     return recordings
 
 

@@ -93,8 +93,9 @@ def erased_among(connection: Connection, external_ids: Iterable[str | None]) -> 
 
 
 def any_erased() -> ColumnElement[bool]:
-    """Return the condition that anybody is erased or deleted at all."""
-    return exists().where(_STANDS)
+    """Return the condition that anybody was ever erased or deleted at all."""
+    # Also somebody who has reconnected since: what was erased before that stays erased.
+    return exists().select_from(ErasedUser)
 
 
 def has_pseudonym() -> ColumnElement[bool]:

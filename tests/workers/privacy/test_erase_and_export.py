@@ -256,6 +256,42 @@ def test_a_late_webhook_brings_nothing_back(
     assert [word for word in SECRETS if word in dump(engine)] == []
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(act="slow", path="bot/{id}"),
+        Fault(act="transform", path="bot/{id}", patch={"calendar_meetings": []}),
+        Fault(path="bot/{id}", status=400, body=json.dumps({"detail": f"{WHO} is bad"})),
+    ],
+    ids=["as before", "without the meeting", "refused"],
+)
+@pytest.mark.parametrize("has_reconnected", [False, True])
+def test_no_later_look_up_brings_anything_back(
+    engine: Engine,
+    tell: Tell,
+    make_context: MakeContext,
+    recall: FakeRecall,
+    bot: FakeBot,
+    fault: Fault,
+    has_reconnected: bool,
+) -> None:
+    """Whatever Recall answers: rows, attempts and events stay empty, as the links on file say."""
+    fill(engine, make_context(), bot)
+    tell("erase", WHO, "--yes")
+    recall.faults.add(fault)
+    if has_reconnected:
+        # What is of now is kept again, and this answer is only of what was erased before.
+        bot.calendar_meetings.clear()
+        with engine.begin() as connection:
+            lift_tombstone(connection, WHO)
+    add_delivery(engine, bot.id, "done", body=b"{}", occurred_at=later(600))
+    Drain(make_context(), Stop()).run()
+    assert count(engine, LinkAttempt) == 2
+    assert [word for word in SECRETS if word in dump(engine)] == []
+    found = bot_row(engine, bot.id)
+    assert (found.bot_name, found.metadata, found.meeting_url) == (None, None, None)
+
+
 def test_late_payloads_that_nothing_applies_go_within_the_hour(
     engine: Engine, tell: Tell, make_context: MakeContext, make_settings: MakeSettings, bot: FakeBot
 ) -> None:
