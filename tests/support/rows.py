@@ -1,6 +1,6 @@
 """Rows written and read as a test needs them, past the code under test."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
@@ -10,6 +10,7 @@ from models.tables.bot import Bot
 from models.tables.delivery import Delivery
 from tests.support.fakes import START
 from tests.support.ids import new_id
+from workers.calendars.schedule import NightlyRun, keep_nightly_run, next_nightly_run
 
 
 def add_delivery(engine: Engine, bot_id: str | None, code: str | None, **fields: Any) -> str:
@@ -71,6 +72,13 @@ def count(engine: Engine, table: type[Base]) -> int:
     """Count a table's rows."""
     with engine.connect() as connection:
         return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def checked_calendars(engine: Engine, users: int, failed: int = 0) -> None:
+    """Store that the nightly check has just ended, having looked at so many users."""
+    run = NightlyRun(next_nightly_run(datetime.now(UTC)), users=users, failed=failed)
+    with engine.begin() as connection:
+        keep_nightly_run(connection, run, is_over=True)
 
 
 def later(seconds: float) -> datetime:

@@ -146,7 +146,7 @@ def disconnect(
         left = actions.disconnect(external_id, platform)
         # Check now, so that what Recall removed is known before the nightly check.
         result = Check(session.writes(), client).one(external_id, actions)
-    click.echo(f"{result.ended} links ended, {result.annotated} annotated", err=True)
+    click.echo(result.in_words(), err=True)
     _print_user(left, as_json=as_json)
 
 
@@ -186,10 +186,7 @@ def check(session: Session, external_id: str, *, as_json: bool) -> None:
 
 
 def _print_check(result: CheckResult) -> None:
-    click.echo(
-        f"{result.links} links compared: {result.ended} ended, {result.reopened} reopened,"
-        f" {result.annotated} annotated"
-    )
+    click.echo(result.in_words())
     for change in result.changes:
         click.echo(f"{change.bot_id} → {change.meeting_id}: {change.what} ({change.reason})")
     for one in result.missed:

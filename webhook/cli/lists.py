@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 
 from models.queries.filters import ROWS, Filter
 from models.queries.metadata_filter import FIELD, FORM, PREFIX
-from models.queries.registry import EVENTS, FAILURES, LISTS, ListKind
+from models.queries.nightly_check import describe_nothing, last_nightly_check
+from models.queries.registry import EVENTS, FAILURES, FINDINGS, LISTS, MISSED, ListKind
 from webhook.cli.context import Session
 from webhook.cli.exit_codes import NOTHING_FOUND
 from webhook.cli.output import fields_of, print_rows, visible
@@ -78,6 +79,8 @@ SHOWN = {
 }
 
 
+# What checks of calendars find: without a check, an empty list says nothing.
+NOTHING = {MISSED.name: "No meeting was missed.", FINDINGS.name: "No findings."}
 METADATA_HELP = "text in the bot's metadata; may be repeated, then all must hold"
 
 
@@ -93,11 +96,18 @@ def list_command(kind: ListKind) -> click.Command:
         rows = reader.stream(listing)
         shown = SHOWN.get(kind.name) or fields_of(kind.row)
         if not print_rows(islice(rows, limit or None), kind.row, shown, form, columns):
+            _explain_nothing(session, kind, given)
             raise click.exceptions.Exit(NOTHING_FOUND)
 
     command = click.command(kind.words[-1], help=f"{kind.summary}.")(click.pass_obj(run))
     command.params += [*filter_options(kind.wanted), _columns_option(kind.row), *_FORMS]
     return command
+
+
+def _explain_nothing(session: Session, kind: ListKind, given: dict[str, Any]) -> None:
+    if kind.name in NOTHING:
+        what = "Nothing matches." if any(given.values()) else NOTHING[kind.name]
+        click.echo(describe_nothing(what, session.read(last_nightly_check)), err=True)
 
 
 def _columns_option(row: type) -> click.Option:

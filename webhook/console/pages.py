@@ -16,7 +16,8 @@ from models.queries.bot_detail import explain, has_delivery
 from models.queries.bot_ends import ends_by_day
 from models.queries.filters import Filter, Limit
 from models.queries.missed import count_missed
-from models.queries.registry import BOTS, FAILURES, LINKS, MISSED, ListKind
+from models.queries.nightly_check import last_nightly_check
+from models.queries.registry import BOTS, FAILURES, FINDINGS, LINKS, MISSED, ListKind
 from models.queries.relink_batches import latest_batches
 from models.queries.same_meeting import count_same
 from models.queries.search import look_up
@@ -151,6 +152,8 @@ class Pages:
             found = {"rows": page.rows, "now": database_time(connection), "next": page.next}
             if kind is MISSED:
                 found["counts"] = count_missed(connection, asked)
+            if kind in (MISSED, FINDINGS):
+                found["check"] = last_nightly_check(connection)
             if kind is FAILURES:
                 found["batches"] = latest_batches(connection, BATCHES).items
             return found | ({"same": count_same(connection, page.rows)} if kind is LINKS else {})

@@ -15,6 +15,7 @@ from models.core.bot_outcome import EndKind, end_kind
 from models.core.humanize import duration
 from models.core.sub_codes import describe_sub_code
 from models.queries.error_messages import describe_error
+from models.queries.nightly_check import describe_nothing
 from models.queries.reconcile import describe_reconcile
 from models.queries.rows import BotRow, LinkRow
 from models.queries.service_status import MOST_COUNTED
@@ -102,6 +103,7 @@ class Renderer:
             words=duration,
             linked=linked,
             missed=describe_reconcile,
+            found_nothing=describe_nothing,
             # Not Jinja's tojson: it is made for scripts and escapes every quote.
             compact=partial(json.dumps, ensure_ascii=False),
         )

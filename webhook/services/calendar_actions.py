@@ -118,10 +118,8 @@ def _delete(target: _Target) -> ActionResult:
 
 
 def _compared(result: CheckResult) -> str:
-    return (
-        f"{result.links} links compared: {result.ended} ended, {result.reopened} reopened,"
-        f" {result.annotated} annotated."
-    )
+    words = result.in_words()
+    return f"{words[0].upper()}{words[1:]}."
 
 
 ACTIONS: Mapping[str, Callable[[_Target], ActionResult]] = {

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, exists, or_, select, update
 
+from models.core.humanize import plural
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarUser
@@ -74,6 +75,16 @@ class CheckResult:
     def annotated(self) -> int:
         """How many links of recorded meetings got a reason, but stay open."""
         return self._count("annotated")
+
+    def in_words(self) -> str:
+        """Return what was compared and what came of it, as one line of text."""
+        kept = "kept, as the bot recorded"
+        counts = ((self.ended, "ended"), (self.reopened, "reopened"), (self.annotated, kept))
+        changes = ", ".join(f"{count} {what}" for count, what in counts if count)
+        missed = plural(len(self.missed), "meeting")
+        return (
+            f"{plural(self.links, 'link')} compared, {changes or 'none changed'}; {missed} missed"
+        )
 
     def _count(self, what: str) -> int:
         return sum(change.what == what for change in self.changes)

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
+from models.queries.nightly_check import NOT_CHECKED
 from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now
@@ -16,7 +17,7 @@ from models.tables.calendar import ErasedUser
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
 from tests.support.calendar_app import PAGES, PUBLIC, SHARED_KEY, calendar_settings, rsa_pair
-from tests.support.rows import rows
+from tests.support.rows import checked_calendars, rows
 from webhook.app import create_app, resources_of
 from webhook.cli.exit_codes import NOTHING_FOUND, USAGE
 from webhook.cli.main import cli
@@ -109,6 +110,21 @@ def test_token_is_not_for_the_erased(run: Run, recall: FakeRecall, engine: Engin
     assert done.exit_code == NOTHING_FOUND
     assert "erased" in done.stderr
     assert recall.calls.all() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "nothing"),
+    [(("missed",), "No meeting was missed."), (("calendar", "findings"), "No findings.")],
+)
+def test_nothing_found_is_told_from_nobody_looked(
+    run: Run, engine: Engine, words: tuple[str, ...], nothing: str
+) -> None:
+    """On standard error; the exit code is the same."""
+    done = run(*words)
+    assert (done.exit_code, done.stderr) == (NOTHING_FOUND, f"{NOT_CHECKED}\n")
+    checked_calendars(engine, users=3)
+    assert f"{nothing} Last nightly check: " in run(*words).stderr
+    assert "Nothing matches. " in run(*words, "--external-id", "nobody").stderr
 
 
 def findings(**environ: str) -> dict[str, tuple[str, str]]:

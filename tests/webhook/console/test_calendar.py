@@ -21,7 +21,7 @@ from tests.lab.recall import FakeRecall
 from tests.lab.world.shapes import CalendarUser as FakeUser
 from tests.support.cli import link
 from tests.support.console_client import READ, WRITE, logged_in, post
-from tests.support.rows import count, rows
+from tests.support.rows import checked_calendars, count, rows
 from webhook.app import create_app, resources_of
 
 BOT_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
@@ -63,9 +63,10 @@ def test_findings_are_listed_and_escaped(engine: Engine, app: Flask) -> None:
     assert f"/console/bots/{BOT_ID}" in page
 
 
-def test_no_findings_are_said_to_be_none(app: Flask) -> None:
-    """An empty list is a sentence; a stranger is sent to the login."""
-    assert "No findings." in logged_in(app, READ).get("/console/findings").text
+def test_no_findings_are_said_to_be_none(engine: Engine, app: Flask) -> None:
+    """An empty list is a sentence, that of a check which has looked; a stranger logs in."""
+    checked_calendars(engine, users=2)
+    assert "No findings. Last nightly check:" in logged_in(app, READ).get("/console/findings").text
     assert app.test_client().get("/console/findings").status_code == 302
 
 

@@ -1,16 +1,21 @@
 """The page of missed meetings, and the alarm that leads there."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
+from models.queries.nightly_check import NOT_CHECKED
 from models.tables.base import db_now
 from models.tables.missed_meeting import MissedMeeting
 from tests.support.fakes import BOT, MEETINGS
+from tests.support.rows import checked_calendars
 from webhook.console.rendering import linked
+from workers.calendars.schedule import next_nightly_run
 
 
 def add_missed(engine: Engine, meeting_id: str, **fields: Any) -> None:
@@ -50,6 +55,30 @@ def test_the_alarm_leads_to_the_page(engine: Engine, app: Flask, reader: FlaskCl
     add_missed(engine, MEETINGS[0])
     address = "/console/missed?unresolved=1"
     assert f'<a href="{address}">{address}</a>' in reader.get("/console/").text
+
+
+@pytest.mark.parametrize(
+    ("path", "nothing"), [("missed", "No meeting was missed."), ("findings", "No findings.")]
+)
+def test_nothing_is_said_to_be_found_only_after_a_check(
+    engine: Engine, reader: FlaskClient, path: str, nothing: str
+) -> None:
+    """A night that is only due has looked at nobody."""
+    page = reader.get(f"/console/{path}").text
+    assert "Not checked yet" in page
+    assert nothing not in page
+    checked_calendars(engine, users=0)
+    assert "Not checked yet" in reader.get(f"/console/{path}").text
+    checked_calendars(engine, users=1, failed=1)
+    page = reader.get(f"/console/{path}").text
+    assert re.search(rf"{nothing} Last nightly check: \S+ \S+ UTC, 1 calendar user, 1 could", page)
+    assert "Not checked yet" not in page
+
+
+def test_the_sentence_names_the_hour_of_the_check() -> None:
+    """What is said is when the worker does it."""
+    next_check = next_nightly_run(datetime.now(UTC))
+    assert f"at {next_check:%H:%M} UTC" in NOT_CHECKED
 
 
 def test_only_addresses_of_the_console_become_links() -> None:

@@ -21,6 +21,7 @@ from tests.lab.world.shapes import CalendarUser as FakeUser
 from tests.support.cli import Tell, link, teller, told
 from tests.support.rows import add_bot, add_delivery, later, rows
 from workers.calendars import schedule
+from workers.calendars.check import Change, CheckResult
 from workers.calendars.nightly import NightlyCheck
 from workers.calendars.schedule import NightlyRun, claim_nightly_run, next_nightly_run
 from workers.linking.drain import Drain
@@ -385,3 +386,21 @@ def test_a_list_of_users_that_is_far_too_short_ends_nothing(
     assert len(rows(engine, CalendarFinding)) == 1
     with engine.begin() as connection:
         assert claim_nightly_run(connection) is None
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (CheckResult(), "no links compared, none changed"),
+        (CheckResult(1), "1 link compared, none changed"),
+        (
+            CheckResult(
+                3, tuple(Change("b", "m", what, "r") for what in ("ended", "reopened", "annotated"))
+            ),
+            "3 links compared, 1 ended, 1 reopened, 1 kept, as the bot recorded",
+        ),
+    ],
+)
+def test_what_was_compared_is_said_in_words(result: CheckResult, words: str) -> None:
+    """Each count with its own noun, and nothing of what did not happen."""
+    assert result.in_words() == f"{words}; no meetings missed"

@@ -99,7 +99,9 @@ def test_a_meeting_that_no_bot_came_to_is_missed(
     assert (found["calendar_user_id"], found["reason"]) == (ines.id, "no_bot")
     assert datetime.fromisoformat(found["meeting_start"]) == meeting.start_time
     assert (found["bot_id"], found["resolved_at"]) == (None, None)
-    assert str(meeting.title) in tell("calendar", "check", WHO).stdout
+    by_hand = tell("calendar", "check", WHO).stdout
+    assert str(meeting.title) in by_hand
+    assert "compared, none changed; 1 meeting missed\n" in by_hand
 
 
 @pytest.mark.parametrize(
