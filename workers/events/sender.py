@@ -13,7 +13,7 @@ from workers.events.deliveries import Claimed, claim, release, settle
 from workers.events.endpoints import note_failing, note_well, turn_off
 from workers.events.failures import failures_logged
 from workers.events.retries import Tried
-from workers.recall_api.transport import CALL_FAILURES, HttpClient
+from workers.recall_api.transport import CALL_FAILURES, BodyTooLargeError, HttpClient
 from workers.shutdown import Stop
 
 CALL_SECONDS = 15.0
@@ -83,6 +83,9 @@ class EndpointSender:
             answer = self._http.call(
                 "POST", self._endpoint.url, headers, body, seconds=CALL_SECONDS
             )
+        except BodyTooLargeError as error:
+            # The status says whether the endpoint has it.
+            return Tried(error.status, _ms_since(started))
         except CALL_FAILURES as error:
             return Tried(None, _ms_since(started), _words(error))
         return Tried(answer.status, _ms_since(started))
@@ -91,8 +94,8 @@ class EndpointSender:
         settle(connection, claimed, tried)
         name = self._endpoint.name
         if tried.is_taken:
-            if not self._is_well:
-                note_well(connection, name)
+            # Each time: another process may have noted since that it fails.
+            note_well(connection, name)
         else:
             error = tried.error or f"http_{tried.status}"
             note_failing(connection, name, error)

@@ -41,6 +41,10 @@ _ERRORS = (
 class BodyTooLargeError(Exception):
     """An answer is larger than allowed; the rest of it was not read."""
 
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
 
 # For rooms that are not to know httpx.
 CALL_FAILURES = (httpx.TransportError, BodyTooLargeError)
@@ -171,7 +175,7 @@ class HttpClient:
         try:
             with self._client.stream(method, url, headers=sent, content=content) as response:
                 yield response
-        except UnicodeError:
+        except (UnicodeError, httpx.InvalidURL):
             raise httpx.LocalProtocolError("what no request can carry") from None
 
     def _read(self, response: httpx.Response) -> Answer:
@@ -180,7 +184,7 @@ class HttpClient:
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > self._most_bytes:
-                raise BodyTooLargeError
+                raise BodyTooLargeError(response.status_code)
         return Answer(response.status_code, response.headers, bytes(body))
 
 

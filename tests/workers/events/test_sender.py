@@ -155,7 +155,7 @@ def test_events_come_signed_and_in_order(
     [
         (answering(500, b"no"), 500, None),
         (answering(302, location="http://127.0.0.1:1/elsewhere"), 302, None),
-        (answering(200, b"x" * (MOST_ANSWER_BYTES + 1)), None, "BodyTooLargeError"),
+        (answering(500, b"x" * (MOST_ANSWER_BYTES + 1)), 500, None),
         (raw(b"HTTP/0.9 hello"), None, "RemoteProtocolError"),
         (raw(b"\x00\x01\x02 garbage\r\n\r\n"), None, "RemoteProtocolError"),
         (raw(b""), None, "RemoteProtocolError"),
@@ -183,6 +183,41 @@ def test_any_bad_answer_costs_an_attempt_and_nothing_else(
     assert event.next_try_at is not None
     (noted,) = [s for s in rows(engine, WorkspaceState) if s.key.startswith("endpoint_failing:")]
     assert noted.value["error"] == (attempt.error or f"http_{status}")
+
+
+def test_what_an_endpoint_says_beside_its_status_counts_for_nothing(
+    engine: Engine, make_settings: MakeSettings, http: HttpClient
+) -> None:
+    """Not even when it is too much to be read."""
+    with a_receiver(answering(200, b"x" * (MOST_ANSWER_BYTES + 1))) as receiver:
+        settings = make_settings(EVENTS_URL=receiver.url, EVENTS_SECRET=SECRET)
+        tell(engine, "a", settings=settings)
+        post_all(sender_to(engine, settings, http))
+    assert [(a.status, a.error) for a in rows(engine, EventAttempt)] == [(200, None)]
+    assert [event.state for event in rows(engine, Event)] == ["delivered"]
+
+
+def test_an_endpoint_that_takes_events_is_not_noted_as_failing(
+    engine: Engine, make_settings: MakeSettings, http: HttpClient
+) -> None:
+    """Nor where another worker has noted it and ended."""
+    answers = [answering(204), answering(500), answering(204)]
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        answers.pop(0)(handler)
+
+    with a_receiver(answer) as receiver:
+        settings = make_settings(EVENTS_URL=receiver.url, EVENTS_SECRET=SECRET)
+        ours, ended = (sender_to(engine, settings, http) for _ in range(2))
+        for sender, name in ((ours, "a"), (ended, "b"), (ours, "c")):
+            assert _failing(engine) == (name == "c")
+            tell(engine, name, settings=settings)
+            assert sender.turn() == 1
+    assert not _failing(engine)
+
+
+def _failing(engine: Engine) -> bool:
+    return any(s.key.startswith("endpoint_failing:") for s in rows(engine, WorkspaceState))
 
 
 def test_a_try_ends_in_time(

@@ -12,7 +12,7 @@ import pytest
 from tests.lab.http.wire import Request, Response
 from tests.lab.sender.receiver import Receiver
 from workers.recall_api.deadline import Deadline, DeadlineStream
-from workers.recall_api.transport import Answer, HttpClient, make_ssl_context
+from workers.recall_api.transport import CALL_FAILURES, Answer, HttpClient, make_ssl_context
 
 _CONTEXT = make_ssl_context()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
@@ -88,6 +88,13 @@ def test_one_connection_is_kept_for_one_origin() -> None:
         wire.close()
         assert said == [b"one", b"one", b"two", b"one"]
         assert len({request.peer for request in one.requests}) == 1
+
+
+@pytest.mark.parametrize("host", ["999.999.999.999", "a..example", "[::1::1]"])
+def test_a_host_that_cannot_be_is_a_failed_call(wire: HttpClient, host: str) -> None:
+    """Like one that does not answer: who calls knows no other failure."""
+    with pytest.raises(CALL_FAILURES):
+        get(wire, f"http://{host}:1/")
 
 
 def test_words_before_the_answer_are_passed_over(wire: HttpClient) -> None:
