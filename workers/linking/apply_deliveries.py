@@ -19,6 +19,7 @@ from workers.db.upsert import Insert, insert_into, upsert
 from workers.linking.bot_outcomes import refresh_outcomes, refresh_reported
 from workers.linking.recording_events import Change, report_ready
 from workers.linking.recordings import apply_media, expire_recordings
+from workers.outbox.ended import correct_ended
 from workers.outbox.links import watch_links
 from workers.privacy.redact import empty_bodies, erased_bots
 
@@ -85,7 +86,8 @@ def apply_batch(database: Database, size: int = BATCH) -> int:
 
 def _apply_next(connection: Connection, size: int, by: Applier) -> int:
     rows = _next_rows(connection, size)
-    by(connection, rows)
+    if rows:
+        by(connection, rows)
     return len(rows)
 
 
@@ -118,8 +120,6 @@ def apply_alone(connection: Connection) -> None:
 
 
 def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
-    if not rows:
-        return
     bots = {row.bot_id for row in rows}
     media = [row for row in rows if media_kind(row.event)]
     statuses = [row for row in rows if not media_kind(row.event)]
@@ -127,9 +127,10 @@ def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
     stored = read_bot_states(connection, bots)
     # A bot that is new here has no links yet.
     with watch_links(connection, bot_ids=stored):
-        _write(connection, statuses, fold(stored, statuses))
+        changed = _write(connection, statuses, fold(stored, statuses))
         recordings = _write_media(connection, statuses, media)
     report_ready(connection, recordings)
+    correct_ended(connection, changed | {change.bot_id for change in recordings})
     applied = update(Delivery).where(Delivery.id.in_([row.id for row in rows]))
     connection.execute(applied.values(applied_at=db_now()))
     if erased := erased_bots(connection, bots):
@@ -138,10 +139,10 @@ def _apply(connection: Connection, rows: Sequence[Delivered]) -> None:
 
 def _write(
     connection: Connection, rows: Sequence[Delivered], states: Mapping[str, BotState]
-) -> None:
+) -> set[str]:
     write_bot_states(connection, states.values())
     upsert(connection, _STATUSES, [_status_row(row) for row in rows])
-    refresh_reported(connection, ((row.bot_id, row.code) for row in rows))
+    return refresh_reported(connection, [(row.bot_id, row.code) for row in rows])
 
 
 def _write_media(

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -17,10 +17,11 @@ from models.core.bot_outcome import (
     MediaSpan,
     outcome_from_history,
 )
-from models.core.bot_status import Status
+from models.core.bot_status import TERMINAL, Status
 from models.tables.bot import Bot, BotStatus
 from models.tables.recording import Recording
 from workers.linking.missed import resolve_recorded
+from workers.outbox.ended import correct_ended
 from workers.outbox.links import watch_links
 
 EVERY_SECONDS = 60.0
@@ -51,11 +52,15 @@ def refresh_outcomes(connection: Connection, bot_ids: Collection[str]) -> list[s
     return changed
 
 
-def refresh_reported(connection: Connection, statuses: Iterable[tuple[str, str]]) -> list[str]:
-    """Do the same where (bot, code) of the statuses just written say something of an outcome."""
-    return refresh_outcomes(
-        connection, {bot_id for bot_id, code in statuses if code in TELLING_CODES}
-    )
+def refresh_reported(connection: Connection, statuses: Collection[tuple[str, str]]) -> set[str]:
+    """Do the same where (bot, code) of the statuses just written say something of an outcome.
+
+    Returns the bots whose outcome has changed or whose status may have, of those that ended.
+    """
+    telling = {bot_id for bot_id, code in statuses if code in TELLING_CODES}
+    changed = refresh_outcomes(connection, telling)
+    # An ended bot's status is changed by another end alone.
+    return {*changed, *(bot_id for bot_id, code in statuses if code in TERMINAL)}
 
 
 class OutcomeFill:
@@ -91,7 +96,8 @@ def fill_outcomes(connection: Connection, limit: int) -> int:
     # A bot that somebody writes just now is looked at again a minute later.
     found = connection.scalars(unfilled.with_for_update(skip_locked=True)).all()
     with watch_links(connection, bot_ids=found):
-        refresh_outcomes(connection, found)
+        changed = refresh_outcomes(connection, found)
+    correct_ended(connection, changed)
     return len(found)
 
 

@@ -45,7 +45,22 @@ def report_ended(connection: Connection, bot_ids: Collection[str]) -> None:
 
     The caller holds the bots' rows under lock.
     """
-    ended = _ended(connection, bot_ids)
+    _report(connection, _ended(connection, bot_ids))
+
+
+def correct_ended(connection: Connection, bot_ids: Collection[str]) -> None:
+    """Write the event anew for those of these bots of which it no longer says the truth.
+
+    Call it with the bots whose status, outcome or recordings a write without a look-up changed,
+    after the watch of their links. The caller holds the bots' rows under lock.
+    """
+    if bot_ids:
+        # Of a bot that was never told of, the look-up that it owes tells.
+        ended = _ended(connection, bot_ids)
+        _report(connection, [row for row in ended if row["ended_digest"] is not None])
+
+
+def _report(connection: Connection, ended: Sequence[Row]) -> None:
     if not ended:
         return
     news = [

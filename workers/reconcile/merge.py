@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Float, Table, bindparam, select, update
 
-from models.core.bot_status import POST_TERMINAL, UNINFORMATIVE, Status
+from models.core.bot_status import POST_TERMINAL, TERMINAL, UNINFORMATIVE, Status
 from models.core.media_events import MEDIA_EXPIRED
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
@@ -20,6 +20,7 @@ from workers.linking.apply_deliveries import (
 )
 from workers.linking.bot_outcomes import refresh_outcomes
 from workers.linking.recordings import expire_recordings
+from workers.outbox.ended import correct_ended
 from workers.outbox.links import watch_links
 from workers.recall_api.bot_list import ListedBot
 
@@ -71,9 +72,12 @@ def merge(
         write_bot_states(connection, states)
         rows = [_row(one.bot.id, status) for one in news for status in one.statuses]
         upsert(connection, _STATUSES, rows)
-        expire_recordings(connection, {r["bot_id"] for r in rows if r["code"] == MEDIA_EXPIRED})
+        expired = {r["bot_id"] for r in rows if r["code"] == MEDIA_EXPIRED}
+        recordings = expire_recordings(connection, expired)
         # All of them: of some an older release may have written the last status.
-        refresh_outcomes(connection, ids)
+        changed = {*refresh_outcomes(connection, ids)}
+    changed |= {row["bot_id"] for row in rows if row["code"] in TERMINAL}
+    correct_ended(connection, changed | {change.bot_id for change in recordings})
     due = sorted(state.bot_id for state in states if state.becomes_due)
     _stagger(connection, due, first_due_in, step)
     return Merged(

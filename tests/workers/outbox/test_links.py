@@ -1,22 +1,27 @@
 """The outbox: no change of a link without its event, and no event without a change."""
 
 import threading
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, Engine, Table, delete, select, update
 
+from models.core.bot_status import Status
 from models.core.engine import make_engine
 from models.queries.views import BOT_LINKS
 from models.tables.base import db_now
-from models.tables.bot import Bot
+from models.tables.bot import Bot, BotStatus
 from models.tables.calendar import CalendarMeeting
 from models.tables.event import Event
 from models.tables.link import Link
 from tests.conftest import MakeSettings
 from tests.support.fakes import BOT, MEETINGS, ref
 from tests.support.ids import new_id
-from tests.support.rows import add_bot, add_delivery, rows, set_bot
+from tests.support.rows import add_bot, add_delivery, later, rows, set_bot
+from tests.workers.linking.test_bot_outcomes import hear as hear_of
+from tests.workers.linking.test_bot_outcomes import list_bot
+from tests.workers.linking.test_recordings import arrive, webhook
 from tests.workers.linking.test_save_bots import (
     body,
     found,
@@ -26,12 +31,15 @@ from tests.workers.linking.test_save_bots import (
     save_now,
     take,
 )
+from workers.db.upsert import upsert
 from workers.linking.apply_deliveries import apply_all
+from workers.linking.bot_outcomes import fill_outcomes
 from workers.linking.leases import CRASH_LIMIT, claim_suspect
 from workers.linking.relink import relink
 from workers.linking.save_bots import save_outcomes
 from workers.outbox.links import adopt_links, lock_bots, watch_links
 
+_STATUSES = cast("Table", BotStatus.__table__)
 OTHER_BOT = "5b1f0c52-3f55-4a1e-8f0e-1a2b3c4d5e02"
 
 
@@ -186,9 +194,57 @@ def test_an_end_is_told_when_nothing_is_owed(engine: Engine) -> None:
     assert [data["links"][0]["meeting_title"] for data in ended(engine)] == ["Weekly", "New"]
 
 
+def hear(engine: Engine, statuses: Iterable[Status]) -> None:
+    """Let a webhook tell of each, and apply them."""
+    hear_of(engine, BOT, statuses)
+    apply_all(engine)
+
+
+def forget_and_fill(engine: Engine) -> None:
+    """Write a status as a release before 0014 did, and fill in what came of the bot."""
+    set_bot(engine, BOT, recorded=None)
+    with engine.begin() as connection:
+        upsert(
+            connection,
+            _STATUSES,
+            [{"bot_id": BOT, "code": "in_call_recording", "occurred_at": later(1)}],
+        )
+        assert fill_outcomes(connection, 10) == 1
+
+
 def ended(engine: Engine) -> list[dict[str, Any]]:
     """What was told of ended bots."""
     return [event.data for event in rows(engine, Event, type="bot.ended")]
+
+
+ENDED = [Status("joining_call", later(0)), Status("call_ended", later(2)), Status("done", later(3))]
+CORRECTIONS: dict[str, Callable[[Engine], None]] = {
+    "a late status": lambda engine: hear(engine, [Status("in_call_recording", later(1))]),
+    "a worse end": lambda engine: hear(engine, [Status("fatal", later(9), "bot_errored")]),
+    "a recording": lambda engine: arrive(engine, webhook("recording.done", later(60))),
+    "List Bots": lambda engine: list_bot(
+        engine, BOT, [*ENDED, Status("in_call_recording", later(1))]
+    ),
+    "a fill": forget_and_fill,
+}
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_the_end_is_told_anew_when_it_proves_to_be_another(engine: Engine, name: str) -> None:
+    """Whoever writes it; not again by a repeat, and not of a bot whose end was never told."""
+    hear(engine, ENDED)
+    save_now(engine, outcome_for(take(engine), bot=body(ref(0)), fetched=(found(0),)))
+    (first,) = ended(engine)
+    assert (first["status"], first["recorded"], first["recordings"]) == ("done", False, [])
+    for _ in range(2):
+        CORRECTIONS[name](engine)
+        assert len(ended(engine)) == 2
+    last = ended(engine)[-1]
+    assert last["recorded"] or last["status"] == "fatal"
+    assert last["links"][0]["recorded"] == last["recorded"]
+    set_bot(engine, BOT, ended_digest=None, recorded=None)
+    CORRECTIONS["a late status"](engine)
+    assert len(ended(engine)) == 2
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
