@@ -29,7 +29,7 @@ from webhook.console.charts import chart, chart_of_ends, latency
 from webhook.console.forms import form_fields
 from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader
-from webhook.web.params import Cursors, query_model, read_query
+from webhook.web.params import Cursors, is_given, query_model, read_query
 from webhook.web.validation import BadParameterError
 
 ROWS = 50
@@ -84,7 +84,7 @@ class Pages:
         model = _page_model(kind.wanted)
 
         def view() -> Response:
-            given = request.args.to_dict()
+            given = {n: v for n, v in request.args.to_dict().items() if is_given(n, v)}
             try:
                 asked: Any = read_query(request, model)
                 found = self._found(kind, asked)
@@ -173,7 +173,7 @@ class Pages:
         fields = form_fields(kind.wanted, given, parameter, detail)
         # An error without a form field to show it beside: a cursor, or an unknown name.
         has_no_field = wrong is not None and parameter not in {field.name for field in fields}
-        filters = {name: value for name, value in given.items() if value and name not in _PAGING}
+        filters = {name: value for name, value in given.items() if name not in _PAGING}
         return self._renderer.page(
             f"{kind.name}.html",
             _place(kind, filters),
@@ -182,9 +182,7 @@ class Pages:
             fields=fields,
             error=str(wrong) if has_no_field else None,
             query=urlencode(filters),
-            paging=urlencode(
-                {n: v for n, v in given.items() if v and n not in ("cursor", "format")}
-            ),
+            paging=urlencode({n: v for n, v in given.items() if n not in ("cursor", "format")}),
             filters=filters,
             is_later_page="cursor" in given,
             twins=_twins(kind, given, filters),
@@ -207,7 +205,7 @@ def _place(kind: ListKind, filters: Mapping[str, str]) -> str:
 def _twins(
     kind: ListKind, given: Mapping[str, str], filters: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    same_page = {name: value for name, value in given.items() if value and name != "format"}
+    same_page = {name: value for name, value in given.items() if name != "format"}
     whole = dict(filters) | {"format": "csv"}
     path = f"/api/{kind.name}"
     query = urlencode({"limit": str(ROWS)} | same_page)

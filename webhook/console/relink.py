@@ -17,6 +17,7 @@ from webhook.console.rendering import Renderer
 from webhook.services.reader import Reader
 from webhook.services.relink import Relinked, RelinkRequest, RelinkService
 from webhook.web.auth import current_caller
+from webhook.web.params import is_given
 from webhook.web.signing import DONE, Signer
 from webhook.web.validation import BadParameterError, batch_number, checked
 
@@ -94,7 +95,7 @@ class Relinking:
             detail = "Select some bots first." if error.parameter == "body" else str(error)
             return self._renderer.error(400, detail)
         now = self._reader.read(database_time)
-        asked = [(name, _fixed(wanted, name, value)) for name, value in _given(given) if value]
+        asked = [(name, _fixed(wanted, name, value)) for name, value in _given(given)]
         return self._renderer.page("relink.html", "bots", found=found, now=now, asked=asked)
 
     def _do(self, wanted: RelinkRequest) -> Relinked:
@@ -108,7 +109,9 @@ class Relinking:
 
 
 def _given(given: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
-    yield from ((name, v) for name, v in given.items(multi=True) if name not in _NOT_FILTERS)
+    for name, value in given.items(multi=True):
+        if name not in _NOT_FILTERS and is_given(name, value):
+            yield name, value
 
 
 def _fixed(wanted: RelinkRequest, name: str, value: str) -> str:
@@ -119,7 +122,7 @@ def _fixed(wanted: RelinkRequest, name: str, value: str) -> str:
 
 
 def _wanted(given: MultiDict[str, str]) -> RelinkRequest:
-    values: dict[str, Any] = {name: value for name, value in _given(given) if value}
+    values: dict[str, Any] = dict(_given(given))
     if "bot_ids" in values:
         values["bot_ids"] = given.getlist("bot_ids")
     return checked(RelinkRequest, values)

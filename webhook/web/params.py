@@ -8,6 +8,7 @@ from flask import Request
 from pydantic import BaseModel, Field, create_model
 
 from models.queries.filters import ROWS, Filter, Limit
+from models.queries.metadata_filter import PREFIX
 from models.queries.pagination import Listing, Position
 from models.settings.environment import Settings
 from models.tables.base import UtcDateTime
@@ -39,8 +40,13 @@ def read_query(request: Request, model: type[M]) -> M:
     for name, values in given.items():
         if len(values) > 1:
             raise BadParameterError(name, "is given more than once")
-    # A form submits the fields that were left empty as well.
-    return checked(model, {name: values[0] for name, values in given.items() if values[0] != ""})
+    return checked(model, {name: v[0] for name, v in given.items() if is_given(name, v[0])})
+
+
+def is_given(name: str, value: str) -> bool:
+    """Whether a parameter counts: a form submits the fields that were left empty as well."""
+    # But a text under a key of the metadata may be empty; without it every bot would match.
+    return value != "" or name.startswith(PREFIX)
 
 
 def read_json(request: Request, model: type[M]) -> M:

@@ -1,6 +1,7 @@
 """Filtering by a bot's metadata: every key that can be stored, and each bad one by its name."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
@@ -10,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from models.queries.filters import BotFilter, LinkFilter
 from models.queries.lists import bots
-from tests.support.console_client import READ, WRITE
+from tests.support.console_client import READ, WRITE, logged_in, post
 from tests.support.fakes import BOT
 from tests.support.rows import add_bot
 from webhook.web.auth import BEARER
@@ -58,6 +59,26 @@ def test_every_key_that_is_stored_is_found(engine: Engine, app: Flask, key: str)
     assert found_by(engine, {key + " ": ODD[key]}) == []
     answer = ask(app, "/api/bots", **{f"metadata.{key}": ODD[key]})
     assert [row["bot_id"] for row in answer.get_json()["items"]] == [BOT]
+
+
+@pytest.mark.parametrize("query", [{"metadata.team": ""}, {"metadata": "team="}])
+def test_an_empty_text_is_asked_for_like_any_other(
+    engine: Engine, app: Flask, query: dict[str, str]
+) -> None:
+    """Passed over, it would list and relink every bot; the console keeps it from page to page."""
+    others = [f"{BOT[:-1]}{n}" for n in range(2, 5)]
+    for bot, metadata in zip([BOT, *others], ({"team": ""}, {"team": "x"}, {}, None), strict=True):
+        add_bot(engine, bot, metadata=metadata)
+    assert [row["bot_id"] for row in ask(app, "/api/bots", **query).get_json()["items"]] == [BOT]
+    writer = logged_in(app, WRITE)
+    listed = writer.get("/console/bots", query_string={**query, "limit": "9"}).text
+    preview = writer.get("/console/relink", query_string=query).text
+    again = post(writer, "/console/relink", **query).text
+    for page in (listed, preview, again):
+        assert (BOT in page, others[0] in page) == (True, False)
+    assert urlencode(query) in listed
+    ((name, value),) = query.items()
+    assert f'name="{name}" value="{value}"' in preview
 
 
 def test_all_of_several_keys_must_hold(engine: Engine) -> None:
