@@ -62,7 +62,7 @@ def is_believable(connection: Connection, users: Sequence[ListedUser]) -> bool:
 def keep_users(engine: Engine, users: Sequence[ListedUser], at: datetime) -> None:
     """Store what a list of `at` says of the users on it; of erased users nothing is stored."""
     for part in batches(users):
-        in_transaction(engine, partial(_write, users=part, at=at))
+        in_transaction(engine, partial(write_part, users=part, at=at))
 
 
 def end_absent(connection: Connection, users: Sequence[ListedUser], at: datetime) -> None:
@@ -90,7 +90,8 @@ def _present(connection: Connection, before: datetime | None = None) -> set[str]
     return set(connection.scalars(present))
 
 
-def _write(connection: Connection, users: Collection[ListedUser], at: datetime) -> None:
+def write_part(connection: Connection, users: Collection[ListedUser], at: datetime) -> None:
+    """Store what a list of `at` says of some of its users, in the caller's transaction."""
     # Read in this transaction: an erase waits for it, or is seen by it.
     erased = erased_among(connection, (user.external_id for user in users))
     rows = [_row(user, at) for user in users if not _is_erased(user.external_id, erased)]
@@ -109,8 +110,17 @@ def _write(connection: Connection, users: Collection[ListedUser], at: datetime) 
     statement = statement.on_conflict_do_update(
         index_elements=["id"], set_=changed, where=is_news & is_held
     )
-    with watch_users(connection, [row["id"] for row in rows]):
-        connection.execute(statement, sorted(rows, key=lambda row: str(row["id"])))
+    rows.sort(key=lambda row: str(row["id"]))
+    _add_unknown(connection, rows)
+    with watch_users(connection, [row["id"] for row in rows], at):
+        connection.execute(statement, rows)
+
+
+def _add_unknown(connection: Connection, rows: Sequence[Row]) -> None:
+    # Rows first: what is not there cannot be locked, and two writers may bring the same user.
+    blank = dict.fromkeys(_CONNECTED, False)
+    new = insert_into(connection, _USERS).on_conflict_do_nothing(index_elements=["id"])
+    connection.execute(new, [{"id": row["id"], **blank} for row in rows])
 
 
 def _is_erased(external_id: str | None, erased: Any) -> bool:
