@@ -70,8 +70,12 @@ def test_the_demo_serves_until_ctrl_c(tmp_path: Path) -> None:
             if "until Ctrl-C" in line:
                 break
         headers = {"Authorization": f"Bearer {token}"}
-        answer = httpx.get(f"{url}/api/bots?link_state=failed", headers=headers)
-        (failed,) = answer.json()["items"]
+        second = subprocess.run([*command, "--once"], cwd=ROOT, env=environment(), check=False,
+                                capture_output=True, text=True, timeout=40)  # fmt: skip
+        assert second.returncode == 2
+        assert f"(pid {demo.pid})" in second.stderr
+        assert "--folder" in second.stderr
+        (failed,) = httpx.get(f"{url}/api/bots?link_state=failed", headers=headers).json()["items"]
         assert failed["last_error"].startswith("http_422")
         demo.send_signal(signal.SIGINT)
         demo.communicate(timeout=40)

@@ -252,3 +252,5 @@ def test_the_command_line_does_the_same(
     assert run("on", name).exit_code == 0
     assert states(engine) == ["pending"] * 3
     assert run("on", "nobody").exit_code == 2
+    # Without --yes it is the name that is refused: nothing is asked about an unknown endpoint.
+    assert "no such endpoint" in run("off", "nobody").stderr

@@ -146,7 +146,7 @@ def _show(found: Preview, *, as_json: bool) -> None:
         print_json(found)
         return
     # The preview goes to standard error; standard output is only for the result.
-    print_sample(found.sample, PREVIEWED)
+    print_sample(found.sample, PREVIEWED, found.count)
     more = " or more" if found.is_more else ""
     click.echo(f"{plural(found.count, 'bot')}{more} would be retried", err=True)
 

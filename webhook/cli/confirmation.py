@@ -30,4 +30,5 @@ def confirm_by_typing(text: str, *, yes: bool) -> None:
         raise click.UsageError(_NO_TERMINAL)
     typed = click.prompt(f"Type {text} to erase it permanently", err=True, default="")
     if typed.strip().lower() != text:
+        click.echo("not erased: what was typed differs from the address", err=True)
         raise click.exceptions.Exit(NOTHING_FOUND)

@@ -19,6 +19,7 @@ from webhook.web.validation import BadParameterError, checked
 
 PREVIEWED = ("position", "created_at", "type", "bot_id", "state")
 ENDPOINTS = ("endpoint", "state", "since", "reason", "waiting", "last_delivered_at")
+NO_ENDPOINT = "no such endpoint: `recall-links events endpoints` lists them"
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -53,7 +54,7 @@ def _show(found: ResendPreview, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_sample(found.sample, PREVIEWED)
+    print_sample(found.sample, PREVIEWED, found.count)
     more = " or more" if found.is_more else ""
     click.echo(f"{plural(found.count, 'event')}{more} would be sent again", err=True)
 
@@ -111,13 +112,15 @@ def turn_on(session: Session, endpoint: str, *, as_json: bool) -> None:
 @click.pass_obj
 def turn_off(session: Session, endpoint: str, *, yes: bool, as_json: bool) -> None:
     """Send an endpoint nothing until it is turned on; its events are kept."""
+    if all(one.endpoint != endpoint for one in event_actions(session).endpoints()):
+        raise click.UsageError(NO_ENDPOINT)
     confirm("Turn it off?", yes=yes)
     _turn(session, endpoint, on=False, as_json=as_json)
 
 
 def _turn(session: Session, endpoint: str, *, on: bool, as_json: bool) -> None:
     if not event_actions(session).turn(endpoint, session.actor(), on=on):
-        raise click.UsageError("no such endpoint: `recall-links events endpoints` lists them")
+        raise click.UsageError(NO_ENDPOINT)
     state = "on" if on else "off"
     if as_json:
         print_json({"endpoint": endpoint, "state": state})

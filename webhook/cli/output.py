@@ -90,14 +90,16 @@ def print_rows(
     return counted.count
 
 
-def print_sample(rows: Sequence[Any], shown: Sequence[str]) -> None:
-    """Print some rows on standard error, for a person who is asked to confirm."""
+def print_sample(rows: Sequence[Any], shown: Sequence[str], count: int | None = None) -> None:
+    """Print some rows of so many on standard error, for a person who is asked to confirm."""
     if rows and sys.stderr.isatty():
         screen = Screen(stderr=True)
         _print_table(screen, rows, shown)
     elif rows:
         for row in rows:
             click.echo("\t".join(visible(getattr(row, name)) for name in shown), err=True)
+    if rows and count is not None and count > len(rows):
+        click.echo(f"… and {count - len(rows):,} more", err=True)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

@@ -48,7 +48,9 @@ LABELS = {
     "endpoint": "Endpoint",
     "after": "After position",
     "reason": "Reason",
-    "MissedFilter.unresolved": "Not recorded since",
+    "MissedFilter.unresolved": "Still not recorded",
+    "RecordingFilter.status": "Recording",
+    "FindingFilter.kind": "Finding",
     "ReconcileFilter.state": "State",
 }
 

@@ -42,6 +42,7 @@ class Refusal:
 
 
 UNKNOWN = Refusal(401, "a bearer token is required: Authorization: Bearer …")
+WRONG = Refusal(401, "this token is none of OPS_READ_TOKENS or OPS_WRITE_TOKENS")
 
 
 class Access:
@@ -69,7 +70,7 @@ class Access:
             return Refusal(429, TOO_MANY, retry_after=ceil(wait))
         if writer is not None:
             return Caller("write", writer)
-        return Caller("read", reader) if reader is not None else UNKNOWN
+        return Caller("read", reader) if reader is not None else WRONG
 
     def caller(self, asked: Request) -> Caller | None:
         """Return who makes this request; None if unknown."""

@@ -22,6 +22,10 @@ _LABELS = {
     "partial": "some meetings missing",
     "pending": "not looked up yet",
     "unlinked": "every state but linked",
+    # Deliveries of an event, and endpoints, spelt as a bot's link state is.
+    "events.failed": "given up",
+    "events.failing": "not taking events",
+    "events.pending": "not delivered everywhere yet",
     # Meeting states.
     "forbidden": "access refused",
     "gone": "deleted at Recall",
@@ -61,11 +65,11 @@ _LABELS = {
 }
 
 
-def has_label(code: str | None) -> bool:
-    """Whether a code has plain words of its own."""
-    return code in _LABELS
+def has_label(code: str | None, of: str = "") -> bool:
+    """Whether a code has plain words of its own, in a list that may have its own for it."""
+    return f"{of}.{code}" in _LABELS or code in _LABELS
 
 
-def label(code: str) -> str:
-    """Return the plain words of a code; an unknown one stands for itself."""
-    return _LABELS.get(code, code)
+def label(code: str, of: str = "") -> str:
+    """Return the plain words of a code, those of its list first; an unknown one is its own."""
+    return _LABELS.get(f"{of}.{code}", _LABELS.get(code, code))

@@ -1,6 +1,8 @@
 """The demo: the whole stack on this machine, a scenario played to it, and what came of it."""
 
 import contextlib
+import fcntl
+import os
 import random
 import secrets
 import shutil
@@ -27,6 +29,7 @@ from tests.lab.stack.stack import ROOT, Stack, environment, kept_alive
 WEBHOOKS = "/webhooks/recall"
 FOLDER = ROOT / ".lab" / "demo"
 DATABASE = "recall-links.db"
+LOCK = "demo.pid"
 SETTLE_SECONDS = 90
 TELL_SECONDS = 20
 SEND_RATE = 40
@@ -52,6 +55,11 @@ class Demo:
 def running_demo(seed: int, folder: Path) -> Iterator[Demo]:
     """Start Redis, the fake Recall and the Procfile's lines; end them all."""
     _empty(folder)
+    with _locked(folder):
+        yield from _running(seed, folder)
+
+
+def _running(seed: int, folder: Path) -> Iterator[Demo]:
     database, secret = (folder / DATABASE).resolve(), new_secret()
     token = secrets.token_urlsafe(18)
     # A unix socket's path has 108 characters at most, and a checkout may lie deep.
@@ -168,9 +176,32 @@ def _settled(demo: Demo, stories: Sequence[Story]) -> int:
         return connection.scalar(SETTLED, {"bots": bots}) or 0
 
 
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # The lock ends with its process, however that ends.
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _refuse_a_running_demo(folder: Path) -> None:
+    if not (folder / LOCK).exists():
+        return
+    with (folder / LOCK).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            words = f"a demo runs in {folder} (pid {lock.read()}): name another folder"
+            raise FileExistsError(words) from None
+
+
 def _empty(folder: Path) -> None:
+    _refuse_a_running_demo(folder)
     # Somebody's own folder, named by mistake, must not be emptied.
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / DATABASE).exists():
+    is_demo = (folder / DATABASE).exists() or (folder / LOCK).exists()
+    if folder.is_dir() and any(folder.iterdir()) and not is_demo:
         raise FileExistsError(f"{folder} holds something else than a demo")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -35,6 +35,7 @@ from tests.support.fakes import BOT
 from tests.support.rows import add_bot, add_delivery, rows, set_bot
 from webhook.cli.context import Session
 from webhook.cli.main import cli
+from webhook.services.relink import SAMPLE
 
 HOSTILE = "\x1b[2J\x1b[31mred\x9b1m\r\nFORGED line\t[bold]loud[/] \\[red]x :bomb: \u202eevil"
 
@@ -198,6 +199,9 @@ def test_a_script_must_say_yes_to_a_change(ada: Typist, engine: Engine) -> None:
     refused = ada.piped("relink", "--link-state", "failed")
     assert refused.code == 2
     assert f"{failed} bots would be retried" in refused.err
+    assert (f"… and {failed - SAMPLE} more" in refused.err) == (failed > SAMPLE)
+    every = ada.piped("relink", "--link-state", "linked").err
+    assert f"… and {len(rows(engine, Bot, link_state='linked')) - SAMPLE} more\n" in every
     shown = ada.piped("relink", "--link-state", "failed", "--preview", "--json")
     assert (shown.code, json.loads(shown.out)["count"]) == (0, failed)
     assert rows(engine, Audit) == []

@@ -167,7 +167,9 @@ def test_what_takes_something_away_must_be_meant(
 def test_a_person_is_erased_once_their_address_is_typed(
     ada: Typist, engine: Engine, known: None
 ) -> None:
-    """What is stored is shown before."""
+    """What is stored is shown before; with another address nothing is erased, and it says so."""
+    slip = ada.on_terminal("person", GUEST, "--erase", answer=b"another@example.com\n")
+    assert (slip.code, "not erased: " in slip.out) == (1, True)
     said = ada.on_terminal("person", GUEST, "--erase", answer=f"{GUEST}\n".encode())
     assert (said.code, "meeting_people" in said.out, "taken out:" in said.out) == (0, True, True)
     assert rows(engine, MeetingPerson) == []

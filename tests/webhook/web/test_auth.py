@@ -111,9 +111,10 @@ def test_the_audit_names_whoever_holds_a_named_token(
     assert shown.count("/console/audit?actor=b.o-b") == 2
     assert "/console/audit?actor=ann" not in shown
     for wrong in (f"bob:{WRITE}", "ann:", "ann"):
-        assert app.test_client().get("/api/audit", headers={
-            "Authorization": BEARER + wrong
-        }).status_code == 401  # fmt: skip
+        refused = app.test_client().get("/api/audit", headers={"Authorization": BEARER + wrong})
+        assert refused.status_code == 401
+        assert "none of OPS_READ_TOKENS or OPS_WRITE_TOKENS" in refused.get_json()["detail"]
+        assert refused.headers["WWW-Authenticate"].startswith("Bearer")
     resources_of(app).close()
 
 
