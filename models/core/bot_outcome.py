@@ -27,8 +27,6 @@ NOT_ADMITTED = frozenset(
         "bot_kicked_from_waiting_room",
     }
 )
-# What a recording may still fail from. `deleted` and `done` hold for good.
-UNPROVEN_RECORDINGS = frozenset({"processing", "paused", "failed"})
 
 EndKind = Literal["recorded", "not_admitted", "not_recorded", "fatal"]
 END_KINDS: tuple[EndKind, ...] = ("recorded", "not_admitted", "not_recorded", "fatal")

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine, Table, Update, bindparam, select, upd
 from models.core.bot_outcome import (
     ENDS,
     TELLING_CODES,
-    UNPROVEN_RECORDINGS,
     BotOutcome,
     MediaSpan,
     outcome_from_history,
@@ -21,6 +20,7 @@ from models.core.bot_status import TERMINAL, Status
 from models.tables.bot import Bot, BotStatus
 from models.tables.recording import Recording
 from workers.linking.missed import resolve_recorded
+from workers.linking.recording_state import was_done
 from workers.outbox.ended import correct_ended
 from workers.outbox.links import watch_links
 
@@ -120,13 +120,12 @@ def _history(connection: Connection, bot_ids: Collection[str]) -> Mapping[str, l
 
 
 def _media(connection: Connection, bot_ids: Collection[str]) -> Mapping[str, list[MediaSpan]]:
-    columns = (Recording.bot_id, Recording.started_at, Recording.completed_at)
-    proven = select(*columns).where(
-        Recording.bot_id.in_(bot_ids), Recording.status.not_in(UNPROVEN_RECORDINGS)
-    )
+    spans = (Recording.bot_id, Recording.started_at, Recording.completed_at)
+    theirs = select(*spans, Recording.status, Recording.status_times)
     media: dict[str, list[MediaSpan]] = defaultdict(list)
-    for row in connection.execute(proven):
-        media[row.bot_id].append(MediaSpan(row.started_at, row.completed_at))
+    for row in connection.execute(theirs.where(Recording.bot_id.in_(bot_ids))):
+        if was_done(row.status, row.status_times):
+            media[row.bot_id].append(MediaSpan(row.started_at, row.completed_at))
     return media
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from models.core.media_events import RECORDING, TRANSCRIPT
 from models.settings.events import EventType
 from workers.linking.recording_state import RecordingState
 from workers.outbox.links import links_of
 from workers.outbox.write import NewEvent, Subject, write_events
 
-READY = "done"
+_READY: dict[str, EventType] = {RECORDING: "recording.ready", TRANSCRIPT: "transcript.ready"}
 _SHOWN = (
     *("status", "started_at", "completed_at", "expires_at"),
     *("transcript_id", "transcript_status", "video_id", "audio_id", "participant_events_id"),
@@ -29,11 +30,10 @@ class Change:
 
     @property
     def became_ready(self) -> Iterator[EventType]:
-        """Name the events that it makes: the first word that something is ready counts."""
-        if self.after.status == READY != self.before.status:
-            yield "recording.ready"
-        if self.after.transcript_status == READY != self.before.transcript_status:
-            yield "transcript.ready"
+        """Name the events that it makes: one for each recording, and for each transcript of it."""
+        for kind, event_type in _READY.items():
+            if self.after.told(kind) - self.before.told(kind):
+                yield event_type
 
 
 @dataclass(frozen=True, slots=True)

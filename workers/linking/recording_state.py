@@ -20,17 +20,21 @@ from workers.recall_api.recording_schemas import RecordingBody
 
 # Until Recall says: an artifact's webhook may come before its recording's.
 UNKNOWN = "processing"
+READY, FAILED = "done", "failed"
 GONE = frozenset({DELETED, MEDIA_EXPIRED})
+# In `status_times`, beside the state of each kind: what holds for good, whatever comes later.
+_WAS_DONE = "recording.done"
 _IDS = {
     TRANSCRIPT: "transcript_id",
     VIDEO: "video_id",
     AUDIO: "audio_id",
     PARTICIPANTS: "participant_events_id",
 }
-_RANK = {"processing": 0, "paused": 1, "failed": 3, "done": 4, DELETED: 5, MEDIA_EXPIRED: 5}
+_RANK = {"processing": 0, "paused": 1, FAILED: 3, READY: 4, DELETED: 5, MEDIA_EXPIRED: 5}
 _UNKNOWN_RANK = 2
 
 Times = Mapping[str, Mapping[str, Any]]
+Noted = Mapping[str, Any]
 Key = tuple[datetime, int, str, str]
 
 
@@ -51,17 +55,26 @@ class RecordingState:
     status_times: Times = field(default_factory=dict)
 
     def after(self, news: MediaNews) -> "RecordingState":
-        """Return the state after one piece of news; an older one changes nothing."""
-        if _key(news.at, news.code, news.artifact_id) <= self._key_of(news.kind):
-            return self
+        """Return the state after one piece of news; an older one changes no state."""
+        state = self._noting(_WAS_DONE) if (news.kind, news.code) == (RECORDING, READY) else self
         noted = {"at": news.at.isoformat(), "code": news.code, "id": news.artifact_id}
-        times = {**self.status_times, news.kind: noted}
-        return replace(self, status_times=times, **_columns(news))
+        known = state._artifacts(news.kind)
+        if _key(noted) <= _key(known.get(news.artifact_id or "", {})):
+            return state
+        known[news.artifact_id or ""] = noted
+        shown = max(known.values(), key=_standing)
+        times = {**state.status_times, news.kind: shown}
+        if others := {key: one for key, one in known.items() if one is not shown}:
+            times[f"{news.kind}.others"] = others
+        return replace(state, status_times=times, **_columns(news.kind, shown))
 
     def with_times(self, body: RecordingBody) -> "RecordingState":
         """Return the state with the times of a body; what it leaves out stays."""
+        codes = {one.code for one in body.news if one.kind == RECORDING}
+        # That its media was deleted says that there was some.
+        was_made = body.started_at is not None and codes & GONE
         return replace(
-            self,
+            self._noting(_WAS_DONE) if was_made else self,
             started_at=body.started_at or self.started_at,
             completed_at=body.completed_at or self.completed_at,
             expires_at=body.expires_at or self.expires_at,
@@ -71,15 +84,37 @@ class RecordingState:
     def expired(self, at: datetime) -> "RecordingState":
         """Return the state after the media of the bot has expired."""
         state = self
-        for kind in (RECORDING, *(kind for kind, name in _IDS.items() if getattr(self, name))):
-            artifact_id = self.transcript_id if kind == TRANSCRIPT else None
-            state = state.after(MediaNews("", kind, artifact_id, MEDIA_EXPIRED, at))
+        for kind in (RECORDING, *_IDS):
+            for key in self._artifacts(kind) or ([""] if kind == RECORDING else []):
+                state = state.after(MediaNews("", kind, key or None, MEDIA_EXPIRED, at))
         return state
 
-    def _key_of(self, kind: str) -> Key:
-        noted = self.status_times.get(kind) or {}
-        at = utc_time(noted.get("at")) or EARLIEST
-        return _key(at, str(noted.get("code") or ""), noted.get("id"))
+    def noted(self) -> "RecordingState":
+        """Return the state with what it says now noted for good: as it is told, so it is stored."""
+        state = self
+        if self.status == READY:
+            state = state._noting(_WAS_DONE)._noting(f"{RECORDING}.ready")
+        if self.transcript_status == READY:
+            state = state._noting(f"{TRANSCRIPT}.ready", self.transcript_id or "")
+        return state
+
+    def told(self, kind: str) -> frozenset[str]:
+        """Return the ids of what was ever told as ready of this kind."""
+        return frozenset(self.status_times.get(f"{kind}.ready", ()))
+
+    def _noting(self, name: str, key: str = "") -> "RecordingState":
+        noted = {**self.status_times.get(name, {}), key: True}
+        return replace(self, status_times={**self.status_times, name: noted})
+
+    def _artifacts(self, kind: str) -> dict[str, Noted]:
+        others = self.status_times.get(f"{kind}.others", {})
+        shown = self.status_times.get(kind)
+        return {**others, str(shown.get("id") or ""): shown} if shown else {**others}
+
+
+def was_done(status: str, times: Times | None) -> bool:
+    """Whether a recording was ever there, whatever became of it."""
+    return status == READY or _WAS_DONE in (times or {})
 
 
 def fold(state: RecordingState, news: Iterable[MediaNews]) -> RecordingState:
@@ -89,17 +124,24 @@ def fold(state: RecordingState, news: Iterable[MediaNews]) -> RecordingState:
     return state
 
 
-def _key(at: datetime, code: str, artifact_id: str | None) -> Key:
+def _key(noted: Noted) -> Key:
+    at, code = utc_time(noted.get("at")) or EARLIEST, str(noted.get("code") or "")
     # Equal times are common; what ends something comes after what began it.
-    return at, _RANK.get(code, _UNKNOWN_RANK if code else -1), code, artifact_id or ""
+    rank = _RANK.get(code, _UNKNOWN_RANK if code else -1)
+    return at, rank, code, str(noted.get("id") or "")
 
 
-def _columns(news: MediaNews) -> dict[str, Any]:
-    if news.kind == RECORDING:
-        return {"status": news.code}
-    if news.kind not in _IDS:
+def _standing(noted: Noted) -> tuple[bool, Key]:
+    # The end of an old transcript must not hide the new one, whichever is told first.
+    return noted["code"] not in GONE | {FAILED}, _key(noted)
+
+
+def _columns(kind: str, shown: Noted) -> dict[str, Any]:
+    if kind == RECORDING:
+        return {"status": shown["code"]}
+    if kind not in _IDS:
         return {}
-    if news.kind == TRANSCRIPT:
-        return {"transcript_id": news.artifact_id, "transcript_status": news.code}
+    if kind == TRANSCRIPT:
+        return {"transcript_id": shown["id"], "transcript_status": shown["code"]}
     # The id of what is gone leads nowhere; the transcript's stays beside its status.
-    return {_IDS[news.kind]: None if news.code in GONE else news.artifact_id}
+    return {_IDS[kind]: None if shown["code"] in GONE else shown["id"]}

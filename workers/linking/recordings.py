@@ -89,7 +89,7 @@ def _write(
         # Last, so that it does not matter whether the recording or its end came first.
         if bot_id in expired:
             after = after.expired(expired[bot_id])
-        if after != state:
+        if (after := after.noted()) != state:
             changed[key] = after
     if changed:
         rows = [{"key": key} | _values(state) for key, state in changed.items()]
@@ -115,7 +115,9 @@ def _locked(
 
 def _state(row: Any) -> RecordingState:
     values = {name: getattr(row, name) for name in _COLUMNS}
-    return RecordingState(**values | {"status_times": row.status_times or {}})
+    state = RecordingState(**values | {"status_times": row.status_times or {}})
+    # An older release told of what is ready, and noted nothing.
+    return state.noted()
 
 
 def _expiries(connection: Connection, bot_ids: Collection[str]) -> dict[str, datetime]:

@@ -150,7 +150,9 @@ def test_an_outcome_is_unknown_then_false_then_true(engine: Engine) -> None:
     ("status", "recorded"),
     [
         ("done", True),
-        ("deleted", True),
+        ("deleted", False),
+        ("media_expired", False),
+        ("cancelled", False),
         ("processing", False),
         ("paused", False),
         ("failed", False),
@@ -159,7 +161,7 @@ def test_an_outcome_is_unknown_then_false_then_true(engine: Engine) -> None:
 def test_a_recording_that_holds_says_that_the_bot_recorded(
     engine: Engine, status: str, recorded: bool
 ) -> None:
-    """One that failed, or may still fail, says nothing."""
+    """One that was never done says nothing: what failed may be deleted and expires too."""
     hear(engine, BOT, life("older"))
     apply_batch(engine)
     add_recording(engine, status, started_at=later(3), completed_at=later(4))

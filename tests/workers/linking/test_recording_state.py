@@ -65,6 +65,26 @@ def test_a_new_transcript_takes_the_place_of_an_older_one() -> None:
     assert (state.transcript_id, state.transcript_status) == (VIDEO, "done")
 
 
+@pytest.mark.parametrize("kind", ["transcript", "video_mixed"])
+@pytest.mark.parametrize("end", ["deleted", "failed"])
+def test_the_end_of_an_old_artifact_does_not_hide_the_new_one(kind: str, end: str) -> None:
+    """In whatever order they come; both expire in the end."""
+    told = [
+        news(kind, "done", later(70), TRANSCRIPT),
+        news(kind, "done", later(90), VIDEO),
+        news(kind, end, later(100), TRANSCRIPT),
+    ]
+    for order in itertools.permutations(told):
+        state = fold(RecordingState(), order)
+        assert VIDEO in (state.transcript_id, state.video_id)
+        assert state.transcript_status in (None, "done")
+        expired = state.expired(later(600))
+        assert (expired.video_id, expired.transcript_status) in (
+            (None, None),
+            (None, "media_expired"),
+        )
+
+
 def test_expiry_ends_all_that_there_is() -> None:
     """The bot's status says it of the bot; what it never had it has not lost."""
     state = fold(RecordingState(), LIFE).expired(later(600))

@@ -23,7 +23,8 @@ from tests.support.rows import add_bot, add_delivery, bot_row, later, rows, set_
 from tests.workers.linking.test_save_bots import body, found, outcome_for, owe_again, save_now, take
 from webhook.receiver.events import classify
 from workers.linking.apply_deliveries import apply_all
-from workers.linking.recordings import apply_media
+from workers.linking.bot_outcomes import refresh_outcomes
+from workers.linking.recordings import apply_media, save_recordings
 from workers.privacy.tombstones import pseudonym
 from workers.recall_api.recording_schemas import RecordingBody
 
@@ -270,6 +271,85 @@ def test_what_became_ready_is_told_once_in_any_order(
     assert sorted(ready(engine)) == ["recording.ready", "transcript.ready"]
     event = next(event for event in rows(engine, Event) if event.type == "transcript.ready")
     assert (event.bot_id, event.data["recording"]["transcript_id"]) == (BOT, TRANSCRIPT)
+
+
+def test_what_is_done_anew_is_told_by_its_id(engine: Engine) -> None:
+    """A recording once, also when it is made anew; each transcript of it, also within one batch."""
+    arrive(engine, *(webhook(f"recording.{code}", later(60 + n)) for n, code in
+                     enumerate(("done", "processing", "done", "processing", "done"))))  # fmt: skip
+    assert ready(engine) == ["recording.ready"]
+    arrive(engine, webhook("transcript.done", later(70), TRANSCRIPT))
+    for code, at in (("processing", 80), ("done", 90)):
+        raw = json.dumps(webhook(f"transcript.{code}", later(at), VIDEO)).encode()
+        add_delivery(engine, BOT, f"transcript.{code}", event=f"transcript.{code}",
+                     occurred_at=later(at), body=raw)  # fmt: skip
+    apply_all(engine)
+    arrive(engine, webhook("transcript.done", later(95), TRANSCRIPT))
+    assert ready(engine) == ["recording.ready", "transcript.ready", "transcript.ready"]
+
+
+def test_what_an_older_release_told_is_not_told_again(engine: Engine) -> None:
+    """It noted the states alone."""
+    arrive(engine, webhook("recording.done", later(60)))
+    with engine.begin() as connection:
+        noted = {"recording": {"at": later(60).isoformat(), "code": "done", "id": None}}
+        connection.execute(update(Recording).values(status_times=noted))
+    arrive(engine, webhook("recording.processing", later(70)), webhook("recording.done", later(80)))
+    assert ready(engine) == ["recording.ready"]
+
+
+NEVER_MADE = {
+    "failed": [webhook("recording.failed", later(60))],
+    "failed and deleted": [
+        webhook("recording.failed", later(60)),
+        webhook("recording.deleted", later(90)),
+    ],
+    "an artifact of it": [webhook("participant_events.done", later(60), VIDEO)],
+    "a code of next year": [webhook("recording.cancelled", later(60))],
+}
+MADE = {
+    "done": [webhook("recording.done", later(60))],
+    "done and failed": [
+        webhook("recording.done", later(60)),
+        webhook("recording.failed", later(70)),
+    ],
+    "failed and done": [
+        webhook("recording.failed", later(70)),
+        webhook("recording.done", later(60)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", [*NEVER_MADE, *MADE])
+@pytest.mark.parametrize("expires_first", [False, True])
+def test_only_what_was_done_proves_a_recording(
+    engine: Engine, name: str, *, expires_first: bool
+) -> None:
+    """In any order, and whatever expires in the end."""
+    for code in ("joining_call", "call_ended", *["media_expired"] * expires_first):
+        at = later(9000) if code == "media_expired" else later(0)
+        add_delivery(engine, BOT, code, occurred_at=at)
+    apply_all(engine)
+    arrive(engine, *(NEVER_MADE | MADE)[name])
+    add_delivery(engine, BOT, "media_expired", occurred_at=later(9000))
+    apply_all(engine)
+    assert bot_row(engine, BOT).recorded is (name in MADE)
+    assert stands(engine)[2] == "media_expired"
+
+
+def test_a_body_of_what_was_deleted_proves_that_it_began(engine: Engine) -> None:
+    """Every webhook of it was lost; one that never began has no start."""
+    for start in (None, START):
+        add_bot(engine, new_bot := f"{BOT[:-1]}{'8' if start else '9'}")
+        add_delivery(engine, new_bot, "call_ended", occurred_at=later(0))
+        apply_all(engine)
+        own = MediaNews(RECORDING, "recording", None, "deleted", later(60))
+        key = RECORDING if start else TRANSCRIPT
+        told = RecordingBody(key, start, None, None, (own,))
+        with engine.begin() as connection:
+            save_recordings(connection, {new_bot: [told]})
+            refresh_outcomes(connection, [new_bot])
+        assert bot_row(engine, new_bot).recorded is bool(start)
 
 
 def test_what_failed_or_was_deleted_is_not_ready(engine: Engine) -> None:
