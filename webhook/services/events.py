@@ -18,7 +18,7 @@ from models.settings.events import EventSettings
 from webhook.services.reader import Reader
 from webhook.web.validation import BadParameterError
 from workers.db.audit import audit
-from workers.events.endpoints import resend, turn_off, turn_on
+from workers.events.endpoints import put_off, resend, take_up, turn_off, turn_on
 from workers.outbox.numbering import routes_of
 
 MOST = 10_000
@@ -113,12 +113,17 @@ class EventActions:
         found = self._endpoints.get(endpoint)
         if found is None:
             return None
+        if on:
+            take_up(self._writes, endpoint)
         with self._writes.begin() as connection:
             if on:
                 turn_on(connection, endpoint)
             else:
                 turn_off(connection, endpoint, f"turned off by {actor}")
             audit(connection, actor, f"events {'on' if on else 'off'}", endpoint, {})
+        if not on:
+            put_off(self._writes, endpoint)
+        with self._writes.begin() as connection:
             return endpoint_row(connection, found)
 
     def _listing(self, wanted: ResendRequest) -> Listing[EventRow]:

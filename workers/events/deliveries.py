@@ -7,6 +7,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Float,
@@ -29,11 +30,16 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.tables.base import db_now
 from models.tables.event import Event, EventAttempt, EventDelivery
+from models.tables.workspace_state import ENDPOINT_OFF, WorkspaceState
 from workers.events.message import Message
 from workers.events.retries import Tried, after
 
 # One call, and what a batch has waited before it: see `EndpointSender`.
 LEASE_SECONDS = 60.0
+# So many deliveries change their state in one transaction.
+MOVE_BATCH = 500
+# The worst of an event's: what waits may still come, what failed is lost.
+_RANKS = {"pending": 0, "failed": 1, "delivered": 2}
 _EVENTS = cast("Table", Event.__table__)
 
 
@@ -51,6 +57,7 @@ def claim(connection: Connection, endpoint: str, count: int) -> list[Claimed]:
     """Lease up to `count` deliveries that are due, in the order of the feed."""
     token = uuid4().hex
     given = {"to": endpoint, "most": count, "token": token, "seconds": LEASE_SECONDS}
+    given["off"] = f"{ENDPOINT_OFF}{endpoint}"
     leased = {row.event_id: row.attempts for row in connection.execute(_lease(), given)}
     if not leased:
         return []
@@ -77,10 +84,12 @@ def _lease() -> ReturningUpdate[*tuple[Any, ...]]:
         other.position < this.position,
         ~_is_free(other),
     )
+    # Its deliveries may wait all the same: those that are numbered while it is turned off.
+    is_off = exists().where(WorkspaceState.key == bindparam("off"))
     chosen = (
         select(this.event_id)
         .where(this.endpoint == bindparam("to"), text("event_deliveries.state = 'pending'"))
-        .where(this.next_try_at <= db_now(), _is_free(this), ~comes_first)
+        .where(this.next_try_at <= db_now(), _is_free(this), ~comes_first, ~is_off)
         .order_by(this.next_try_at, this.position)
         .limit(bindparam("most", type_=Integer()))
         .with_for_update(skip_locked=True, of=this)
@@ -129,34 +138,52 @@ def settle(connection: Connection, claimed: Claimed, tried: Tried) -> bool:
     return True
 
 
+def move(
+    connection: Connection, endpoint: str, change: tuple[str, str], behind: int = 0
+) -> int | None:
+    """Change the state of an endpoint's deliveries, a batch by position; the last, if any."""
+    old, new = change
+    theirs = and_(EventDelivery.endpoint == endpoint, EventDelivery.state == old)
+    some = select(EventDelivery.event_id, EventDelivery.position).where(theirs)
+    some = some.where(EventDelivery.position > behind).order_by(EventDelivery.position)
+    found = connection.execute(some.limit(MOVE_BATCH)).all()
+    if not found:
+        return None
+    ids = [row.event_id for row in found]
+    moved = update(EventDelivery).where(theirs, EventDelivery.event_id.in_(ids))
+    anew = {"attempts": 0, "next_try_at": db_now()} if new == "pending" else {"next_try_at": None}
+    connection.execute(moved.values(state=new, lease_token=None, lease_until=None, **anew))
+    summarise(connection, ids)
+    return int(found[-1].position)
+
+
 def summarise(connection: Connection, event_ids: Sequence[str]) -> None:
     """Write into these events how their deliveries stand."""
     if event_ids:
-        connection.execute(_summary().where(_EVENTS.c.id.in_(event_ids)))
-
-
-def summarise_endpoint(connection: Connection, endpoint: str, state: str) -> None:
-    """Do the same for all whose delivery to one endpoint is in a state."""
-    theirs = select(EventDelivery.event_id).where(
-        EventDelivery.endpoint == endpoint, EventDelivery.state == state
-    )
-    connection.execute(_summary().where(_EVENTS.c.id.in_(theirs)))
+        connection.execute(_summary(), {"ids": list(event_ids)})
 
 
 @cache
 def _summary() -> Update:
-    def of_all(value: Any, *conditions: ColumnElement[bool]) -> Any:
-        theirs = select(value).where(EventDelivery.event_id == _EVENTS.c.id, *conditions)
-        return theirs.correlate(_EVENTS).scalar_subquery()
-
-    def any_is(state: str) -> ColumnElement[bool]:
-        theirs = exists().where(EventDelivery.event_id == _EVENTS.c.id)
-        return theirs.where(EventDelivery.state == state).correlate(_EVENTS)
-
-    # The worst of them: what waits may still come, what failed is lost.
-    states = [(any_is(state), state) for state in ("pending", "failed", "delivered")]
-    return update(_EVENTS).values(
-        state=case(*states, else_="off"),
-        attempts=func.coalesce(of_all(func.sum(EventDelivery.attempts)), 0),
-        next_try_at=of_all(func.min(EventDelivery.next_try_at)),
+    # One pass over their deliveries by the key. A subquery for each event and state is quadratic
+    # where the planner looks it up by the state.
+    delivery = EventDelivery
+    ids: BindParameter[Any] = bindparam("ids", expanding=True)
+    worst = func.min(case(_RANKS, value=delivery.state, else_=len(_RANKS)))
+    of_each = (
+        select(
+            delivery.event_id,
+            worst.label("worst"),
+            func.sum(delivery.attempts).label("attempts"),
+            func.min(delivery.next_try_at).label("next_try_at"),
+        )
+        .where(delivery.event_id.in_(ids))
+        .group_by(delivery.event_id)
+        .subquery()
     )
+    states = {rank: state for state, rank in _RANKS.items()}
+    return update(_EVENTS).where(_EVENTS.c.id == of_each.c.event_id, _EVENTS.c.id.in_(ids)).values(
+        state=case(states, value=of_each.c.worst, else_="off"),
+        attempts=of_each.c.attempts,
+        next_try_at=of_each.c.next_try_at,
+    )  # fmt: skip

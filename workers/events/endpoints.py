@@ -3,41 +3,57 @@
 from collections.abc import Collection, Sequence
 from typing import cast
 
-from sqlalchemy import Connection, Table, Update, delete, or_, select, update
+from sqlalchemy import Connection, Engine, Table, delete, or_, select
 
 from models.tables.base import db_now
 from models.tables.event import Event, EventDelivery
 from models.tables.workspace_state import ENDPOINT_FAILING, ENDPOINT_OFF, WorkspaceState
 from workers.db.upsert import insert_into
 from workers.db.workspace_state import write_state
-from workers.events.deliveries import summarise, summarise_endpoint
+from workers.events.deliveries import move, summarise
 from workers.outbox.numbering import Route, switched_off
 
 _STATE = cast("Table", WorkspaceState.__table__)
 _DELIVERIES = cast("Table", EventDelivery.__table__)
+_KEEP, _SEND = ("pending", "off"), ("off", "pending")
 
 
 def turn_off(connection: Connection, endpoint: str, reason: str) -> None:
-    """Send nothing to an endpoint until it is turned on; what waits for it is kept."""
+    """Send nothing to an endpoint until it is turned on; `put_off` then keeps what waits."""
     write_state(connection, f"{ENDPOINT_OFF}{endpoint}", {"reason": reason})
-    waiting = _of(endpoint, "pending")
-    off = {"state": "off", "next_try_at": None, "lease_token": None, "lease_until": None}
-    connection.execute(waiting.values(off))
-    summarise_endpoint(connection, endpoint, "off")
+
+
+def put_off(engine: Engine, endpoint: str) -> None:
+    """Keep what waits for an endpoint that is off, a batch a transaction."""
+    is_off = select(_STATE.c.key).where(_STATE.c.key == f"{ENDPOINT_OFF}{endpoint}")
+    last: int | None = 0
+    while last is not None:
+        with engine.begin() as connection:
+            # Locked: who turns it on meanwhile finds the whole batch kept, and sends it.
+            if not connection.scalar(is_off.with_for_update()):
+                return
+            last = move(connection, endpoint, _KEEP, last)
+
+
+def take_up(engine: Engine, endpoint: str) -> None:
+    """Let what was kept wait again, a batch a transaction; `turn_on` then lets it be sent."""
+    last: int | None = 0
+    while last is not None:
+        with engine.begin() as connection:
+            last = move(connection, endpoint, _SEND, last)
 
 
 def turn_on(connection: Connection, endpoint: str) -> None:
     """Send to an endpoint again, what was kept meanwhile first."""
     for kind in (ENDPOINT_OFF, ENDPOINT_FAILING):
         connection.execute(delete(_STATE).where(_STATE.c.key == f"{kind}{endpoint}"))
-    again = {"state": "pending", "next_try_at": db_now(), "attempts": 0}
-    connection.execute(_of(endpoint, "off").values(again))
-    summarise_endpoint(connection, endpoint, "pending")
+    _move_all(connection, endpoint, _SEND)
 
 
-def _of(endpoint: str, state: str) -> Update:
-    of_it = (_DELIVERIES.c.endpoint == endpoint) & (_DELIVERIES.c.state == state)
-    return update(_DELIVERIES).where(of_it)
+def _move_all(connection: Connection, endpoint: str, change: tuple[str, str]) -> None:
+    last: int | None = 0
+    while last is not None:
+        last = move(connection, endpoint, change, last)
 
 
 def note_failing(connection: Connection, endpoint: str, error: str) -> None:
@@ -60,8 +76,7 @@ def forget_others(connection: Connection, endpoints: Collection[str]) -> None:
     waiting = select(EventDelivery.endpoint).where(EventDelivery.state == "pending").distinct()
     for name in connection.scalars(waiting).all():
         if name not in endpoints:
-            connection.execute(_of(name, "pending").values(state="off", next_try_at=None))
-            summarise_endpoint(connection, name, "off")
+            _move_all(connection, name, _KEEP)
 
 
 def resend(connection: Connection, event_ids: Sequence[str], routes: Sequence[Route]) -> int:

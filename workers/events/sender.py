@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from models.core.sanitize import storable
 from models.settings.events import EventEndpoint
 from workers.events.deliveries import Claimed, claim, release, settle
-from workers.events.endpoints import note_failing, note_well, turn_off
+from workers.events.endpoints import note_failing, note_well, put_off, turn_off
 from workers.events.failures import failures_logged
 from workers.events.retries import Tried
 from workers.recall_api.transport import CALL_FAILURES, BodyTooLargeError, HttpClient
@@ -69,6 +69,8 @@ class EndpointSender:
             tried = self._post(claimed)
             with self._engine.begin() as connection:
                 self._note(connection, claimed, tried)
+            if tried.is_refused_for_good:
+                put_off(self._engine, self._endpoint.name)
             if self._stop.is_requested or not tried.is_taken or tried.ms > SLOW_MS:
                 with self._engine.begin() as connection:
                     release(connection, claims[number:])
@@ -91,8 +93,10 @@ class EndpointSender:
         return Tried(answer.status, _ms_since(started))
 
     def _note(self, connection: Connection, claimed: Claimed, tried: Tried) -> None:
-        settle(connection, claimed, tried)
         name = self._endpoint.name
+        if tried.is_refused_for_good:
+            turn_off(connection, name, "it answered 410: it wants no more events")
+        settle(connection, claimed, tried)
         if tried.is_taken:
             # Each time: another process may have noted since that it fails.
             note_well(connection, name)
@@ -100,8 +104,6 @@ class EndpointSender:
             error = tried.error or f"http_{tried.status}"
             note_failing(connection, name, error)
             logger.warning("event not delivered", endpoint=name, error=error)
-        if tried.is_refused_for_good:
-            turn_off(connection, name, "it answered 410: it wants no more events")
         self._is_well = tried.is_taken
 
     def _wait(self) -> None:

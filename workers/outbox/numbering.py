@@ -90,7 +90,9 @@ def _last_position(connection: Connection) -> int:
 def switched_off(connection: Connection, routes: Sequence[Route]) -> set[str]:
     """Return which of these endpoints are turned off."""
     keys = {f"{ENDPOINT_OFF}{route.endpoint}" for route in routes}
-    found = connection.scalars(select(WorkspaceState.key).where(WorkspaceState.key.in_(keys)))
+    noted = select(WorkspaceState.key).where(WorkspaceState.key.in_(keys))
+    # Locked: who turns one on meanwhile waits for what is kept for it here, and sends that too.
+    found = connection.scalars(noted.with_for_update(read=True))
     return {key.removeprefix(ENDPOINT_OFF) for key in found}
 
 
