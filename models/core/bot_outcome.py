@@ -4,7 +4,7 @@ All of it follows from the whole history, so that neither order nor repeats of e
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -66,6 +66,26 @@ def outcome_from_history(
     )
 
 
+def essential_statuses(statuses: Iterable[Status]) -> frozenset[Status]:
+    """Return the few of these statuses, fifteen at most, that have the outcome of them all."""
+    history = [
+        Status(s.code, s.occurred_at, s.sub_code) for s in statuses if s.code in TELLING_CODES
+    ]
+    starts = sorted((s for s in history if s.code == _RECORDING), key=_moment)
+    kept = {*starts[:1], *starts[-1:]}
+    for code in _STOPS | {_PAUSE}:
+        theirs = sorted((s for s in history if s.code == code), key=_moment)
+        kept |= {*theirs[-1:], *_first_stop(theirs, starts)}
+        if code in _SUB_CODE_RANK:
+            kept |= set([s for s in theirs if s.sub_code][-1:])
+    return frozenset(kept)
+
+
+def join_histories(reported: Collection[Status], body: Iterable[Status]) -> list[Status]:
+    """Return what webhooks reported, with what only the bot's body has."""
+    return [*reported, *(_as_reported(status, reported) for status in body)]
+
+
 def end_kind(status: str, sub_code: str | None, *, recorded: bool | None) -> EndKind | None:
     """Return how a bot ended, in one word; None until that is known."""
     if recorded is None:
@@ -89,6 +109,21 @@ def _stops(status: Status, last_start: datetime) -> bool:
     return status.code in _STOPS and status.occurred_at >= last_start
 
 
+def _first_stop(history: Iterable[Status], starts: list[Status]) -> list[Status]:
+    return [s for s in history if starts and _stops(s, starts[-1].occurred_at)][:1]
+
+
+def _as_reported(status: Status, reported: Iterable[Status]) -> Status:
+    # At the webhook's time: a pause a moment after the start that ends it would look like the end.
+    same = (one for one in reported if one.is_same(status.code, status.occurred_at))
+    nearest = min(same, key=lambda one: abs(one.occurred_at - status.occurred_at), default=status)
+    return replace(status, occurred_at=nearest.occurred_at)
+
+
+def _moment(status: Status) -> tuple[datetime, str]:
+    return status.occurred_at, status.sub_code or ""
+
+
 def _media_span(media: Iterable[MediaSpan]) -> tuple[datetime | None, datetime | None]:
     # The webhook of the status itself was lost: what Recall keeps says when it was.
     starts = [one.started_at for one in media if one.started_at]
@@ -98,5 +133,5 @@ def _media_span(media: Iterable[MediaSpan]) -> tuple[datetime | None, datetime |
 
 def _ended_sub_code(history: Iterable[Status]) -> str | None:
     telling = [s for s in history if s.code in _SUB_CODE_RANK and s.sub_code]
-    latest = max(telling, key=lambda s: (_SUB_CODE_RANK[s.code], s.occurred_at), default=None)
+    latest = max(telling, key=lambda s: (_SUB_CODE_RANK[s.code], *_moment(s)), default=None)
     return latest.sub_code if latest else None

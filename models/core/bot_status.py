@@ -13,6 +13,8 @@ POST_TERMINAL = frozenset({"analysis_done", "analysis_failed", "media_expired"})
 UNINFORMATIVE = frozenset({"ready"})
 # An event dated in the year 9999 would block every later status.
 MAX_FUTURE = timedelta(days=1)
+# Recall does not promise equal times in webhooks and bodies: within a second they are one status.
+SAME_WITHIN = timedelta(seconds=1)
 LONGEST_WORD = 200
 LONGEST_CODE = 64
 _CODE = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{LONGEST_CODE}}}\Z")
@@ -47,6 +49,10 @@ class Status:
     sub_code: str | None = None
     message: str | None = None
     delivery_id: str | None = None
+
+    def is_same(self, code: str, occurred_at: datetime) -> bool:
+        """Whether this is the status with that code and about that time."""
+        return code == self.code and abs(occurred_at - self.occurred_at) < SAME_WITHIN
 
     @property
     def key(self) -> StatusKey:

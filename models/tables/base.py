@@ -110,6 +110,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: Json,
         list[dict[str, Any]]: Json,
         list[str]: Json,
+        list[list[Any]]: Json,
     }
 
 

@@ -44,6 +44,9 @@ class Bot(Base):
     settled_at: Mapped[datetime | None]
     # The first settle that knew of the terminal event: from then on links only gain.
     sealed_at: Mapped[datetime | None]
+    # What the bot's body said of its outcome: a few of [time, code, sub code]. Not rows of
+    # bot_statuses: those are what webhooks reported, and reconcile counts what they missed.
+    body_statuses: Mapped[list[list[Any]] | None]
     # None until the call is known to have ended; from then on, whether anything was recorded.
     recorded: Mapped[bool | None]
     recorded_from: Mapped[datetime | None]

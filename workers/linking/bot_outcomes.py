@@ -2,9 +2,11 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, Table, Update, bindparam, select, update
@@ -14,6 +16,8 @@ from models.core.bot_outcome import (
     TELLING_CODES,
     BotOutcome,
     MediaSpan,
+    essential_statuses,
+    join_histories,
     outcome_from_history,
 )
 from models.core.bot_status import TERMINAL, Status
@@ -30,26 +34,37 @@ _BOTS = cast("Table", Bot.__table__)
 _COLUMNS = ("recorded", "recorded_from", "recorded_until", "ended_sub_code")
 
 
-def refresh_outcomes(connection: Connection, bot_ids: Collection[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a bot's row has of its outcome, and of what its body said."""
+
+    outcome: BotOutcome
+    body_statuses: frozenset[Status] = frozenset()
+
+
+def refresh_outcomes(
+    connection: Connection,
+    bot_ids: Collection[str],
+    bodies: Mapping[str, Iterable[Status]] = MappingProxyType({}),
+) -> list[str]:
     """Write what came of these bots, in the caller's transaction; returns whose has changed.
 
-    Call it after writing a status or a recording. A bot that is not on file yet is passed
-    over: the status that makes its row comes here too.
+    Call it after writing a status or a recording, or with the statuses of the bodies that were
+    fetched. A bot that is not on file yet is passed over: the status that makes its row comes
+    here too.
     """
     if not bot_ids:
         return []
     # Locked before the history is read: what another writer commits meanwhile is then seen.
     before = _locked(connection, bot_ids)
     media, history = _media(connection, bot_ids), _history(connection, bot_ids)
-    after = {
-        bot_id: _truer(old, outcome_from_history(history[bot_id], media[bot_id]))
-        for bot_id, old in before.items()
-    }
-    changed = [bot_id for bot_id, new in after.items() if new != before[bot_id]]
-    if changed:
-        connection.execute(_written(), [_row(bot_id, after[bot_id]) for bot_id in changed])
-        resolve_recorded(connection, [bot_id for bot_id in changed if after[bot_id].recorded])
-    return changed
+    after = {}
+    for bot_id, old in before.items():
+        # Once seen it stays, so that neither an older body nor a shorter one takes anything back.
+        body = essential_statuses([*old.body_statuses, *bodies.get(bot_id, ())])
+        new = outcome_from_history(join_histories(history[bot_id], body), media[bot_id])
+        after[bot_id] = _Known(_truer(old.outcome, new), body)
+    return _write(connection, before, after)
 
 
 def refresh_reported(connection: Connection, statuses: Collection[tuple[str, str]]) -> set[str]:
@@ -101,11 +116,26 @@ def fill_outcomes(connection: Connection, limit: int) -> int:
     return len(found)
 
 
-def _locked(connection: Connection, bot_ids: Collection[str]) -> dict[str, BotOutcome]:
+def _write(
+    connection: Connection, before: Mapping[str, _Known], after: Mapping[str, _Known]
+) -> list[str]:
+    rows = [_row(bot_id, new) for bot_id, new in after.items() if new != before[bot_id]]
+    if rows:
+        connection.execute(_written(), rows)
+    changed = [key for key, new in after.items() if new.outcome != before[key].outcome]
+    if changed:
+        resolve_recorded(connection, [key for key in changed if after[key].outcome.recorded])
+    return changed
+
+
+def _locked(connection: Connection, bot_ids: Collection[str]) -> dict[str, _Known]:
     columns = [getattr(Bot, name) for name in _COLUMNS]
     # In the order of their ids, as every writer of bots does.
-    asked = select(Bot.id, *columns).where(Bot.id.in_(bot_ids)).order_by(Bot.id)
-    return {row.id: BotOutcome(*row[1:]) for row in connection.execute(asked.with_for_update())}
+    asked = select(Bot.id, Bot.body_statuses, *columns).where(Bot.id.in_(bot_ids)).order_by(Bot.id)
+    return {
+        row.id: _Known(BotOutcome(*row[2:]), _from_json(row.body_statuses))
+        for row in connection.execute(asked.with_for_update())
+    }
 
 
 def _history(connection: Connection, bot_ids: Collection[str]) -> Mapping[str, list[Status]]:
@@ -138,9 +168,22 @@ def _truer(old: BotOutcome, new: BotOutcome) -> BotOutcome:
 
 @cache
 def _written() -> Update:
-    columns = {name: bindparam(f"new_{name}", type_=_BOTS.c[name].type) for name in _COLUMNS}
+    names = (*_COLUMNS, "body_statuses")
+    columns = {name: bindparam(f"new_{name}", type_=_BOTS.c[name].type) for name in names}
     return update(_BOTS).where(_BOTS.c.id == bindparam("bot_id")).values(columns)
 
 
-def _row(bot_id: str, outcome: BotOutcome) -> dict[str, Any]:
-    return {"bot_id": bot_id} | {f"new_{name}": getattr(outcome, name) for name in _COLUMNS}
+def _row(bot_id: str, new: _Known) -> dict[str, Any]:
+    values = {f"new_{name}": getattr(new.outcome, name) for name in _COLUMNS}
+    return values | {"bot_id": bot_id, "new_body_statuses": _as_json(new.body_statuses)}
+
+
+def _as_json(statuses: Iterable[Status]) -> list[list[str | None]] | None:
+    found = [[s.occurred_at.isoformat(), s.code, s.sub_code] for s in statuses]
+    return sorted(found, key=str) or None
+
+
+def _from_json(stored: list[list[str]] | None) -> frozenset[Status]:
+    return frozenset(
+        Status(code, datetime.fromisoformat(at), sub_code) for at, code, sub_code in stored or ()
+    )

@@ -71,9 +71,10 @@ def _write(connection: Connection, held: Sequence[LinkOutcome]) -> list[Change]:
     meetings = [meeting for outcome in held for meeting in outcome.meetings]
     write_meetings(connection, meetings, erased)
     write_links(connection, held, erased)
-    bodies = {o.result.claim.bot_id: o.result.bot.recordings for o in held if o.result.bot}
-    recordings = save_recordings(connection, bodies)
-    refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held])
+    bodies = {o.result.claim.bot_id: o.result.bot for o in held if o.result.bot}
+    recordings = save_recordings(connection, {key: one.recordings for key, one in bodies.items()})
+    statuses = {key: one.statuses for key, one in bodies.items()}
+    refresh_outcomes(connection, [outcome.result.claim.bot_id for outcome in held], statuses)
     # Also where this answer names nobody: a bot of erased people is known by its links on file.
     redact_bots(connection, [outcome.result.claim.bot_id for outcome in held])
     return recordings

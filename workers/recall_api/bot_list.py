@@ -1,19 +1,18 @@
 """Pages of List Bots (https://docs.recall.ai/reference/bot_list)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from models.core.bot_status import LONGEST_WORD, MAX_FUTURE, Status, is_code
-from models.core.sanitize import plain_uuid, utc_time
+from models.core.bot_status import Status
+from models.core.sanitize import plain_uuid
 from workers.rate_limits.buckets import Bucket, Limits
-from workers.recall_api import parsing
 from workers.recall_api.client import Ask, Recall
 from workers.recall_api.errors import Endpoint, RecallError
 from workers.recall_api.paging import read_page
 from workers.recall_api.schemas import listed, read_object
+from workers.recall_api.statuses import read_statuses
 from workers.recall_api.turns import Turns
 from workers.shutdown import Stop
 
@@ -101,18 +100,4 @@ def _read_bot(item: dict[str, Any], now: datetime) -> ListedBot | None:
     except RecallError:
         # A partial history: counted as unusable, and the list goes on.
         return None
-    return ListedBot(bot_id, tuple(_statuses(changes, now + MAX_FUTURE)))
-
-
-def _statuses(value: object, latest: datetime) -> Iterator[Status]:
-    for item in parsing.objects(value):
-        # The specification says strings, but real answers have nulls: those are left out.
-        code, at = item.get("code"), utc_time(item.get("created_at"))
-        if isinstance(code, str) and is_code(code) and at is not None and at <= latest:
-            sub_code = parsing.text(item.get("sub_code")) or None
-            yield Status(
-                code,
-                at,
-                sub_code[:LONGEST_WORD] if sub_code else None,
-                parsing.text(item.get("message")) or None,
-            )
+    return ListedBot(bot_id, read_statuses(changes, now))

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from models.core.bot_status import Status
 from models.core.sanitize import is_clamped, plain_uuid, storable, utc_time
 from models.tables.base import longest
 from models.tables.calendar import CalendarMeeting
@@ -13,6 +14,7 @@ from models.tables.link import Link
 from workers.recall_api import parsing
 from workers.recall_api.errors import Endpoint, Fault, RecallError
 from workers.recall_api.recording_schemas import RecordingBody, read_recordings
+from workers.recall_api.statuses import read_statuses
 
 EXTERNAL_ID_LIMIT = longest(Link.external_id)
 LONGEST_TOKEN = 4096
@@ -57,6 +59,7 @@ class BotBody:
     bot_name: str | None
     metadata: dict[str, Any] | None
     recordings: tuple[RecordingBody, ...] = ()
+    statuses: tuple[Status, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def read_bot(body: Body, bot_id: str) -> BotBody:
         bot_name=parsing.text(body.get("bot_name")),
         metadata=parsing.metadata(body.get("metadata")),
         recordings=tuple(read_recordings(body)),
+        statuses=read_statuses(body.get("status_changes"), datetime.now(UTC)),
     )
 
 

@@ -25,8 +25,6 @@ from workers.outbox.links import watch_links
 from workers.recall_api.bot_list import ListedBot
 
 _STATUSES = cast("Table", BotStatus.__table__)
-# Recall does not promise equal times in webhooks and lists: within a second they are one status.
-SAME_WITHIN = timedelta(seconds=1)
 # A younger status may still arrive: Svix sends its second retry after five minutes.
 GRACE = timedelta(minutes=10)
 # Newer webhooks send these under other names or not at all, so they do not count as missed.
@@ -97,10 +95,7 @@ def _known_statuses(connection: Connection, ids: set[str]) -> Known:
 
 def _compare(bot: ListedBot, known: Sequence[Any], now: datetime, *, is_new: bool) -> _Unreported:
     def is_known(status: Status) -> bool:
-        return any(
-            row.code == status.code and abs(row.occurred_at - status.occurred_at) < SAME_WITHIN
-            for row in known
-        )
+        return any(status.is_same(row.code, row.occurred_at) for row in known)
 
     # Deduplicated by the key of the table, so as to count what is stored.
     unseen = {(s.code, s.occurred_at): s for s in bot.statuses if not is_known(s)}

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.core.bot_outcome import END_KINDS, BotOutcome, MediaSpan, end_kind, outcome_from_history
+from models.core.bot_outcome import (
+    END_KINDS,
+    BotOutcome,
+    MediaSpan,
+    end_kind,
+    essential_statuses,
+    join_histories,
+    outcome_from_history,
+)
 from models.core.bot_status import Status
 from tests.support.rows import later
 
@@ -178,3 +186,18 @@ def test_how_a_bot_ended_in_one_word(
     recorded, status, sub_code = told
     assert end_kind(status, sub_code, recorded=recorded) == kind
     assert kind is None or kind in END_KINDS
+
+
+@given(STATUSES, STATUSES)
+def test_the_essential_statuses_have_the_outcome_of_them_all(
+    body: list[Status], seen: list[Status]
+) -> None:
+    """And are the same few whenever they are taken again, with all or some of the others."""
+    few = essential_statuses(body)
+    assert len(few) <= 15
+    assert outcome_from_history(few) == outcome_from_history(body)
+    assert few <= set(body)
+    assert essential_statuses([*few, *body]) == few
+    reported = [status for status in seen if status.code != "in_call_recording"]
+    joined, whole = join_histories(reported, few), join_histories(reported, body)
+    assert outcome_from_history(joined) == outcome_from_history(whole)

@@ -62,6 +62,7 @@ def a_bot(recall: FakeRecall, meetings: list[FakeMeeting]) -> FakeBot:
     """A bot of whose media nothing is kept: its webhooks alone say what it recorded."""
     bot = recall.build.bot(meetings)
     bot.recordings.clear()
+    bot.status_changes.clear()
     return bot
 
 

@@ -1,17 +1,21 @@
 """What came of bots in their rows: the same end for any order, split or repeat of the news."""
 
 import random
+import re
 import runpy
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, insert, text, update
+from sqlalchemy import Engine, delete, event, insert, text, update
 
 from models.core.bot_status import Status
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
+from models.tables.event import Event
 from models.tables.hourly_count import BOT_END, TOTAL, HourlyCount
 from models.tables.recording import Recording
 from tests.conftest import MakeContext
@@ -288,6 +292,7 @@ def test_a_sub_code_of_next_year_makes_no_counter_of_its_own(
     for sub_code in ("abducted_by_aliens", "lost_in_space", None):
         bot = recall.build.bot()
         bot.recordings.clear()
+        bot.status_changes.clear()
         add_delivery(engine, bot.id, "fatal", sub_code=sub_code)
     Drain(make_context(), Stop()).run()
     assert ends(engine) == {"fatal other": 2, "fatal none": 1}
@@ -296,3 +301,121 @@ def test_a_sub_code_of_next_year_makes_no_counter_of_its_own(
 def ends(engine: Engine) -> dict[str, int]:
     """How many bots ended in each way, of all time."""
     return {row.label: row.count for row in rows(engine, HourlyCount, name=BOT_END, hour=TOTAL)}
+
+
+def see_body(engine: Engine, statuses: Iterable[Status], bot_id: str = BOT) -> list[str]:
+    """Let the bot's body have these statuses; returns whose outcome has changed."""
+    with engine.begin() as connection:
+        return refresh_outcomes(connection, [bot_id], {bot_id: tuple(statuses)})
+
+
+def test_a_body_says_what_lost_webhooks_did_not(
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
+) -> None:
+    """Only `done` came; a shorter body, or a webhook that comes late, takes nothing back."""
+    bot = recall.build.bot()
+    bot.recordings.clear()
+    times = {change.code: change.created_at for change in bot.status_changes}
+    add_delivery(engine, bot.id, "done", occurred_at=times["done"])
+    Drain(make_context(), Stop()).run()
+    expected = (True, times["in_call_recording"], times["call_ended"], "call_ended_by_host")
+    assert outcome(engine, bot.id) == expected
+    assert bot_row(engine, bot.id).status == "done"
+    # Reconcile still finds what no webhook reported.
+    assert [row.code for row in rows(engine, BotStatus)] == ["done"]
+    bot.status_changes.clear()
+    with engine.begin() as connection:
+        relink(connection, [bot.id])
+    add_delivery(engine, bot.id, "call_ended", occurred_at=times["call_ended"])
+    Drain(make_context(), Stop()).run()
+    assert outcome(engine, bot.id) == expected
+
+
+@pytest.mark.parametrize("name", [name for name in LIVES if name != "live"])
+@pytest.mark.parametrize("seed", range(4))
+def test_bodies_and_webhooks_in_any_order_end_the_same(
+    engine: Engine, name: str, seed: int
+) -> None:
+    """Half of the webhooks are lost; bodies come while the call goes on, twice and out of order."""
+    chance = random.Random(seed)
+    add_bot(engine, BOT)
+    history = life(name)
+    bodies = [history[:n] for n in range(len(history) + 1)] * 2
+    news = [*bodies, *([one] for one in chance.sample(history, len(history) // 2))]
+    seen = []
+    for n in chance.sample(range(len(news)), len(news)):
+        if n < len(bodies):
+            see_body(engine, news[n])
+        else:
+            hear(engine, BOT, news[n])
+            apply_batch(engine)
+        seen.append(bot_row(engine, BOT).recorded)
+    assert outcome(engine) == OUTCOMES[name]
+    assert seen == sorted(seen, key=[None, False, True].index)
+
+
+def test_a_body_that_says_nothing_new_writes_nothing(
+    engine: Engine, recall: FakeRecall, make_context: MakeContext
+) -> None:
+    """Ten settles of the same facts: one event of the end, and no write of the outcome."""
+    bot = recall.build.bot()
+    for change in bot.status_changes:
+        add_delivery(engine, bot.id, change.code, occurred_at=change.created_at)
+    context = make_context()
+    Drain(context, Stop()).run()
+    stored = bot_row(engine, bot.id).body_statuses
+    writes: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if re.match(r"UPDATE bots SET .*(settled_at|body_statuses)=", statement, re.DOTALL):
+            writes.append("outcome" if "body_statuses=" in statement else "settle")
+
+    event.listen(context.engine, "before_cursor_execute", note)
+    for _ in range(10):
+        with engine.begin() as connection:
+            assert relink(connection, [bot.id]) == 1
+        Drain(context, Stop()).run()
+    assert writes == ["settle"] * 10
+    assert len(rows(engine, Event, type="bot.ended")) == 1
+    assert bot_row(engine, bot.id).body_statuses == stored
+
+
+def test_a_row_without_a_body_has_none(engine: Engine) -> None:
+    """Rows of before stay NULL until their bot is fetched, and where its body says nothing."""
+    add_bot(engine, BOT)
+    hear(engine, BOT, life("recorded"))
+    apply_batch(engine)
+    see_body(engine, [Status("joining_call", later(0))])
+    with engine.connect() as connection:
+        asked = text("SELECT body_statuses IS NULL FROM bots")
+        assert connection.scalar(asked)
+    assert outcome(engine) == OUTCOMES["recorded"]
+
+
+def test_a_body_of_thousands_of_statuses_keeps_a_few(engine: Engine) -> None:
+    """The row does not grow with the call, nor with each fetch of it."""
+    add_bot(engine, BOT)
+    turns = ("in_call_recording", "in_call_not_recording")
+    history = [Status(turns[n % 2], later(n)) for n in range(4000)]
+    history.append(Status("call_ended", later(4000), "call_ended_by_host"))
+    for size in (1000, 2500, 4001, 4001):
+        see_body(engine, history[:size])
+    assert outcome(engine) == (True, later(0), later(3999), "call_ended_by_host")
+    stored = bot_row(engine, BOT).body_statuses
+    assert stored is not None
+    assert 0 < len(stored) <= 15
+
+
+def test_times_of_a_body_that_are_off_by_a_moment_change_nothing(engine: Engine) -> None:
+    """A pause has the time of the start that ends it: a little later it would be the end."""
+    pause = Status("in_call_not_recording", later(3))
+    history = [Status("in_call_recording", later(0)), pause, Status("in_call_recording", later(3))]
+    history.append(Status("call_ended", later(9)))
+    hear(engine, BOT, history)
+    apply_batch(engine)
+    off = timedelta(milliseconds=400)
+    assert see_body(engine, [replace(pause, occurred_at=pause.occurred_at + off)]) == []
+    assert outcome(engine) == (True, later(0), later(9), None)
+    ended = Status("call_ended", later(9) - off, "call_ended_by_host")
+    assert see_body(engine, [ended]) == [BOT]
+    assert outcome(engine) == (True, later(0), later(9), "call_ended_by_host")

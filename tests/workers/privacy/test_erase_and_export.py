@@ -454,6 +454,9 @@ def test_an_export_is_everything_that_is_held(
     assert (user["email"], user["google_connected"]) == (ADDRESS, True)
     assert found["missed_meetings"][0]["title"] == TITLE
     assert found["recordings"][0]["bot_id"] == bot.id
+    # Codes, times and sub codes of the body, beside the one status that a webhook reported.
+    codes = {code for _, code, _ in found["bots"][0]["body_statuses"]}
+    assert codes >= {"in_call_recording", "call_ended", "recording_done", "done"}
     assert json.loads(found["deliveries"][0]["body"])["data"]["bot"]["id"] == bot.id
     assert set(found["calendar_tokens"][0]) == {"expires_at"}
     assert other.id not in result.stdout
