@@ -65,7 +65,7 @@ def test_each_attempt_is_shown_with_its_calls(
     set_bot(engine, bot.id, due_at=db_now(-1))
     Drain(make_context(), Stop()).run()
     found = explained(engine, bot.id)
-    assert found.why == "Linked to 1 meeting."
+    assert found.why.startswith("Linked to 1 meeting. The bot recorded for ")
     failed, linked = found.attempts
     assert (failed.outcome, linked.outcome) == ("retry", "linked")
     assert [(call.path, call.status) for call in failed.calls] == [("bot/{id}", 503)]
