@@ -170,7 +170,7 @@ def test_a_worker_started_before_its_tables_waits_for_them(
     url = f"sqlite:///{tmp_path / 'late.db'}"
     environ = environ_for(url, recall, SWEEP_SECONDS=0.3)
     with a_line("worker", environ, tmp_path) as worker:
-        until(lambda: "waiting for the database" in worker.last_words(), "a word of it")
+        until(lambda: "waiting for the database" in worker.last_words(100_000), "a word of it")
         migrate(Settings.read(environ))
         engine = create_engine(url)
         assert links_a_bot(engine, recall)

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from models.settings.environment import Settings
 from workers.events.endpoints import forget_others
-from workers.events.failures import failures_logged
+from workers.events.failures import FailureLog
 from workers.events.sender import EndpointSender
 from workers.outbox.numbering import BATCH, number_events, routes_of
 from workers.recall_api.transport import HttpClient
@@ -42,8 +42,9 @@ class Publisher:
         """Give places until asked to stop."""
         self._stop.wakes(self._inbox)
         is_tidy = False
+        log = FailureLog("events cannot be numbered")
         while not self._stop.is_requested:
-            with failures_logged("events cannot be numbered"):
+            with log.instead():
                 is_tidy = is_tidy or self._tidy_up()
                 if self.number() == BATCH:
                     continue

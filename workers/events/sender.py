@@ -11,7 +11,7 @@ from models.core.sanitize import storable
 from models.settings.events import EventEndpoint
 from workers.events.deliveries import Claimed, claim, release, settle
 from workers.events.endpoints import note_failing, note_well, put_off, turn_off
-from workers.events.failures import failures_logged
+from workers.events.failures import FailureLog
 from workers.events.retries import Tried
 from workers.recall_api.transport import CALL_FAILURES, BodyTooLargeError, HttpClient
 from workers.shutdown import Stop
@@ -54,9 +54,10 @@ class EndpointSender:
     def run(self) -> None:
         """Post until asked to stop."""
         self._stop.wakes(self._inbox)
+        log = FailureLog("events cannot be posted", endpoint=self._endpoint.name)
         while not self._stop.is_requested:
             has_more = False
-            with failures_logged("events cannot be posted", endpoint=self._endpoint.name):
+            with log.instead():
                 has_more = self.turn() > 0
             if not has_more:
                 self._wait()

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from structlog.testing import capture_logs
 
-from workers.events.failures import failures_logged
+from workers.events.failures import FailureLog
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,17 @@ from workers.events.failures import failures_logged
 )
 def test_only_an_absent_database_is_quiet(error: Exception, level: str) -> None:
     """All else would stop the feed without a word."""
-    with capture_logs() as logged, failures_logged("events cannot be numbered"):
+    with capture_logs() as logged, FailureLog("events cannot be numbered").instead():
         raise error
     assert [line["log_level"] for line in logged] == [level]
+
+
+def test_one_failure_is_one_traceback() -> None:
+    """However often it is tried; another reason, or the same after a success, is news."""
+    log = FailureLog("events cannot be numbered")
+    with capture_logs() as logged:
+        for words in ("no table", "no table", "no column", None, "no column"):
+            with log.instead():
+                if words:
+                    raise ValueError(words)
+    assert len(logged) == 3
