@@ -96,7 +96,9 @@ def list_command(kind: ListKind) -> click.Command:
         rows = reader.stream(listing)
         shown = SHOWN.get(kind.name) or fields_of(kind.row)
         if not print_rows(islice(rows, limit or None), kind.row, shown, form, columns):
-            _explain_nothing(session, kind, given)
+            # For people: a program reads what it asked for, and the exit code.
+            if form == "table":
+                _explain_nothing(session, kind, given)
             raise click.exceptions.Exit(NOTHING_FOUND)
 
     command = click.command(kind.words[-1], help=f"{kind.summary}.")(click.pass_obj(run))

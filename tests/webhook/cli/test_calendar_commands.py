@@ -125,6 +125,7 @@ def test_nothing_found_is_told_from_nobody_looked(
     checked_calendars(engine, users=3)
     assert f"{nothing} Last nightly check: " in run(*words).stderr
     assert "Nothing matches. " in run(*words, "--external-id", "nobody").stderr
+    assert run(*words, "--json").stderr == ""
 
 
 def findings(**environ: str) -> dict[str, tuple[str, str]]:
