@@ -7,6 +7,7 @@ come batches that may be repeated: an erase that was interrupted is simply run a
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, String, cast, delete, or_, select, update
@@ -18,13 +19,15 @@ from models.tables.rejection import Rejection
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
 from workers.outbox.links import lock_bots, lock_bots_of, watch_links
+from workers.privacy.guests import EVENTS, events_with, take_out_some
+from workers.privacy.mentions import Mentions
 from workers.privacy.redact import (
     annotate_links,
     redact_bots,
     redact_calendars,
     redact_meetings,
 )
-from workers.privacy.redact_events import empty_events, empty_events_of, take_out_of_events
+from workers.privacy.redact_events import empty_events, empty_events_of
 from workers.privacy.tombstones import ERASED, add_tombstone, pseudonym
 
 BATCH = 500
@@ -51,9 +54,9 @@ class Holdings:
 
     @property
     def batches(self) -> int:
-        """How many transactions erasing takes."""
+        """How many steps erasing takes."""
         parts = (self.meeting_ids, self.bot_ids, self.copies)
-        return sum(-(-len(part) // BATCH) for part in parts) + 1
+        return sum(-(-len(part) // BATCH) for part in parts) + len(self.addresses) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +135,22 @@ class Eraser:
         for part in batches(held.copies):
             done = self._step(done, lambda c, part=part: _drop_from_copies(c, part, held.addresses))
             yield done
+        for address in held.addresses:
+            self._take_out_of_events(Mentions(address))
+            yield done
         done = self._step(done, lambda connection: _erase_rest(connection, held))
         counts = asdict(done)
         in_transaction(self.engine, lambda c: audit(c, self.actor, ACTION, whose, counts))
         yield done
+
+    def _take_out_of_events(self, mentions: Mentions) -> None:
+        # Whatever they are about: a copy may have had this person as its host before.
+        naming, after = events_with(mentions.words), None
+        while True:
+            some = partial(take_out_some, place=EVENTS, condition=naming, mentions=mentions)
+            _, after = in_transaction(self.engine, partial(some, after=after))
+            if after is None:
+                return
 
     def _step(self, done: Erased, work: Any) -> Erased:
         counts = in_transaction(self.engine, work)
@@ -176,7 +191,6 @@ def _bots(connection: Connection, part: Sequence[str], whose: str) -> dict[str, 
 def _drop_from_copies(
     connection: Connection, part: Sequence[str], addresses: Sequence[str]
 ) -> dict[str, int]:
-    take_out_of_events(connection, part, addresses)
     with watch_links(connection, meeting_ids=part):
         _take_out_of_meetings(connection, part, addresses)
     return {"copies": len(part)}

@@ -3,6 +3,7 @@
 What names them is taken out; the rest of the rows is not theirs, and stays.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    String,
     Table,
     bindparam,
     delete,
+    func,
+    or_,
     select,
     true,
     tuple_,
@@ -39,6 +43,7 @@ from workers.privacy.mentions import Mentions
 ROWS = 200
 MEETINGS_AT_ONCE = 100
 _ATTENDEES = "attendees"
+_PLAIN = re.compile(r"[a-z0-9.+_' -]+", re.ASCII | re.IGNORECASE)
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -87,9 +92,14 @@ class Guest:
     bot_ids: tuple[str, ...]
 
     def find(self, connection: Connection) -> Iterator[Mention]:
-        """Yield what names them, table by table."""
+        """Yield what names them, table by table, each row once."""
+        found = set[Key]()
         for place, condition, mentions in self._places():
-            yield from read_all(connection, place, condition, mentions)
+            for one in read_all(connection, place, condition, mentions):
+                # An event of one of their bots is found by what it says as well.
+                if (key := (place.name, *one.key.values())) not in found:
+                    found.add(key)
+                    yield one
 
     def _places(self) -> Iterator[tuple[Place, Any, Mentions]]:
         for part in parts(self.meeting_ids):
@@ -97,7 +107,7 @@ class Guest:
         for part in parts(self.bot_ids):
             for place, column in (*OF_BOTS, (BOTS, Bot.id)):
                 yield place, column.in_(part), self.mentions
-        for place, condition in elsewhere(self.mentions.address):
+        for place, condition in elsewhere(self.mentions):
             yield place, condition, self.mentions.elsewhere
 
 
@@ -107,18 +117,19 @@ MEETINGS = Place(
 )
 BOTS = Place(Bot, ("bot_name", "meeting_url", "metadata", "last_error"))
 _DELIVERIES = Place(Delivery, ("message", "body"), empty=b"")
-_EVENTS = Place(Event, ("data",))
+EVENTS = Place(Event, ("data",))
 OF_BOTS = (
     (Place(BotStatus, ("message",)), BotStatus.bot_id),
     (_DELIVERIES, Delivery.bot_id),
     (Place(LinkAttempt, ("error", "calls")), LinkAttempt.bot_id),
-    (_EVENTS, Event.bot_id),
+    (EVENTS, Event.bot_id),
 )
 
 
-def elsewhere(address: str) -> Iterator[tuple[Place, ColumnElement[bool]]]:
-    """Yield what has no bot or meeting to be found by: few rows, or soon deleted."""
-    yield _EVENTS, Event.bot_id.is_(None)
+def elsewhere(mentions: Mentions) -> Iterator[tuple[Place, ColumnElement[bool]]]:
+    """Yield what no bot or meeting of theirs leads to: few rows, or soon deleted."""
+    # Also those of bots: the organiser may be another now, and a missed meeting has no link.
+    yield EVENTS, events_with(mentions.elsewhere.words)
     yield _DELIVERIES, Delivery.bot_id.is_(None)
     yield Place(Rejection, ("body",)), Rejection.body.is_not(None)
     yield Place(MissedMeeting, ("title",)), true()
@@ -126,7 +137,16 @@ def elsewhere(address: str) -> Iterator[tuple[Place, ColumnElement[bool]]]:
     yield Place(Audit, ("subject", "details")), true()
     # A calendar user whom no list has named by an external_id.
     nameless = CalendarUser.external_id.is_(None)
-    yield Place(CalendarUser, ("email",)), nameless & (CalendarUser.email == address)
+    yield Place(CalendarUser, ("email",)), nameless & (CalendarUser.email == mentions.address)
+
+
+def events_with(words: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that an event's data may hold one of these words, in any case."""
+    # A database may keep any other character as an escape: then each event is read.
+    if not all(map(_PLAIN.fullmatch, words)):
+        return true()
+    said = func.lower(EVENTS.kept.c.data.cast(String))
+    return or_(*(said.contains(word.lower(), autoescape=True) for word in words))
 
 
 def parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -200,6 +220,15 @@ def _without(place: Place, name: str, value: Any, mentions: Mentions) -> Any:
     # Another attendee may have the same name.
     others = [one for one in value or [] if not is_of(one, mentions.address)]
     return mentions.by_address.without(others) if value else value
+
+
+def take_out_some(
+    connection: Connection, place: Place, condition: Any, mentions: Mentions, after: Key | None
+) -> tuple[int, Key | None]:
+    """Take them out of the next rows; returns of how many, and the last key if there are more."""
+    found, last = read_some(connection, place, condition, mentions, after)
+    write(connection, found)
+    return len(found), last
 
 
 def write(connection: Connection, found: Sequence[Mention]) -> None:

@@ -25,6 +25,11 @@ class Mentions:
         return replace(self, names=tuple(filter(_WHOLE_NAME.fullmatch, self.names)))
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """What any text that names them has in it, however the sign of the address is spelt."""
+        return (self.address.partition("@")[0], *self.names)
+
+    @property
     def by_address(self) -> "Mentions":
         """Their address alone."""
         return replace(self, names=())

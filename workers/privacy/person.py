@@ -31,9 +31,8 @@ from workers.privacy.guests import (
     elsewhere,
     guest_of,
     parts,
-    read_some,
     take_out_of_meetings,
-    write,
+    take_out_some,
 )
 from workers.privacy.tombstones import is_pseudonym, pseudonym
 
@@ -56,7 +55,7 @@ class Person:
     @property
     def steps(self) -> int:
         """How many steps erasing takes, at least."""
-        of_guest = len([*parts(self.guest.meeting_ids), *elsewhere(self.address)])
+        of_guest = len([*parts(self.guest.meeting_ids), *elsewhere(self.guest.mentions)])
         return sum(user.batches for user in self.users) + of_guest + 1
 
 
@@ -184,16 +183,17 @@ class PersonEraser:
             yield
         address = guest.mentions.address
         self._do(lambda connection: rename_in_audit(connection, address, pseudonym(address)))
-        for place, condition in elsewhere(address):
+        for place, condition in elsewhere(guest.mentions):
             yield from self._place(guest, place, condition, counts)
 
     def _place(
         self, guest: Guest, place: Place, condition: Any, counts: Counter[str]
     ) -> Iterator[None]:
         after: Key | None = None
+        mentions = guest.mentions.elsewhere
+        given = {"place": place, "condition": condition, "mentions": mentions}
         while True:
-            step = partial(_some, guest=guest, place=place, condition=condition, after=after)
-            found, after = self._do(step)
+            found, after = self._do(partial(take_out_some, **given, after=after))
             counts[place.name] += found
             yield
             if after is None:
@@ -201,12 +201,3 @@ class PersonEraser:
 
     def _do(self, work: Callable[[Connection], T]) -> T:
         return in_transaction(self.engine, work)
-
-
-def _some(
-    connection: Connection, guest: Guest, place: Place, condition: Any, after: Key | None
-) -> tuple[int, Key | None]:
-    mentions = guest.mentions.elsewhere
-    found, last = read_some(connection, place, condition, mentions, after)
-    write(connection, found)
-    return len(found), last

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,12 +22,18 @@ from tests.conftest import MakeContext
 from tests.lab.recall import FakeRecall
 from tests.support.cli import Tell, link, teller, told
 from tests.support.dump import dump
-from tests.support.rows import add_delivery, count, rows
+from tests.support.fakes import BOT, MEETINGS, ref
+from tests.support.ids import new_id
+from tests.support.rows import add_bot, add_delivery, count, rows
+from tests.workers.linking.test_save_bots import body, found, outcome_for, owe_again, save_now
 from webhook.services.people import People
 from webhook.services.reader import Reader
 from workers.db.audit import audit
 from workers.linking.context import WorkerContext
+from workers.outbox.write import Subject, write_event
+from workers.privacy.erase import Eraser, holdings
 from workers.privacy.mentions import Mentions
+from workers.privacy.person import PersonEraser, find_person
 from workers.privacy.tombstones import pseudonym
 
 GUEST, NAME = "Gwen.Guest@example.org", "Gwen Guest"
@@ -176,6 +183,29 @@ def test_erasing_must_be_confirmed(engine: Engine, tell: Tell, bot_id: str) -> N
     assert tell("person", "nobody@example.org").exit_code == 1
     assert tell("person", " ").exit_code == 2
     assert dump(engine) == before
+
+
+@pytest.mark.parametrize("address", ["gwen.guest@example.org", "gwénaëlle_o@example.org"])
+@pytest.mark.parametrize("is_user", [False, True])
+def test_no_event_names_an_erased_person(engine: Engine, address: str, *, is_user: bool) -> None:
+    """Whatever it is about: others may host the meeting since, and a bot may have no link."""
+    add_bot(engine, BOT)
+    for host in (address, "tom@example.org"):
+        hosted = found(0, organizer_email=host, people=frozenset({host}))
+        save_now(engine, outcome_for(owe_again(engine), bot=body(ref(0)), fetched=(hosted,)))
+    told_of = f"Talks: {address.replace('@', '%40')}, {address.upper()} and hu{address}"
+    with engine.begin() as connection:
+        missed = {"missed": {"meeting_title": told_of, "bot_id": new_id()}}
+        write_event(connection, "meeting.missed", Subject(new_id(), MEETINGS[1], "omar"), missed)
+        connection.execute(insert(CalendarUser).values(id="u", external_id="gwen", email=address))
+        held, person = holdings(connection, "gwen"), find_person(connection, address)
+        assert [one.place.name for one in person.guest.find(connection)] == ["events"] * 2
+    guest = replace(person, users=())
+    [*(Eraser(engine, "ann").erase(held) if is_user else PersonEraser(engine, "ann").erase(guest))]
+    left = json.dumps([event.data for event in rows(engine, Event)], ensure_ascii=False)
+    assert address not in left.lower().replace(f"hu{address}", "")
+    assert f"Talks: [erased], [erased] and hu{address}" in left
+    assert left.count("tom@example.org") == 1
 
 
 @pytest.mark.parametrize(
