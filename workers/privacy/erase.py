@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, String, cast, delete, or_, select, update
+from sqlalchemy import Connection, Engine, String, cast, or_, select, update
 
 from models.tables.audit import Audit
 from models.tables.calendar import CalendarMeeting, CalendarUser, MeetingPerson
@@ -19,7 +19,8 @@ from models.tables.rejection import Rejection
 from workers.db.audit import audit
 from workers.db.transactions import in_transaction
 from workers.outbox.links import lock_bots, lock_bots_of, watch_links
-from workers.privacy.guests import EVENTS, events_with, take_out_some
+from workers.privacy.copies import drop_from_copies
+from workers.privacy.guests import EVENTS, take_out_some
 from workers.privacy.mentions import Mentions
 from workers.privacy.redact import (
     annotate_links,
@@ -27,7 +28,7 @@ from workers.privacy.redact import (
     redact_calendars,
     redact_meetings,
 )
-from workers.privacy.redact_events import empty_events, empty_events_of
+from workers.privacy.redact_events import empty_events, empty_events_of, events_with
 from workers.privacy.tombstones import ERASED, add_tombstone, pseudonym
 
 BATCH = 500
@@ -133,7 +134,7 @@ class Eraser:
             done = self._step(done, lambda c, part=part: _bots(c, part, whose))
             yield done
         for part in batches(held.copies):
-            done = self._step(done, lambda c, part=part: _drop_from_copies(c, part, held.addresses))
+            done = self._step(done, lambda c, part=part: drop_from_copies(c, part, held.addresses))
             yield done
         for address in held.addresses:
             self._take_out_of_events(Mentions(address))
@@ -186,33 +187,6 @@ def _bots(connection: Connection, part: Sequence[str], whose: str) -> dict[str, 
     events = empty_events(connection, whose, bot_ids=part)
     with watch_links(connection, bot_ids=part):
         return {"payloads": redact_bots(connection, part), "events": events}
-
-
-def _drop_from_copies(
-    connection: Connection, part: Sequence[str], addresses: Sequence[str]
-) -> dict[str, int]:
-    with watch_links(connection, meeting_ids=part):
-        _take_out_of_meetings(connection, part, addresses)
-    return {"copies": len(part)}
-
-
-def _take_out_of_meetings(
-    connection: Connection, part: Sequence[str], addresses: Sequence[str]
-) -> None:
-    people = MeetingPerson.meeting_id.in_(part) & MeetingPerson.email.in_(addresses)
-    connection.execute(delete(MeetingPerson).where(people))
-    hosted = CalendarMeeting.id.in_(part) & CalendarMeeting.organizer_email.in_(addresses)
-    connection.execute(update(CalendarMeeting).where(hosted).values(organizer_email=None))
-    kept = select(CalendarMeeting.id, CalendarMeeting.attendees)
-    for row in connection.execute(kept.where(CalendarMeeting.id.in_(part))).all():
-        others = [one for one in row.attendees or [] if not _is_of(one, addresses)]
-        if others != (row.attendees or []):
-            one = update(CalendarMeeting).where(CalendarMeeting.id == row.id)
-            connection.execute(one.values(attendees=others))
-
-
-def _is_of(attendee: dict[str, Any], addresses: Sequence[str]) -> bool:
-    return str(attendee.get("email") or "").strip().lower() in addresses
 
 
 def _erase_rest(connection: Connection, held: Holdings) -> dict[str, int]:

@@ -3,7 +3,6 @@
 What names them is taken out; the rest of the rows is not theirs, and stays.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    String,
     Table,
     bindparam,
     delete,
-    func,
-    or_,
     select,
     true,
     tuple_,
@@ -39,11 +35,11 @@ from models.tables.missed_meeting import MissedMeeting
 from models.tables.rejection import Rejection
 from workers.outbox.links import lock_bots_of, watch_links
 from workers.privacy.mentions import Mentions
+from workers.privacy.redact_events import events_with
 
 ROWS = 200
 MEETINGS_AT_ONCE = 100
 _ATTENDEES = "attendees"
-_PLAIN = re.compile(r"[a-z0-9.+_' -]+", re.ASCII | re.IGNORECASE)
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -138,15 +134,6 @@ def elsewhere(mentions: Mentions) -> Iterator[tuple[Place, ColumnElement[bool]]]
     # A calendar user whom no list has named by an external_id.
     nameless = CalendarUser.external_id.is_(None)
     yield Place(CalendarUser, ("email",)), nameless & (CalendarUser.email == mentions.address)
-
-
-def events_with(words: Sequence[str]) -> ColumnElement[bool]:
-    """Return the condition that an event's data may hold one of these words, in any case."""
-    # A database may keep any other character as an escape: then each event is read.
-    if not all(map(_PLAIN.fullmatch, words)):
-        return true()
-    said = func.lower(EVENTS.kept.c.data.cast(String))
-    return or_(*(said.contains(word.lower(), autoescape=True) for word in words))
 
 
 def parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:

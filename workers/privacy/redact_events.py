@@ -1,11 +1,14 @@
 """Empties the data of events about an erased person; that something happened stays."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, String, and_, cast, func, or_, update
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, true, update
 
 from models.tables.event import Event
+
+_PLAIN = re.compile(r"[a-z0-9.+_' -]+", re.ASCII | re.IGNORECASE)
 
 
 def empty_events(
@@ -38,3 +41,12 @@ def empty_events_of(connection: Connection, external_id: str, whose: str) -> int
 def _empty(connection: Connection, theirs: Any) -> int:
     has_data = cast(Event.data, String) != "{}"
     return connection.execute(update(Event).where(theirs, has_data).values(data={})).rowcount
+
+
+def events_with(words: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that an event's data may hold one of these words, in any case."""
+    # A database may keep any other character as an escape: then each event is read.
+    if not all(map(_PLAIN.fullmatch, words)):
+        return true()
+    said = func.lower(cast(Event.data, String))
+    return or_(*(said.contains(word.lower(), autoescape=True) for word in words))
