@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from models.core.bot_status import Status, StatusKey
+from models.queries.calendars.same_meeting import other_bots
 from models.queries.circuit import read_circuit
-from models.queries.event_list import EventFilter, events
+from models.queries.events.event_list import EventFilter, events
 from models.queries.filters import DeliveryFilter, LinkFilter, RecordingFilter
 from models.queries.link_summary import why
 from models.queries.lists import BOT_COLUMNS, deliveries, links, recordings
 from models.queries.rows import AttemptRow, BotRow, CallRow, EventLine, Explained, StatusRow
-from models.queries.same_meeting import other_bots
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery

@@ -6,7 +6,7 @@ from datetime import datetime
 from models.core.humanize import duration
 from models.core.sub_codes import describe_end
 from models.queries.circuit import Circuit
-from models.queries.error_messages import describe_error
+from models.queries.failures.error_messages import describe_error
 from models.queries.rows import BotRow, LinkRow
 
 _WITHOUT_DETAILS = {

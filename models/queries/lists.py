@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 
 from models.core.sanitize import uuid_range
-from models.queries.failing import (
+from models.queries.failures.failing import (
     FAILING_STATES,
     OVERDUE_SECONDS,
     has_reason,

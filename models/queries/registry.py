@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.queries.audit_log import AuditFilter, audits
-from models.queries.calendar_users import CalendarUserFilter, CalendarUserRow, calendar_users
-from models.queries.event_list import EventFilter, events
-from models.queries.failures import FailureFilter, FailureRow, failures
+from models.queries.calendars.calendar_users import (
+    CalendarUserFilter,
+    CalendarUserRow,
+    calendar_users,
+)
+from models.queries.calendars.findings import FindingFilter, FindingRow, findings
+from models.queries.calendars.missed import MissedFilter, MissedRow, missed
+from models.queries.events.event_list import EventFilter, events
+from models.queries.failures.failures import FailureFilter, FailureRow, failures
 from models.queries.filters import (
     BotFilter,
     DeliveryFilter,
@@ -16,9 +22,7 @@ from models.queries.filters import (
     RecordingFilter,
     RejectionFilter,
 )
-from models.queries.findings import FindingFilter, FindingRow, findings
 from models.queries.lists import bots, deliveries, links, recordings, rejections
-from models.queries.missed import MissedFilter, MissedRow, missed
 from models.queries.pagination import Listing
 from models.queries.reconcile import ReconcileFilter, ReconcileRow, reconciles
 from models.queries.rows import (

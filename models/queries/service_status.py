@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
+from models.queries.calendars.findings import count_findings
 from models.queries.circuit import Circuit, circuit_of, seconds_left
-from models.queries.endpoints import TroubledEndpoint, troubled_endpoints
-from models.queries.failing import is_in_progress
-from models.queries.findings import count_findings
+from models.queries.events.endpoints import TroubledEndpoint, troubled_endpoints
+from models.queries.failures.failing import is_in_progress
 from models.queries.reconcile import ReconcileSummary, last_reconcile
 from models.tables.base import database_time
 from models.tables.bot import Bot

@@ -24,7 +24,7 @@ from models.tables.missed_meeting import MissedMeeting
 from models.tables.workspace_state import WorkspaceState
 from tests.conftest import MakeSettings
 from tests.lab.recall import FakeRecall
-from tests.models.queries.test_alerts import an_open_circuit
+from tests.models.queries.alarms.test_alerts import an_open_circuit
 from tests.support.browser import NoBrowserError, chromium, log_in, running_browser
 from tests.support.bulk_data import meeting_id
 from tests.support.console_client import READ, WRITE

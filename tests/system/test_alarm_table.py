@@ -11,13 +11,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.queries.alerts import ALARMS, AlarmKind
+from models.queries.alarms.alerts import ALARMS, AlarmKind
 from models.tables.base import db_now
 from models.tables.calendar_finding import CalendarFinding
 from models.tables.missed_meeting import MissedMeeting
 from models.tables.reconcile_run import ReconcileRun
 from tests.conftest import API_KEY, ROOT, SECRET
-from tests.models.queries.test_alerts import (
+from tests.models.queries.alarms.test_alerts import (
     HOUR,
     a_worker,
     add_count,

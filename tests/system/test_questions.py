@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text, update
 
 from models.core.engine import make_engine
-from models.queries.alerts import alarms
+from models.queries.alarms.alerts import alarms
 from models.queries.bot_detail import explain
-from models.queries.calendar_users import CalendarUserFilter
-from models.queries.failures import FailureFilter
+from models.queries.calendars.calendar_users import CalendarUserFilter
+from models.queries.calendars.findings import FindingFilter
+from models.queries.calendars.missed import MissedFilter
+from models.queries.failures.failures import FailureFilter
 from models.queries.filters import (
     BotFilter,
     DeliveryFilter,
@@ -24,8 +26,6 @@ from models.queries.filters import (
     RecordingFilter,
     RejectionFilter,
 )
-from models.queries.findings import FindingFilter
-from models.queries.missed import MissedFilter
 from models.queries.registry import (
     BOTS,
     CALENDAR_USERS,

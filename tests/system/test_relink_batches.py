@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, update
 
 from models.core.serialize import plain
-from models.queries.relink_batches import RelinkBatchResult, batch_result
+from models.queries.failures.relink_batches import RelinkBatchResult, batch_result
 from models.tables.base import db_now
 from models.tables.bot import Bot
 from models.tables.relink_batch import RelinkBatch, RelinkBatchBot

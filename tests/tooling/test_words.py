@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from models.queries.alerts import ALARMS
+from models.queries.alarms.alerts import ALARMS
 from tests.conftest import ROOT
 from webhook.cli.main import cli
 

@@ -6,18 +6,18 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from models.core.sanitize import LONGEST_TEXT
-from models.queries.endpoints import EndpointRow
-from models.queries.event_detail import EventDetail
+from models.queries.events.endpoints import EndpointRow
+from models.queries.events.event_detail import EventDetail
+from models.queries.failures.relink_batches import RelinkBatchResult, RelinkBatchRow
 from models.queries.metadata_filter import FIELD, PREFIX
-from models.queries.registry import LISTS, ListKind
-from models.queries.relink_batches import RelinkBatches, RelinkBatchResult
+from models.queries.registry import LISTS
 from models.queries.rows import Explained
-from webhook.api.openapi_answers import Endpoints, Problem, RelinkOneRequest, ResentOne, Status
+from webhook.api.openapi_answers import Problem, RelinkOneRequest, ResentOne, Status
 from webhook.api.openapi_webhooks import webhooks
 from webhook.services.events import ResendPreview, ResendRequest, Resent
 from webhook.services.people import PersonQuery
 from webhook.services.relink import Preview, Relinked, RelinkRequest
-from webhook.web.params import query_model
+from webhook.web.params import Format, query_model
 from workers.privacy.person import HeldRow
 
 REFS = "#/components/schemas/{model}"
@@ -30,66 +30,11 @@ _UNCHANGED = {"description": "The list is still as its ETag in If-None-Match say
 def document(server: str = "/") -> Json:
     """Return the OpenAPI document of the API at this server; "/" is where the document is."""
     schemas: Json = {}
-    bot_id = _path_parameter("bot_id", "the bot's id, a UUID")
-    number = _path_parameter("number", "the batch's number", kind="string")
-    paths: Json = {f"/api/{kind.name}": {"get": _list(kind, schemas)} for kind in LISTS}
-    paths |= {
-        "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
-        "/api/openapi.json": {"get": _description()},
-        "/api/people": {"get": _people(schemas)},
-        "/api/status": {"get": _read("How the service stands", Status, schemas)},
-        "/api/failures/batches": {"get": _read("The latest bulk retries", RelinkBatches, schemas)},
-        "/api/failures/batches/{number}": {
-            "get": _read("What came of one bulk retry", RelinkBatchResult, schemas, number)
-        },
-        "/api/bots/{bot_id}/relink": {
-            "post": _change("Retry linking one bot", schemas, {"202": RelinkOneRequest}, bot_id)
-        },
-        "/api/relink": {
-            "post": _change(
-                "Retry linking the bots that match a filter; `preview` only lists them",
-                schemas,
-                {"200": Preview, "202": Relinked},
-                body=RelinkRequest,
-            )
-        },
-    }
-    event_id = _path_parameter("event_id", "the event's id", kind="string")
-    paths |= {
-        "/api/events/{event_id}": {
-            "get": _read("One event with its attempts", EventDetail, schemas, event_id)
-        },
-        "/api/events/{event_id}/resend": {
-            "post": _change(
-                "Send one event again", schemas, {"202": ResentOne}, event_id, name="resend_one"
-            )
-        },
-        "/api/events/resend": {
-            "post": _change(
-                "Send the events of a filter again; with `preview` say which they are",
-                schemas,
-                {"200": ResendPreview, "202": Resent},
-                body=ResendRequest,
-                name="resend_many",
-            )
-        },
-        "/api/endpoints": {"get": _read("Endpoints of events", Endpoints, schemas)},
-    }
-    endpoint = _path_parameter("name", "the endpoint's name", kind="string")
-    paths |= {
-        f"/api/endpoints/{{name}}/{word}": {
-            "post": _change(words, schemas, {"200": EndpointRow}, endpoint, name=f"endpoint_{word}")
-        }
-        for word, words in (
-            ("on", "Send events to an endpoint again, what was kept meanwhile first"),
-            ("off", "Send an endpoint nothing until it is turned on; its events are kept"),
-        )
-    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "recall-links", "version": "1", "description": __doc__},
         "servers": [{"url": server}],
-        "paths": paths,
+        "paths": _of_lists(schemas) | _of_bots(schemas) | _of_events(schemas),
         "webhooks": webhooks(),
         "components": {
             "schemas": schemas,
@@ -99,21 +44,74 @@ def document(server: str = "/") -> Json:
     }
 
 
-def _list(kind: ListKind, schemas: Json) -> Json:
+def _of_lists(schemas: Json) -> Json:
+    lists: list[tuple[str, type[BaseModel], type, str]] = [
+        ("people", PersonQuery, HeldRow, "How much is stored about a person, by table"),
+        ("failures/batches", Format, RelinkBatchRow, "The latest bulk retries"),
+        ("endpoints", Format, EndpointRow, "Endpoints of events"),
+    ]
+    lists += [(kind.name, query_model(kind.wanted), kind.row, kind.summary) for kind in LISTS]
+    return {f"/api/{one[0]}": {"get": _list(*one, schemas)} for one in lists}
+
+
+def _of_bots(schemas: Json) -> Json:
+    bot_id = _path_parameter("bot_id", "the bot's id, a UUID")
+    number = _path_parameter("number", "the batch's number", kind="string")
+    many = _change(
+        "Retry linking the bots that match a filter; `preview` only lists them",
+        schemas,
+        {"200": Preview, "202": Relinked},
+        body=RelinkRequest,
+    )
+    one = _change("Retry linking one bot", schemas, {"202": RelinkOneRequest}, bot_id)
+    batch = _read("What came of one bulk retry", RelinkBatchResult, schemas, number)
     return {
-        "operationId": f"list_{kind.name}".replace("-", "_"),
-        "summary": kind.summary,
-        "parameters": _query_parameters(query_model(kind.wanted), schemas),
-        "responses": _pages(kind.row, schemas),
+        "/api/bots/{bot_id}": {"get": _read("One bot, explained", Explained, schemas, bot_id)},
+        "/api/bots/{bot_id}/relink": {"post": one},
+        "/api/relink": {"post": many},
+        "/api/failures/batches/{number}": {"get": batch},
+        "/api/status": {"get": _read("How the service stands", Status, schemas)},
+        "/api/openapi.json": {"get": _description()},
     }
 
 
-def _people(schemas: Json) -> Json:
+def _of_events(schemas: Json) -> Json:
+    event_id = _path_parameter("event_id", "the event's id", kind="string")
+    endpoint = _path_parameter("name", "the endpoint's name", kind="string")
+    event = _read("One event with its attempts", EventDetail, schemas, event_id)
+    one = _change("Send one event again", schemas, {"202": ResentOne}, event_id, name="resend_one")
+    many = _change(
+        "Send the events of a filter again; with `preview` say which they are",
+        schemas,
+        {"200": ResendPreview, "202": Resent},
+        body=ResendRequest,
+        name="resend_many",
+    )
+    turns = {
+        "on": "Send events to an endpoint again, what was kept meanwhile first",
+        "off": "Send an endpoint nothing until it is turned on; its events are kept",
+    }
     return {
-        "operationId": "list_people",
-        "summary": "How much is stored about the person with an address, by table",
-        "parameters": _query_parameters(PersonQuery, schemas),
-        "responses": _pages(HeldRow, schemas),
+        "/api/events/{event_id}": {"get": event},
+        "/api/events/{event_id}/resend": {"post": one},
+        "/api/events/resend": {"post": many},
+        **{
+            f"/api/endpoints/{{name}}/{word}": {
+                "post": _change(
+                    words, schemas, {"200": EndpointRow}, endpoint, name=f"endpoint_{word}"
+                )
+            }
+            for word, words in turns.items()
+        },
+    }
+
+
+def _list(name: str, asked: type[BaseModel], row: type, summary: str, schemas: Json) -> Json:
+    return {
+        "operationId": f"list_{name}".replace("-", "_").replace("/", "_"),
+        "summary": summary,
+        "parameters": _query_parameters(asked, schemas),
+        "responses": _pages(row, schemas),
     }
 
 

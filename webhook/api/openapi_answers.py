@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from models.queries.alerts import Alarm
-from models.queries.endpoints import EndpointRow
+from models.queries.alarms.alerts import Alarm
 from models.queries.service_status import Overview
 
 
@@ -37,11 +36,3 @@ class ResentOne:
 
     event_id: str
     resent: int
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """The endpoints of EVENTS_URL, all on one page."""
-
-    items: list[EndpointRow]
-    next: None

@@ -1,7 +1,7 @@
 """The JSON and CSV API: reads, and the one change that operators make, relink."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,15 @@ from flask import Blueprint, Response, request
 
 from models.core.sanitize import plain_uuid
 from models.core.serialize import plain
-from models.queries.alerts import alarms
+from models.queries.alarms.alerts import alarms
 from models.queries.bot_detail import explain
+from models.queries.events.endpoints import EndpointRow
+from models.queries.failures.relink_batches import (
+    RelinkBatchRow,
+    batch_result,
+    latest_batches,
+)
 from models.queries.registry import LISTS, ListKind
-from models.queries.relink_batches import batch_result, latest_batches
 from models.queries.service_status import overview
 from models.settings.environment import Settings
 from webhook.api.openapi import document
@@ -22,7 +27,7 @@ from webhook.services.reader import Reader
 from webhook.services.relink import RelinkRequest, RelinkService
 from webhook.web.auth import Access, current_caller
 from webhook.web.csv_export import csv_lines
-from webhook.web.params import Cursors, query_model, read_json, read_query
+from webhook.web.params import Cursors, Format, query_model, read_json, read_query
 from webhook.web.problems import problem
 from webhook.web.transfer import conditional_and_gzipped
 from webhook.web.validation import BadParameterError, batch_number
@@ -59,7 +64,7 @@ class Api:
         def view() -> Response:
             asked: Any = read_query(request, asked_model)
             listing = kind.listing(asked, self._reader.dialect)
-            if asked.format == "csv" or (asked.format is None and _wants_csv()):
+            if _is_csv(asked):
                 lines = csv_lines(self._reader.stream(listing), kind.row)
                 return _csv(lines, f"{kind.name}.csv")
             name = f"{kind.name} by {listing.order[0]}"
@@ -98,7 +103,7 @@ class Api:
 
     def batches(self) -> Response:
         """Return the latest bulk retries."""
-        return _json(self._reader.read(latest_batches))
+        return _whole(RelinkBatchRow, "batches", self._reader.read(latest_batches), Format)
 
     def batch(self, number: str) -> Response:
         """Return what came of one bulk retry."""
@@ -127,13 +132,11 @@ class Api:
         """Return how much is stored about a person, by table."""
         asked = read_query(request, PersonQuery)
         _, rows = self._people.find(asked.email)
-        if asked.format == "csv" or (asked.format is None and _wants_csv()):
-            return _csv(csv_lines(rows, HeldRow), "people.csv")
-        return _json({"items": rows, "next": None})
+        return _whole(HeldRow, "people", rows, PersonQuery)
 
     def endpoints(self) -> Response:
         """Return the endpoints of EVENTS_URL, each with how it stands."""
-        return _json({"items": self._event_actions.endpoints(), "next": None})
+        return _whole(EndpointRow, "endpoints", self._event_actions.endpoints(), Format)
 
     def turn_endpoint(self, name: str, *, on: bool) -> Response:
         """Turn an endpoint on or off."""
@@ -190,9 +193,18 @@ def _unknown(bot_id: str) -> Response:
     return problem(404, "unknown bot: no webhook received", bot_id=bot_id)
 
 
-def _wants_csv() -> bool:
+def _is_csv(asked: Format) -> bool:
+    if asked.format is not None:
+        return asked.format == "csv"
     best = request.accept_mimetypes.best_match(["application/json", "text/csv"])
     return best == "text/csv"
+
+
+def _whole(row: type, name: str, rows: Sequence[Any], asked: type[Format]) -> Response:
+    """Answer with a list that has no second page."""
+    if _is_csv(read_query(request, asked)):
+        return _csv(csv_lines(rows, row), f"{name}.csv")
+    return _json({"items": rows, "next": None})
 
 
 def _json(value: Any, status: int = 200) -> Response:

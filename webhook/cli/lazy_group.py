@@ -25,7 +25,7 @@ class LazyCommands(MutableMapping[str, click.Command]):
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._added:
-            module = import_module(f"webhook.cli.{self.entries[name].module}")
+            module = import_module(f"webhook.cli.commands.{self.entries[name].module}")
             self._added |= {one.name: one for one in module.COMMANDS}
         return self._added[name]
 

@@ -6,9 +6,9 @@ from flask import Response, request
 from sqlalchemy import Connection
 
 from models.queries.audit_log import AuditFilter, audits
-from models.queries.calendar_users import users_of
+from models.queries.calendars.calendar_users import users_of
+from models.queries.calendars.findings import findings_of
 from models.queries.filters import LinkFilter
-from models.queries.findings import findings_of
 from models.queries.lists import links
 from models.settings.calendar import PLATFORMS
 from models.tables.base import database_time

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.queries.bot_ends import EndsOfDay
+from models.queries.alarms.bot_ends import EndsOfDay
 from models.queries.service_status import Hour
 from models.tables.hourly_count import LATENCY_BUCKETS
 

@@ -11,15 +11,15 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.core.sanitize import plain_uuid
-from models.queries.alerts import alarms
+from models.queries.alarms.alerts import alarms
+from models.queries.alarms.bot_ends import ends_by_day
 from models.queries.bot_detail import explain, has_delivery
-from models.queries.bot_ends import ends_by_day
+from models.queries.calendars.missed import count_missed
+from models.queries.calendars.nightly_check import last_nightly_check
+from models.queries.calendars.same_meeting import count_same
+from models.queries.failures.relink_batches import latest_batches
 from models.queries.filters import Filter, Limit
-from models.queries.missed import count_missed
-from models.queries.nightly_check import last_nightly_check
 from models.queries.registry import BOTS, FAILURES, FINDINGS, LINKS, MISSED, ListKind
-from models.queries.relink_batches import latest_batches
-from models.queries.same_meeting import count_same
 from models.queries.search import look_up
 from models.queries.service_status import overview
 from models.queries.timeline import timeline
@@ -155,7 +155,7 @@ class Pages:
             if kind in (MISSED, FINDINGS):
                 found["check"] = last_nightly_check(connection)
             if kind is FAILURES:
-                found["batches"] = latest_batches(connection, BATCHES).items
+                found["batches"] = latest_batches(connection, BATCHES)
             return found | ({"same": count_same(connection, page.rows)} if kind is LINKS else {})
 
         found = self._reader.read(read)

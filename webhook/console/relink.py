@@ -9,8 +9,8 @@ from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
 from models.queries.audit_log import AuditFilter, audits
+from models.queries.failures.relink_batches import batch_result
 from models.queries.filters import BotFilter
-from models.queries.relink_batches import batch_result
 from models.settings.environment import Settings
 from models.tables.base import database_time
 from webhook.console.rendering import Renderer

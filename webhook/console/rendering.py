@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 from models.core.bot_outcome import EndKind, end_kind
 from models.core.humanize import duration
 from models.core.sub_codes import describe_sub_code
-from models.queries.error_messages import describe_error
-from models.queries.nightly_check import describe_nothing
+from models.queries.calendars.nightly_check import describe_nothing
+from models.queries.failures.error_messages import describe_error
 from models.queries.reconcile import describe_reconcile
 from models.queries.rows import BotRow, LinkRow
 from models.queries.service_status import MOST_COUNTED

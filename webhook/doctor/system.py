@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.core.database_errors import is_unavailable, reason
 from models.core.database_remedies import remedy
 from models.core.humanize import plural
-from models.queries.alerts import alarms
+from models.queries.alarms.alerts import alarms
 from models.queries.service_status import overview
 from models.settings.environment import Settings
 from models.tables.base import database_time

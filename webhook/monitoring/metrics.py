@@ -14,7 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from models.queries.alerts import ALARMS, Alarm, alarms
+from models.queries.alarms.alerts import ALARMS, Alarm, alarms
+from models.queries.reconcile import ReconcileSummary
 from models.queries.service_status import (
     WORKER_IS_AWAY_AFTER,
     HourlyCountRow,
@@ -71,7 +72,7 @@ def _look(connection: Connection) -> tuple[Overview, list[Alarm], list[HourlyCou
 
 def _gauges(found: Overview) -> Iterable[Metric]:
     backlog = found.backlog
-    values = {
+    values: dict[str, tuple[float, str]] = {
         "deliveries_unapplied": (
             backlog.unapplied,
             "Webhooks not processed yet, counted up to 10,000",
@@ -102,21 +103,24 @@ def _gauges(found: Overview) -> Iterable[Metric]:
             "When the last signed webhook arrived",
         ),
     }
-    if (last := found.reconcile) is not None:
-        values["reconcile_bots_missed"] = (
-            last.bots_missed,
-            "Bots that only the last reconcile found",
-        )
-        values["reconcile_statuses_missed"] = (
-            last.statuses_missed,
-            "Statuses that only the last reconcile found",
-        )
-        values["reconcile_finished_timestamp_seconds"] = (
-            last.finished_at.timestamp(),
-            "When the last reconcile finished whose result is believed",
-        )
+    if found.reconcile is not None:
+        values |= _reconcile_gauges(found.reconcile)
     for name, (value, words) in values.items():
         yield GaugeMetricFamily(PREFIX + name, words, value=value)
+
+
+def _reconcile_gauges(last: ReconcileSummary) -> dict[str, tuple[float, str]]:
+    return {
+        "reconcile_bots_missed": (last.bots_missed, "Bots that only the last reconcile found"),
+        "reconcile_statuses_missed": (
+            last.statuses_missed,
+            "Statuses that only the last reconcile found",
+        ),
+        "reconcile_finished_timestamp_seconds": (
+            last.finished_at.timestamp(),
+            "When the last reconcile finished whose result is believed",
+        ),
+    }
 
 
 def _workspace(found: Overview) -> Iterable[Metric]:

@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field
 from sqlalchemy import Connection, Engine
 
-from models.queries.endpoints import EndpointRow, endpoint_row
-from models.queries.event_detail import EventDetail, event_detail
-from models.queries.event_list import EventFilter, events
+from models.queries.events.endpoints import EndpointRow, endpoint_row
+from models.queries.events.event_detail import EventDetail, event_detail
+from models.queries.events.event_list import EventFilter, events
 from models.queries.filters import EventId
 from models.queries.pagination import Listing
 from models.queries.rows import EventRow

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import Literal
 
 from pydantic import Field
 from sqlalchemy import Connection, Engine
 
-from models.queries.filters import Email, Filter
+from models.queries.filters import Email
 from webhook.services.reader import Reader
+from webhook.web.params import Format
 from workers.privacy.export import record_export
 from workers.privacy.person import (
     HeldRow,
@@ -22,13 +22,10 @@ from workers.privacy.person import (
 )
 
 
-class PersonQuery(Filter):
+class PersonQuery(Format):
     """Whose data: a person's address."""
 
     email: Email = Field(description="the person's address, in any case")
-    format: Literal["json", "csv"] | None = Field(
-        None, description="the output format; Accept: text/csv works too"
-    )
 
 
 class People:

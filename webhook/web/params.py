@@ -18,14 +18,19 @@ from webhook.web.validation import BadParameterError, checked
 M = TypeVar("M", bound=BaseModel)
 
 
-class Paging(Filter):
+class Format(Filter):
+    """The format of a list."""
+
+    format: Literal["json", "csv"] | None = Field(
+        None, description="the output format; Accept: text/csv works too"
+    )
+
+
+class Paging(Format):
     """The paging parameters of a list, and its format."""
 
     limit: Limit = Field(ROWS, description="rows per page; CSV always has the whole list")
     cursor: str | None = Field(None, max_length=2000, description="`next` from the previous page")
-    format: Literal["json", "csv"] | None = Field(
-        None, description="the output format; Accept: text/csv works too"
-    )
 
 
 @cache

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from models.queries.alerts import Alarm
+from models.queries.alarms.alerts import Alarm
 
 HOLD = timedelta(minutes=2)
 # Nobody looked for so long: the alarm may have ended and started again meanwhile.

@@ -12,7 +12,7 @@ from typing import Any, Self, cast, get_args
 
 from sqlalchemy import Connection, Table, select
 
-from models.queries.alerts import Alarm, alarms
+from models.queries.alarms.alerts import Alarm, alarms
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.workspace_state import ALERTS, WorkspaceState

@@ -19,9 +19,9 @@ from models.tables.link import Link
 from models.tables.missed_meeting import MissedMeeting, MissedReason
 from workers.calendars.missed_events import watch_missed
 from workers.db.upsert import Insert, insert_into
-from workers.linking.missed import resolve
 from workers.recall_api.calendar_schemas import CalendarUser, ListedMeeting
 from workers.recall_api.schemas import EXTERNAL_ID_LIMIT
+from workers.recordings.missed import resolve
 
 # How far back meetings are judged: every night judges the nights before once more.
 JUDGED = timedelta(days=7)

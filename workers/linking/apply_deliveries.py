@@ -16,12 +16,12 @@ from models.tables.bot import Bot, BotStatus
 from models.tables.delivery import Delivery
 from workers.db.transactions import Database, in_transaction
 from workers.db.upsert import Insert, insert_into, upsert
-from workers.linking.bot_outcomes import refresh_outcomes, refresh_reported
-from workers.linking.recording_events import Change, report_ready
-from workers.linking.recordings import apply_media, expire_recordings
 from workers.outbox.ended import correct_ended
 from workers.outbox.links import watch_links
 from workers.privacy.redact import empty_bodies, erased_bots
+from workers.recordings.bot_outcomes import refresh_outcomes, refresh_reported
+from workers.recordings.events import Change, report_ready
+from workers.recordings.write import apply_media, expire_recordings
 
 BATCH = 500
 # Any number that no other advisory lock of this database uses.

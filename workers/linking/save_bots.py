@@ -31,10 +31,7 @@ from models.core.sanitize import storable
 from models.tables.base import Json, UtcDateTime, db_now
 from models.tables.bot import Bot
 from models.tables.link import LinkAttempt
-from workers.linking.bot_outcomes import refresh_outcomes
 from workers.linking.outcome import LinkOutcome, outcome_of
-from workers.linking.recording_events import Change, report_ready
-from workers.linking.recordings import save_recordings
 from workers.linking.save_links import Row, write_links, write_meetings
 from workers.linking.types import LinkResult
 from workers.outbox.ended import report_ended
@@ -42,6 +39,9 @@ from workers.outbox.links import watch_links
 from workers.privacy.redact import redact_bots
 from workers.privacy.tombstones import erased_among
 from workers.recall_api.errors import Endpoint, Fault, RecallError
+from workers.recordings.bot_outcomes import refresh_outcomes
+from workers.recordings.events import Change, report_ready
+from workers.recordings.write import save_recordings
 
 ERROR_LIMIT = 600
 
@@ -140,57 +140,49 @@ def _ours() -> Select[str, str | None]:
     return select(Bot.id, Bot.lease_token).where(is_ours).order_by(Bot.id).with_for_update()
 
 
+def _given(name: str, kind: Any) -> BindParameter[Any]:
+    return bindparam(f"new_{name}", type_=kind)
+
+
+# Recall clears some of these days after the call; we keep what we saw.
+_KEPT = {
+    "meeting_url": Json,
+    "meeting_platform": String(),
+    "bot_name": String(),
+    "bot_metadata": Json,
+}
+
+
 @cache
 def _bot_update() -> Update:
-    def given(name: str, kind: Any) -> BindParameter[Any]:
-        return bindparam(f"new_{name}", type_=kind)
-
     # An event that arrived while we linked has raised due_seq: the bot must stay due.
-    is_same_reason = Bot.due_seq == given("seq", Integer())
-    link_state = func.coalesce(given("link_state", String()), Bot.link_state)
+    is_same_reason = Bot.due_seq == _given("seq", Integer())
+    link_state = func.coalesce(_given("link_state", String()), Bot.link_state)
     reopened = case((link_state == "failed", "pending"), else_=link_state)
-    is_fetched = is_same_reason & given("is_fetched", Boolean())
-    # Recall clears some of these days after the call; we keep what we saw.
-    kept = {
-        name: func.coalesce(given(name, kind), getattr(Bot, name))
-        for name, kind in (
-            ("meeting_url", Json),
-            ("meeting_platform", String()),
-            ("bot_name", String()),
-            ("bot_metadata", Json),
-        )
+    is_fetched = is_same_reason & _given("is_fetched", Boolean())
+    tried = Bot.attempts + _given("is_attempt", Integer())
+    sealed = func.coalesce(Bot.sealed_at, db_now())
+    values = {
+        **{
+            name: func.coalesce(_given(name, kind), getattr(Bot, name))
+            for name, kind in _KEPT.items()
+        },
+        "link_state": case((is_same_reason, link_state), else_=reopened),
+        "due_at": case((is_same_reason, db_now(_given("due_in", Float()))), else_=Bot.due_at),
+        "attempts": case((is_same_reason, tried), else_=Bot.attempts),
+        "fetched_at": case((is_fetched, _given("claimed_at", UtcDateTime())), else_=Bot.fetched_at),
+        "sealed_at": case((_given("seals", Boolean()), sealed), else_=Bot.sealed_at),
+        "last_error": _given("error", String()),
+        "settled_at": db_now(),
+        # Claiming counts a crash in advance; there was none.
+        "crashes": 0,
+        "lease_token": null(),
+        "lease_until": null(),
     }
-    return (
-        update(Bot)
-        .where(Bot.id == given("bot_id", String()), Bot.lease_token == given("lease", String()))
-        .values(
-            {
-                **kept,
-                "link_state": case((is_same_reason, link_state), else_=reopened),
-                "due_at": case(
-                    (is_same_reason, db_now(given("due_in", Float()))), else_=Bot.due_at
-                ),
-                "attempts": case(
-                    (is_same_reason, Bot.attempts + given("is_attempt", Integer())),
-                    else_=Bot.attempts,
-                ),
-                "fetched_at": case(
-                    (is_fetched, given("claimed_at", UtcDateTime())), else_=Bot.fetched_at
-                ),
-                "sealed_at": case(
-                    (given("seals", Boolean()), func.coalesce(Bot.sealed_at, db_now())),
-                    else_=Bot.sealed_at,
-                ),
-                "last_error": given("error", String()),
-                "settled_at": db_now(),
-                # Claiming counts a crash in advance; there was none.
-                "crashes": 0,
-                "lease_token": null(),
-                "lease_until": null(),
-            }
-        )
-        .execution_options(synchronize_session=False)
+    is_held = (Bot.id == _given("bot_id", String())) & (
+        Bot.lease_token == _given("lease", String())
     )
+    return update(Bot).where(is_held).values(values).execution_options(synchronize_session=False)
 
 
 @cache

@@ -16,10 +16,8 @@ from workers.alerts.alerts import Alerts
 from workers.calendars.nightly import NightlyCheck
 from workers.linking.backfill import Backfill
 from workers.linking.backlog import PendingWork, look
-from workers.linking.bot_outcomes import OutcomeFill
 from workers.linking.context import WorkerContext
 from workers.linking.drain import Drain
-from workers.linking.expiring_recordings import report_expiring
 from workers.linking.meeting_keys import fill_meeting_keys
 from workers.linking.title_index import index_titles
 from workers.outbox.links import adopt_links
@@ -27,6 +25,8 @@ from workers.privacy.retention import Retention
 from workers.processes.heartbeat import Heartbeat
 from workers.queue.redis_news import RedisNews
 from workers.reconcile.nightly import NightlyReconcile
+from workers.recordings.bot_outcomes import OutcomeFill
+from workers.recordings.expiring import report_expiring
 from workers.shutdown import Stop
 
 # If work has not moved for so many sweeps in spite of wake-ups, the poller drains by itself: the

@@ -18,11 +18,11 @@ from workers.linking.apply_deliveries import (
     read_bot_states,
     write_bot_states,
 )
-from workers.linking.bot_outcomes import refresh_outcomes
-from workers.linking.recordings import expire_recordings
 from workers.outbox.ended import correct_ended
 from workers.outbox.links import watch_links
 from workers.recall_api.bot_list import ListedBot
+from workers.recordings.bot_outcomes import refresh_outcomes
+from workers.recordings.write import expire_recordings
 
 _STATUSES = cast("Table", BotStatus.__table__)
 # A younger status may still arrive: Svix sends its second retry after five minutes.

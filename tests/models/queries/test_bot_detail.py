@@ -14,7 +14,7 @@ from models.tables.link import LinkAttempt
 from tests.conftest import MakeContext
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
-from tests.models.queries.test_alerts import an_open_circuit
+from tests.models.queries.alarms.test_alerts import an_open_circuit
 from tests.models.queries.test_link_summary import a_bot
 from tests.support.bulk_data import bot_id, populate
 from tests.support.fakes import BOT

@@ -7,7 +7,7 @@ import pytest
 
 from models.core.humanize import duration
 from models.queries.circuit import Circuit
-from models.queries.error_messages import describe_error
+from models.queries.failures.error_messages import describe_error
 from models.queries.link_summary import why
 from models.queries.rows import BotRow, LinkRow
 from models.tables.bot import LinkState

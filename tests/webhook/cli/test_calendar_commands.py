@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.queries.nightly_check import NOT_CHECKED
+from models.queries.calendars.nightly_check import NOT_CHECKED
 from models.settings.environment import Settings
 from models.tables.audit import Audit
 from models.tables.base import db_now

@@ -28,7 +28,7 @@ from models.tables.rejection import Rejection
 from tests.conftest import FULL, ROOT, new_database
 from tests.lab.stack.servers import free_port
 from tests.lab.stack.stack import environment
-from tests.models.queries.test_alerts import a_worker
+from tests.models.queries.alarms.test_alerts import a_worker
 from tests.support.bulk_data import bot_id, meeting_id
 from tests.support.cli_terminal import Typist, a_zygote
 from tests.support.fakes import BOT

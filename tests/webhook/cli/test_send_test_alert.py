@@ -6,7 +6,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from tests.conftest import API_KEY, SECRET
-from tests.models.queries.test_alerts import a_worker
+from tests.models.queries.alarms.test_alerts import a_worker
 from tests.support import hooks
 from tests.support.console_client import READ
 from tests.support.hooks import HookHost

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-import webhook.cli
+import webhook.cli.commands
 from tests.conftest import ROOT
 from tests.lab.stack.stack import environment
 from webhook.cli.main import ENTRIES, cli
@@ -72,10 +72,10 @@ def test_a_list_loads_what_reads_a_database(
 
 def test_every_command_of_every_module_is_in_the_table() -> None:
     """By its own name and with its own help's first sentence, in alphabetical order."""
-    folder = Path(str(webhook.cli.__file__)).parent
+    folder = Path(str(webhook.cli.commands.__file__)).parent
     # Those of a group's other modules are that group's.
-    names = sorted({path.stem for path in folder.glob("*.py")} - {"__main__", "event_actions"})
-    modules = {name: importlib.import_module(f"webhook.cli.{name}") for name in names}
+    names = sorted({path.stem for path in folder.glob("[a-z]*.py")} - {"event_actions"})
+    modules = {name: importlib.import_module(f"webhook.cli.commands.{name}") for name in names}
     found = {
         one.name: (name, one.get_short_help_str(500))
         for name, module in modules.items()

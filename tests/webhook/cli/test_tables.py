@@ -16,7 +16,7 @@ from models.queries.registry import FAILURES, LISTS, ListKind
 from models.settings.environment import Settings
 from tests.support.cli_terminal import Typist, a_zygote
 from tests.support.demo_data import furnish
-from webhook.cli.lists import SHOWN
+from webhook.cli.commands.lists import SHOWN
 from webhook.cli.output import fields_of
 from webhook.cli.table import Column, fitting_table
 

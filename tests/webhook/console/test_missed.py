@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert
 
-from models.queries.nightly_check import NOT_CHECKED
+from models.queries.calendars.nightly_check import NOT_CHECKED
 from models.tables.base import db_now
 from models.tables.missed_meeting import MissedMeeting
 from tests.support.fakes import BOT, MEETINGS

@@ -19,7 +19,7 @@ from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
 from tests.lab.sender.signing import new_secret
 from tests.lab.stack.servers import Server, free_port
-from tests.models.queries.test_alerts import a_worker
+from tests.models.queries.alarms.test_alerts import a_worker
 from tests.support import hooks
 from tests.support.fakes import BOT
 from tests.support.hooks import HookHost, React

@@ -7,13 +7,13 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from models.queries.alerts import ALARMS
+from models.queries.alarms.alerts import ALARMS
 from models.tables.base import db_now
 from models.tables.hourly_count import LATENCY_BUCKETS
 from tests.conftest import MakeContext, MakeSettings
 from tests.lab.faults.faults import Fault
 from tests.lab.recall import FakeRecall
-from tests.models.queries.test_alerts import an_open_circuit
+from tests.models.queries.alarms.test_alerts import an_open_circuit
 from tests.support.fakes import BOT
 from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, delete, text
 from models.tables.event import Event
 from models.tables.workspace_state import ALERTS, CIRCUIT, WorkspaceState
 from tests.conftest import MakeContext
-from tests.models.queries.test_alerts import a_worker, an_open_circuit
+from tests.models.queries.alarms.test_alerts import a_worker, an_open_circuit
 from tests.support import hooks
 from tests.support.hooks import HookHost, React
 from tests.support.rows import rows

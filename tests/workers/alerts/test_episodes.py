@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.queries.alerts import Alarm
+from models.queries.alarms.alerts import Alarm
 from workers.alerts.episodes import Episode, active_names, after_report, changes, news, observe
 from workers.alerts.message import heartbeat_url, message
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, insert, update
 
-from models.queries.alerts import alarms
-from models.queries.findings import FindingFilter, FindingRow, count_findings, findings
+from models.queries.alarms.alerts import alarms
+from models.queries.calendars.findings import FindingFilter, FindingRow, count_findings, findings
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, update
 
-from models.queries.alerts import alarms
+from models.queries.alarms.alerts import alarms
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.event import Event

@@ -5,7 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from models.queries.calendar_users import CalendarUserFilter, CalendarUserRow, calendar_users
+from models.queries.calendars.calendar_users import (
+    CalendarUserFilter,
+    CalendarUserRow,
+    calendar_users,
+)
 from models.tables.base import db_now
 from models.tables.calendar import CalendarUser
 from models.tables.calendar_finding import CalendarFinding

@@ -19,9 +19,6 @@ from tests.conftest import MakeSettings
 from tests.support.fakes import BOT, MEETINGS, ref
 from tests.support.ids import new_id
 from tests.support.rows import add_bot, add_delivery, later, rows, set_bot
-from tests.workers.linking.test_bot_outcomes import hear as hear_of
-from tests.workers.linking.test_bot_outcomes import list_bot
-from tests.workers.linking.test_recordings import arrive, webhook
 from tests.workers.linking.test_save_bots import (
     body,
     found,
@@ -31,13 +28,16 @@ from tests.workers.linking.test_save_bots import (
     save_now,
     take,
 )
+from tests.workers.recordings.test_bot_outcomes import hear as hear_of
+from tests.workers.recordings.test_bot_outcomes import list_bot
+from tests.workers.recordings.test_write import arrive, webhook
 from workers.db.upsert import upsert
 from workers.linking.apply_deliveries import apply_all
-from workers.linking.bot_outcomes import fill_outcomes
 from workers.linking.leases import CRASH_LIMIT, claim_suspect
 from workers.linking.relink import relink
 from workers.linking.save_bots import save_outcomes
 from workers.outbox.links import adopt_links, lock_bots, watch_links
+from workers.recordings.bot_outcomes import fill_outcomes
 
 _STATUSES = cast("Table", BotStatus.__table__)
 OTHER_BOT = "5b1f0c52-3f55-4a1e-8f0e-1a2b3c4d5e02"

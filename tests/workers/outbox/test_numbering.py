@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, delete
 
 from models.core.engine import make_engine
-from models.queries.event_list import EventFilter, events
+from models.queries.events.event_list import EventFilter, events
 from models.tables.event import Event, EventDelivery
 from models.tables.workspace_state import ENDPOINT_OFF
 from tests.conftest import MakeSettings

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, update
 
-from models.queries.alerts import alarms
+from models.queries.alarms.alerts import alarms
 from models.queries.reconcile import ReconcileRow, last_run
 from models.queries.service_status import overview
 from models.tables.base import db_now

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, update
 
-from models.queries.alerts import alarms
+from models.queries.alarms.alerts import alarms
 from models.queries.service_status import overview
 from models.tables.base import db_now
 from models.tables.bot import Bot, BotStatus

@@ -1,0 +1,1 @@
+"""Alarms: what rings, when, and what to do."""

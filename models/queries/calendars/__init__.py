@@ -1,0 +1,1 @@
+"""Calendar users, and what the checks of their calendars found."""

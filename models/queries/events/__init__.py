@@ -1,0 +1,1 @@
+"""Events and their endpoints, as lists and in detail."""

@@ -1,0 +1,1 @@
+"""Failing bots by cause, and their retries."""

@@ -1,0 +1,1 @@
+"""Recordings of bots, and whether a bot recorded."""
