@@ -18,7 +18,7 @@ from webhook.cli.exit_codes import AWAY, NOTHING_FOUND
 from webhook.cli.output import print_json, say_error, visible
 
 # Beside our packages in a checkout and in an installed wheel alike; pyproject.toml is not.
-MIGRATIONS = Path(__file__).parents[2] / "migrations"
+MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
 @click.group()
